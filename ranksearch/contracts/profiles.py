@@ -1,0 +1,59 @@
+"""The profile of a model: all the service knows of a network when it plans.
+
+A worker computes it once per model. The service never opens a model: budgets, feasibility, strong allocations and
+projections are all made from these tables.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from ranksearch.contracts.base import Resource
+from ranksearch.contracts.ranks import LayerRanks, Method
+
+__all__ = ["Cost", "GridPoint", "ModelProfile", "SiteProfile"]
+
+
+class Cost(Resource):
+    """``macs``: multiply-accumulates of one forward pass, batch 1, at the profile's input shape."""
+
+    macs: int = Field(ge=0)
+    params: int = Field(ge=0)
+
+
+class GridPoint(Resource):
+    """One choice of ranks for one site, and what it costs."""
+
+    ranks: LayerRanks
+    macs: int = Field(ge=0)
+    params: int = Field(ge=0)
+    relative_error: float = Field(ge=0, description="‖Y − Ŷ‖ / ‖Y‖ of the weight")
+
+
+class SiteProfile(Resource):
+    """One layer that has weights to factorise, or the reason why it stays dense."""
+
+    name: str
+    kind: str
+    weight_shape: list[int]
+    macs: int = Field(ge=0, description="of the dense layer")
+    params: int = Field(ge=0)
+    reason_dense: str | None = None
+    grids: dict[Method, list[GridPoint]] = Field(
+        default_factory=dict,
+        description="per method, ascending in macs, every point strictly cheaper than the dense layer",
+    )
+
+
+class ModelProfile(Resource):
+    """Every site of a model, in forward order, and the cost of the whole dense network."""
+
+    format: Literal["ranksearch.profile/1"] = "ranksearch.profile/1"
+    dense: Cost
+    sites: list[SiteProfile]
+    input_shapes: list[list[int]] = Field(description="without the batch dimension")
+    output_shapes: list[list[int]] = Field(description="without the batch dimension, flattened in order")
+    solver: str = Field(description="how the factors behind relative_error were computed")
+    seconds: float = Field(ge=0, description="what the inspection took on its worker")

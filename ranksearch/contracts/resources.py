@@ -1,0 +1,89 @@
+"""Models, data sets, workers and artifacts as the API answers them."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ranksearch.contracts.base import Name, Resource, Sha256, Timestamp
+from ranksearch.contracts.profiles import ModelProfile
+from ranksearch.contracts.summaries import DatasetSummary, ModelSummary
+
+__all__ = ["Artifact", "Blob", "Dataset", "Health", "Model", "Problem", "Worker"]
+
+
+class Blob(Resource):
+    """Bytes addressed by their sha256: ``GET /v1/blobs/{sha256}``."""
+
+    sha256: Sha256
+    size: int = Field(ge=0, description="bytes")
+
+
+class Problem(Resource):
+    """RFC 9457, with this product's members; see :mod:`ranksearch.contracts.errors`."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    got: str | None = None
+    expected: str | None = None
+    mend: str | None = None
+    extra: dict[str, Any] | None = None
+
+
+class Model(Resource):
+    """An uploaded model document. ``inspecting`` until a worker has returned its profile."""
+
+    id: str
+    name: Name
+    blob: Blob
+    state: Literal["inspecting", "ready", "failed"]
+    waiting_for: str | None = Field(default=None, description="why an inspection is not moving")
+    summary: ModelSummary
+    profile: ModelProfile | None = None
+    error: Problem | None = None
+    created_at: Timestamp
+
+
+class Dataset(Resource):
+    """An uploaded data set document."""
+
+    id: str
+    name: Name
+    blob: Blob
+    summary: DatasetSummary
+    created_at: Timestamp
+
+
+class Artifact(Resource):
+    """A file that a study hands out. ``sha256`` is None while it is being made."""
+
+    name: str = Field(description='such as "compressed.safetensors"')
+    kind: Literal["model_document"]
+    state: Literal["pending", "ready", "failed"]
+    trial: int
+    blob: Blob | None = None
+    url: str | None = Field(default=None, description="relative to the service")
+    error: Problem | None = None
+
+
+class Worker(Resource):
+    """An agent that has claimed or asked for work."""
+
+    id: str
+    name: str
+    device: str
+    state: Literal["idle", "busy", "away"]
+    version: str
+    job: str | None = None
+    last_seen_at: Timestamp
+
+
+class Health(Resource):
+    """``GET /healthz``: the process is alive. Says nothing about its database."""
+
+    status: Literal["ok"] = "ok"
+    version: str
