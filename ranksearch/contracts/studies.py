@@ -141,13 +141,11 @@ class Progress(Resource):
 class Seconds(Resource):
     """Where a trial's time went on its worker, in seconds."""
 
-    decompose: float = Field(default=0, ge=0, description="factors that the cache lacked")
-    assemble: float = Field(default=0, ge=0)
-    calibrate: float = Field(default=0, ge=0)
-    validate_: float = Field(default=0, ge=0, alias="validate")
+    decomposition: float = Field(default=0, ge=0, description="factors that the cache lacked")
+    assembly: float = Field(default=0, ge=0)
+    calibration: float = Field(default=0, ge=0)
+    validation: float = Field(default=0, ge=0)
     total: float = Field(default=0, ge=0)
-
-    model_config = {**Resource.model_config, "populate_by_name": True, "serialize_by_alias": True}
 
 
 class TrialResult(Resource):
