@@ -1,0 +1,3 @@
+from ranksearch.client.client import Client
+
+__all__ = ["Client"]

@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+from typing import Final
+
+from ranksearch.client.transport import Transport, segment
+from ranksearch.contracts.errors import RankSearchError
+from ranksearch.contracts.jobs import ClaimRequest, CompleteRequest, FailRequest, Job, Lease, LeaseRequest, Outcome
+from ranksearch.contracts.resources import Problem
+
+__all__ = ["Jobs"]
+
+_NO_CONTENT: Final = 204
+
+
+class Jobs:
+    """What workers do: ``client.jobs``. Users have no need of it.
+
+    Each method may be called while another thread is in one. ``patience``: seconds to keep trying while the
+    service is away or busy, instead of the client's own.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def claim(self, request: ClaimRequest, *, patience: float | None = None) -> Job | None:
+        """A job under a lease, or None after ``request.wait_seconds`` without one.
+
+        Repeated only where the request never left: a lease whose answer is lost expires by itself.
+        """
+        response = self._transport.request(
+            "POST",
+            "/v1/jobs/claim",
+            repeatable=False,
+            json=request,
+            timeout=self._transport.timeout + request.wait_seconds,
+            patience=patience,
+        )
+        return None if response.status_code == _NO_CONTENT else self._transport.parsed(Job, response)
+
+    def renew(self, job: str, lease_token: str, *, patience: float | None = None) -> Lease:
+        """A lease with more time.
+
+        Raises:
+            ConflictError: ``lease_lost``: another worker may have the job by now.
+        """
+        request = LeaseRequest(lease_token=lease_token)
+        path = f"/v1/jobs/{segment(job)}/renew"
+        response = self._transport.request("POST", path, repeatable=True, json=request, patience=patience)
+        return self._transport.parsed(Lease, response)
+
+    def release(self, job: str, lease_token: str, *, patience: float | None = None) -> None:
+        """Hand a job back undone."""
+        request = LeaseRequest(lease_token=lease_token)
+        path = f"/v1/jobs/{segment(job)}/release"
+        self._transport.request("POST", path, repeatable=True, json=request, patience=patience)
+
+    def complete(self, job: str, lease_token: str, outcome: Outcome, *, patience: float | None = None) -> None:
+        """Hand in a result. The same call again answers the same.
+
+        Raises:
+            ConflictError: ``lease_lost``: the result does not count.
+        """
+        request = CompleteRequest(lease_token=lease_token, outcome=outcome)
+        path = f"/v1/jobs/{segment(job)}/complete"
+        self._transport.request("POST", path, repeatable=True, json=request, patience=patience)
+
+    def fail(
+        self,
+        job: str,
+        lease_token: str,
+        problem: Problem | RankSearchError,
+        *,
+        retry: bool = False,
+        patience: float | None = None,
+    ) -> None:
+        """Say that a job gives no result; ``retry``: that another attempt might.
+
+        Raises:
+            ConflictError: ``lease_lost``.
+        """
+        if isinstance(problem, RankSearchError):
+            problem = Problem.model_validate(problem.to_problem())
+        request = FailRequest(lease_token=lease_token, problem=problem, retry=retry)
+        path = f"/v1/jobs/{segment(job)}/fail"
+        self._transport.request("POST", path, repeatable=True, json=request, patience=patience)
