@@ -1,0 +1,181 @@
+"""The agent: claims a job, has it evaluated under a lease, hands the outcome in, until it is told to stop."""
+
+from __future__ import annotations
+
+import logging
+import random
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFoundError, RankSearchError, UnavailableError
+from ranksearch.contracts.jobs import (
+    ClaimRequest,
+    CompleteRequest,
+    CompressOutcome,
+    CompressTask,
+    FailRequest,
+    Job,
+    LeaseRequest,
+    Outcome,
+    Task,
+)
+from ranksearch.contracts.resources import Blob, Problem
+from worker.blob_cache import BlobCache, Downloads
+from worker.evaluator import EvaluationFailed, Evaluator, Interrupted
+from worker.leases import LeaseKeeper, Renews
+
+__all__ = ["Agent", "BlobsApi", "JobsApi"]
+
+log = logging.getLogger(__name__)
+
+_FIRST_PAUSE_SECONDS = 0.5
+_LONGEST_PAUSE_SECONDS = 30.0
+
+
+class JobsApi(Renews, Protocol):
+    """What the agent needs of ``client.jobs``."""
+
+    def claim(self, request: ClaimRequest) -> Job | None:
+        """A job under a fresh lease, or None when there was none in ``wait_seconds``."""
+
+    def release(self, job_id: str, request: LeaseRequest) -> None:
+        """Hand a job back undone; the attempt does not count."""
+
+    def complete(self, job_id: str, request: CompleteRequest) -> None:
+        """Hand an outcome in."""
+
+    def fail(self, job_id: str, request: FailRequest) -> None:
+        """Say that the job gave no result."""
+
+
+class BlobsApi(Downloads, Protocol):
+    """What the agent needs of ``client.blobs``."""
+
+    def upload(self, path: Path) -> str:
+        """Store a file; its sha256."""
+
+
+class Agent:
+    """One agent, one evaluating child, one job at a time.
+
+    Args:
+        jobs: claims and completions.
+        blobs: documents in and out.
+        evaluator: runs the tasks.
+        claim: who this worker is and how long a claim may wait for work.
+        cache_dir: for blobs and for files on their way out.
+    """
+
+    def __init__(
+        self, jobs: JobsApi, blobs: BlobsApi, evaluator: Evaluator, claim: ClaimRequest, cache_dir: Path
+    ) -> None:
+        self._jobs = jobs
+        self._blobs = blobs
+        self._evaluator = evaluator
+        self._claim = claim
+        self._cache = BlobCache(cache_dir / "blobs", blobs)
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Finish as soon as possible; the job in hand goes back to the service. Safe in a signal handler."""
+        self._stopping.set()
+
+    def run(self) -> None:
+        """Work until :meth:`stop`.
+
+        Raises:
+            RankSearchError: the service refuses this worker for good, as with a wrong token.
+        """
+        pause = _FIRST_PAUSE_SECONDS
+        try:
+            while not self._stopping.is_set():
+                try:
+                    job = self._jobs.claim(self._claim)
+                except UnavailableError as error:
+                    log.warning("%s; trying again in %.1f s", error.detail, pause)
+                    # Jitter: a fleet that lost its service must not come back in one beat.
+                    self._stopping.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
+                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                    continue
+                pause = _FIRST_PAUSE_SECONDS
+                if job is not None:
+                    self._do(job)
+        finally:
+            self._evaluator.stop()
+
+    def _do(self, job: Job) -> None:
+        log.info("job %s: %s%s", job.id, job.task.kind, "" if job.trial is None else f" {job.trial} of {job.study}")
+        with (
+            LeaseKeeper(self._jobs, job) as lease,
+            tempfile.TemporaryDirectory(prefix="ranksearch-") as output,
+        ):
+            try:
+                outcome = self._evaluate(job.task, Path(output), lease)
+            except Interrupted:
+                if not lease.lost:
+                    self._hand_back(job)
+            except EvaluationFailed as failed:
+                self._report_failure(job, failed.error, retry=failed.retry, lease=lease)
+            except RankSearchError as error:  # a blob that is gone, a full disk here: not the model's fault
+                self._report_failure(job, error, retry=True, lease=lease)
+            except OSError as error:
+                full = EvaluationError(
+                    "evaluation_failed",
+                    f"the worker could not read or write its files: {error}",
+                    mend="make room or choose another --cache-dir",
+                )
+                self._report_failure(job, full, retry=True, lease=lease)
+            else:
+                request = CompleteRequest(lease_token=job.lease.token, outcome=outcome)
+                self._deliver(job, lease, lambda: self._jobs.complete(job.id, request))
+
+    def _evaluate(self, task: Task, output: Path, lease: LeaseKeeper) -> Outcome:
+        files = {blob.sha256: self._cache.path(blob) for blob in blobs_of(task)}
+        outcome = self._evaluator.run(
+            task, files, output, unwanted=lambda: lease.lost or self._stopping.is_set()
+        )
+        if isinstance(task, CompressTask) and isinstance(outcome, CompressOutcome):
+            sha256 = self._blobs.upload(output / outcome.sha256)
+            outcome = CompressOutcome(sha256=sha256)
+        return outcome
+
+    def _hand_back(self, job: Job) -> None:
+        try:
+            self._jobs.release(job.id, LeaseRequest(lease_token=job.lease.token))
+        except RankSearchError as error:  # then the lease expires and the job goes on elsewhere
+            log.warning("could not hand back job %s: %s", job.id, error.detail)
+
+    def _report_failure(self, job: Job, error: RankSearchError, *, retry: bool, lease: LeaseKeeper) -> None:
+        log.warning("job %s failed: %s", job.id, error.detail)
+        problem = Problem.model_validate(error.to_problem())
+        request = FailRequest(lease_token=job.lease.token, problem=problem, retry=retry)
+        self._deliver(job, lease, lambda: self._jobs.fail(job.id, request))
+
+    def _deliver(self, job: Job, lease: LeaseKeeper, send: Callable[[], None]) -> None:
+        """Hand something in, for as long as the lease may still be ours: a result costs more than a retry."""
+        pause = _FIRST_PAUSE_SECONDS
+        while not lease.lost:
+            try:
+                send()
+            except UnavailableError as error:
+                log.warning("could not hand in job %s, trying on: %s", job.id, error.detail)
+                if self._stopping.wait(pause):
+                    return
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+            except (ConflictError, NotFoundError) as error:
+                log.warning("job %s: the outcome is not wanted any more: %s", job.id, error.detail)
+                return
+            except RankSearchError as error:
+                log.exception("job %s: the service refused the outcome: %s", job.id, error)
+                return
+            else:
+                return
+
+
+def blobs_of(task: Task) -> list[Blob]:
+    """Every blob a task names."""
+    selections = (getattr(task, "calibration", None), getattr(task, "validation", None))
+    return [task.model, *(selection.blob for selection in selections if selection is not None)]

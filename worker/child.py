@@ -1,0 +1,67 @@
+"""The evaluating process: reads assignments, answers reports, ends when its agent does.
+
+It is kept from one trial to the next, so that the network, its images and its factors stay warm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import queue
+import sys
+import threading
+from pathlib import Path
+from typing import BinaryIO
+
+from worker.protocol import Assignment
+
+__all__ = ["main"]
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Serve assignments from standard input until it closes."""
+    options = _parser().parse_args(argv)
+    pipe = _reserve_standard_output()
+    assignments = _read_ahead(sys.stdin.buffer)
+    from worker.evaluation import Evaluation, evaluate  # noqa: PLC0415 - torch takes seconds: first watch the agent
+
+    evaluation = Evaluation(device=options.device, cache_dir=options.cache_dir, threads=options.threads)
+    while True:
+        report = evaluate(evaluation, assignments.get())
+        pipe.write(report.line())
+        pipe.flush()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m worker.child", description=__doc__)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--cache-dir", type=Path, required=True)
+    parser.add_argument("--threads", type=int, default=0)
+    return parser
+
+
+def _reserve_standard_output() -> BinaryIO:
+    """Keep the pipe for reports alone: whatever prints from now on goes to standard error."""
+    pipe = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    return pipe
+
+
+def _read_ahead(lines: BinaryIO) -> queue.SimpleQueue[Assignment]:
+    """Read assignments in a thread, which ends the process at once when the agent is gone.
+
+    A killed agent leaves no orphan that computes for nobody, on any platform.
+    """
+    assignments: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
+
+    def read() -> None:
+        for line in lines:
+            assignments.put(Assignment.model_validate_json(line))
+        os._exit(0)
+
+    threading.Thread(target=read, name="assignments", daemon=True).start()
+    return assignments
+
+
+if __name__ == "__main__":
+    main()

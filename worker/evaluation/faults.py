@@ -1,0 +1,65 @@
+"""What an evaluation can die of, told in the product's error tree.
+
+The numerics stand alone and have errors of their own: this is the one place where they are translated.
+"""
+
+from __future__ import annotations
+
+import torch
+
+from proxy import ProxyError
+from ranksearch.contracts.errors import DatasetError, EvaluationError, RankSearchError, RanksError
+
+__all__ = ["as_problem"]
+
+_RANKS = {
+    "unknown_layer": "unknown_layer",
+    "unsupported_layer": "layer_stays_dense",
+    "unsupported_method": "method_not_for_layer",
+    "rank_out_of_range": "rank_out_of_range",
+}
+
+
+def as_problem(error: Exception) -> tuple[RankSearchError, bool]:
+    """The error to report, and whether another attempt could end differently."""
+    if isinstance(error, RankSearchError):
+        return error, False
+    if isinstance(error, ProxyError):
+        return _from_proxy(error), False
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return (
+            EvaluationError(
+                "evaluation_out_of_memory",
+                f"the device has not enough memory for this evaluation: {error}",
+                mend="submit with a smaller batch_size, or start a worker on a larger device",
+            ),
+            True,
+        )
+    return (
+        EvaluationError(
+            "evaluation_failed",
+            f"the evaluation raised {type(error).__name__}",
+            got=str(error),
+            mend="the worker's log has the traceback",
+        ),
+        False,
+    )
+
+
+def refused_images(error: RuntimeError, shape: tuple[int, ...]) -> DatasetError:
+    """The network raised on a batch of images: say so in terms of the data set."""
+    return DatasetError(
+        "dataset_shape_mismatch",
+        f"the network does not take these images: {error}",
+        got=f"images of shape {shape}",
+        mend="pack a data set of the size and the number of channels that the network was packed with",
+    )
+
+
+def _from_proxy(error: ProxyError) -> RankSearchError:
+    where = "" if error.layer is None else f"layer {error.layer!r}: "
+    told = {"got": error.got, "expected": error.expected, "mend": error.mend}
+    if error.code in _RANKS:
+        return RanksError(_RANKS[error.code], where + error.detail, **told)
+    code = "evaluation_not_finite" if error.code == "not_finite" else "evaluation_failed"
+    return EvaluationError(code, where + error.detail, **told)
