@@ -12,7 +12,7 @@
     ├── AccessError           no token, a wrong one                                   401, 403
     ├── NotFoundError         no such thing here                                      404
     ├── ConflictError         not in this state: a lost lease, a model not inspected  409
-    ├── UnavailableError      try later: service away, disk full                      503, 507
+    ├── UnavailableError      not here or not now: service away, disk full, no torch  50x
     └── EvaluationError       an evaluation crashed, hung or ran out of memory        reported, not answered
 
 Every error says what happened (``str(error)``), what was got, what was expected and how to mend it, and carries a
@@ -256,6 +256,7 @@ class UnavailableError(RankSearchError):
         "service_answer_invalid": 502,
         "storage_full": 507,
         "wait_timeout": 504,
+        "extra_missing": 501,
     }
 
 

@@ -1,0 +1,40 @@
+# make demo   see it work, from nothing
+# make test   everything the tests need, and the tests
+# make check  lint, types, arrows
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check wheel clean
+
+demo: .venv/.demo
+	$(BIN)/ranksearch demo $(DEMO)
+
+test: .venv/.dev
+	$(BIN)/pytest $(TESTS)
+
+check: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# A wheel, installed alone into a clean environment: the client works there without torch and without FastAPI.
+wheel: .venv/.dev
+	$(BIN)/python -m build --wheel --outdir dist
+	$(PYTHON) tests/wheel_check.py dist
+
+clean:
+	rm -rf .venv dist build *.egg-info
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ranksearch needs Python 3.11 or newer")'
+	$(PYTHON) -m venv .venv
+
+.venv/.demo: .venv/bin/python pyproject.toml
+	@echo "Installing ranksearch with torch; a CUDA build of torch is several GB, once."
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[demo]'
+	@touch $@
+
+.venv/.dev: .venv/bin/python pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch .venv/.demo $@

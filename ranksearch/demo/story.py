@@ -1,0 +1,153 @@
+"""What the demonstration does, step by step, and what it shows of it."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from ranksearch.client import Client, StudyHandle
+from ranksearch.contracts.errors import UnavailableError
+from ranksearch.contracts.studies import Best, LayerChoice
+from ranksearch.local import LocalDeployment
+
+__all__ = ["run"]
+
+
+def run(*, trials: int = 40, budget: str = "40%", seed: int = 0, keep: bool = False) -> Best:
+    """Train a network, have its ranks searched by a service and a worker started for it, show what came out.
+
+    Args:
+        trials: rank vectors to try.
+        budget: upper bound on the macs, per cent of the dense network's or absolute.
+        seed: of the training and of the search; the same seed tells the same story on the same machine.
+        keep: leave service and worker running afterwards, until Ctrl-C.
+
+    Returns:
+        The best trial, as the service answered it.
+
+    Raises:
+        UnavailableError: scikit-learn, the service or the worker is not installed.
+    """
+    console = Console()
+    try:
+        from ranksearch.demo import network  # noqa: PLC0415 - torch and scikit-learn are extras
+        from ranksearch.documents import pack, pack_data  # noqa: PLC0415 - as above
+        network.load_digits()
+    except ImportError as error:
+        raise UnavailableError(
+            "extra_missing",
+            f"the demonstration needs {error.name}, which is not installed",
+            mend="pip install 'ranksearch[demo]'",
+        ) from error
+
+    with tempfile.TemporaryDirectory(prefix="ranksearch-demo-") as folder:
+        work = Path(folder)
+        _step(console, 1, "Train a small residual network with BatchNorm on scikit-learn's 8×8 digits")
+        start = time.perf_counter()
+        digits = network.load_digits()
+        dense = network.train(digits, seed=seed)
+        console.print(
+            f"   {time.perf_counter() - start:.0f} s; {network.accuracy(dense, digits, digits.held_out):.1%} of"
+            f" {len(digits.held_out[1])} held-out images right"
+        )
+
+        _step(console, 2, "Pack the network and its images into documents: safetensors, no pickle")
+        example = digits.normalised(digits.training[0][:2])
+        pack(dense, (example,), work / "digits.safetensors")
+        # Calibration images are ones the network was trained on; validation images it has never seen.
+        for name, part in (("calibration", digits.training), ("validation", digits.validation)):
+            pack_data(*part, work / f"{name}.safetensors", mean=digits.mean, std=digits.std, layout="NHWC")
+        console.print(f"   {(work / 'digits.safetensors').stat().st_size / 1e6:.2f} MB")
+
+        _step(console, 3, "Start the service (SQLite and a directory) and one worker")
+        with LocalDeployment(work / "data", workers=1) as local, local.client() as client:
+            console.print(f"   {local.url}")
+
+            _step(console, 4, f"Upload, and search the ranks within {budget} of the MACs in {trials} trials")
+            study = client.submit(
+                work / "digits.safetensors",
+                calibration=work / "calibration.safetensors",
+                validation=work / "validation.safetensors",
+                budget=budget,
+                n_trials=trials,
+                seed=seed,
+                name="digits",
+            )
+            study.wait(progress=True)
+            best = study.best()
+
+            _step(console, 5, "The best ranks")
+            console.print(layers_table(best.layers))
+
+            _step(console, 6, "Pull the compressed network and evaluate it here, on the held-out images")
+            small = network.accuracy(_pulled(study, work), digits, digits.held_out)
+            console.print(summary_table(best, network.accuracy(dense, digits, digits.held_out), small))
+            console.print(f"   The same as JSON: {study.url}  (with the token; it answered trial {_asked(client, best)})")
+            if keep:
+                _hold(console, local)
+    console.print("Everything that was started has been stopped.", style="dim")
+    return best
+
+
+def layers_table(layers: list[LayerChoice]) -> Table:
+    """Per layer: what became of it and what it costs now."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    for column in ("layer", "method"):
+        table.add_column(column)
+    for column in ("rank", "error", "dense MACs", "MACs", "what remains"):
+        table.add_column(column, justify="right")
+    for layer in layers:
+        rank = layer.choice.get("rank") or "×".join(str(r) for r in (layer.choice.get("ranks") or {}).values())
+        table.add_row(
+            layer.name,
+            layer.choice["method"],
+            str(rank) if rank else "–",
+            "–" if layer.relative_error is None else f"{layer.relative_error:.3f}",
+            f"{layer.dense.macs:,}",
+            f"{layer.compressed.macs:,}",
+            f"{layer.compressed.macs / layer.dense.macs:.0%}",
+        )
+    return table
+
+
+def summary_table(best: Best, dense_held_out: float, compressed_held_out: float) -> Table:
+    """Dense against compressed."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    table.add_column("")
+    for column in ("dense", "compressed"):
+        table.add_column(column, justify="right")
+    if best.dense_value is not None:
+        table.add_row("accuracy, validation", f"{best.dense_value:.1%}", f"{best.value:.1%}")
+    table.add_row("accuracy, held out", f"{dense_held_out:.1%}", f"{compressed_held_out:.1%}")
+    for word, share in (("MACs", best.macs), ("parameters", best.params)):
+        table.add_row(
+            word, f"{share.dense:,}", f"{share.compressed:,}  ({share.fraction:.1%}, {share.compression_ratio:.1f}×)"
+        )
+    return table
+
+
+def _step(console: Console, number: int, what: str) -> None:
+    console.print(f"\n[bold cyan]{number}[/] [bold]{what}[/]")
+
+
+def _pulled(study: StudyHandle, work: Path) -> "torch.nn.Module":
+    from ranksearch.documents import load  # noqa: PLC0415 - torch is an extra
+
+    return load(study.pull(work / "compressed.safetensors"))
+
+
+def _asked(client: Client, best: Best) -> int:
+    return client.studies.best(best.study).trial
+
+
+def _hold(console: Console, local: LocalDeployment) -> None:
+    console.print(f"\nStill running at {local.url}; the token is in {local.data_dir / 'token'}. Ctrl-C stops it.")
+    try:
+        while True:
+            time.sleep(3600)
+    except KeyboardInterrupt:
+        pass
