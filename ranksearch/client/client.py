@@ -7,8 +7,11 @@ import httpx
 
 from ranksearch.client.address import resolve
 from ranksearch.client.blobs import Blobs
+from ranksearch.client.documents import Datasets, Models
 from ranksearch.client.jobs import Jobs
+from ranksearch.client.studies import Studies
 from ranksearch.client.transport import Transport
+from ranksearch.client.workers import Workers
 
 __all__ = ["Client"]
 
@@ -40,6 +43,10 @@ class Client:
         patience: float = 30.0,
     ) -> None:
         self._transport = Transport(resolve(url, token), transport=transport, timeout=timeout, patience=patience)
+        self.models = Models(self._transport)
+        self.datasets = Datasets(self._transport)
+        self.studies = Studies(self._transport)
+        self.workers = Workers(self._transport)
         self.blobs = Blobs(self._transport)
         self.jobs = Jobs(self._transport)
 

@@ -1,0 +1,103 @@
+"""``client.models`` and ``client.datasets``: uploaded documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from ranksearch.client.progress import Progress, metered
+from ranksearch.client.transport import Transport, segment
+from ranksearch.client.uploads import Parcel
+from ranksearch.client.waiting import until
+from ranksearch.contracts.errors import ConflictError, RankSearchError
+from ranksearch.contracts.resources import Dataset, Model
+
+__all__ = ["Datasets", "Models"]
+
+Document = TypeVar("Document", bound=Model | Dataset)
+
+
+class _Documents(Generic[Document]):
+    def __init__(self, transport: Transport, kind: type[Document], path: str) -> None:
+        self._transport = transport
+        self._kind = kind
+        self._path = path
+
+    def upload(self, path: str | Path, name: str | None = None, *, progress: Progress = False) -> Document:
+        """Stream a document to the service. The same file again gives the same document.
+
+        Args:
+            path: of the document.
+            name: by which people know it; without one, the file's without its ending.
+            progress: True for a bar on stderr, or a callable that takes the bytes done and their total.
+
+        Raises:
+            UploadError: it cannot be read, changed meanwhile, or is too large.
+            InputError: it is not such a document.
+        """
+        parcel = Parcel.of(path)
+        with metered(progress, parcel.path.name) as meter:
+            response = self._transport.request(
+                "POST",
+                self._path,
+                repeatable=True,
+                params={"name": name or parcel.path.stem},
+                body=lambda: parcel.pieces(meter),
+                headers=parcel.headers,
+            )
+        return self._transport.parsed(self._kind, response)
+
+    def get(self, document: str) -> Document:
+        """By its id.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return self._transport.fetch(self._kind, f"{self._path}/{segment(document)}")
+
+    def list(self) -> Iterator[Document]:
+        """All of them, page by page as they are asked for."""
+        return self._transport.pages(self._kind, self._path)
+
+
+class Datasets(_Documents[Dataset]):
+    """Data set documents: ``client.datasets``."""
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__(transport, Dataset, "/v1/datasets")
+
+
+class Models(_Documents[Model]):
+    """Model documents: ``client.models``."""
+
+    def __init__(self, transport: Transport) -> None:
+        super().__init__(transport, Model, "/v1/models")
+
+    def wait(
+        self, model: str, *, timeout: float | None = None, seen: Callable[[Model], object] | None = None
+    ) -> Model:
+        """The model once a worker has inspected it.
+
+        Args:
+            model: its id.
+            timeout: seconds; None: without end.
+            seen: is shown the model as often as it is looked at.
+
+        Raises:
+            RankSearchError: the inspection failed; this is why.
+            UnavailableError: ``wait_timeout``; ``got`` says what the inspection is waiting for.
+        """
+        found = until(
+            lambda: self.get(model),
+            lambda latest: latest.state != "inspecting",
+            what=f"the inspection of model {model}",
+            why_not=lambda latest: latest.waiting_for,
+            timeout=timeout,
+            seen=seen,
+        )
+        if found.state == "failed":
+            if found.error is not None:
+                raise RankSearchError.from_problem(found.error.model_dump(exclude_none=True))
+            raise ConflictError("model_inspection_failed", f"the inspection of model {model} failed")
+        return found

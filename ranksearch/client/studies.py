@@ -1,0 +1,171 @@
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from ranksearch.client.downloads import download
+from ranksearch.client.events import FINAL_STATES, follow
+from ranksearch.client.progress import Progress, metered
+from ranksearch.client.transport import Transport, segment
+from ranksearch.client.waiting import until
+from ranksearch.contracts.errors import NotFoundError, RankSearchError
+from ranksearch.contracts.resources import Artifact
+from ranksearch.contracts.studies import Best, Event, Study, StudyRequest, Trial
+
+__all__ = ["COMPRESSED", "Studies"]
+
+COMPRESSED: Final = "compressed.safetensors"
+"""The artifact that every completed study hands out: the compressed network as a model document."""
+
+
+class Studies:
+    """Rank searches: ``client.studies``."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+
+    def create(self, request: StudyRequest, *, idempotency_key: str | None = None) -> Study:
+        """Submit a study.
+
+        Args:
+            request: what to search for.
+            idempotency_key: the same key with the same request gives the same study; without one, a fresh one.
+
+        Raises:
+            BudgetInfeasible: no ranks meet the budget; ``extra["nearest_feasible"]`` is the nearest one.
+            InputError: something else in the request cannot be used.
+            ConflictError: the model has not been inspected yet.
+        """
+        response = self._transport.request(
+            "POST",
+            "/v1/studies",
+            repeatable=True,
+            json=request,
+            headers={"Idempotency-Key": idempotency_key or uuid.uuid4().hex},
+        )
+        return self._transport.parsed(Study, response)
+
+    def get(self, study: str) -> Study:
+        """By its id.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        return self._transport.fetch(Study, _path(study))
+
+    def list(self) -> Iterator[Study]:
+        """All of them, page by page as they are asked for."""
+        return self._transport.pages(Study, "/v1/studies")
+
+    def cancel(self, study: str) -> Study:
+        """Stop a study; what it found so far stays.
+
+        Raises:
+            ConflictError: ``study_finished``.
+        """
+        return self._transport.parsed(
+            Study, self._transport.request("POST", f"{_path(study)}/cancel", repeatable=True)
+        )
+
+    def trials(self, study: str) -> Iterator[Trial]:
+        """Its trials, page by page as they are asked for."""
+        return self._transport.pages(Trial, f"{_path(study)}/trials")
+
+    def best(self, study: str) -> Best:
+        """The best trial so far.
+
+        Raises:
+            NotFoundError: ``best_not_found``: no trial is complete yet.
+        """
+        return self._transport.fetch(Best, f"{_path(study)}/best")
+
+    def events(self, study: str, *, after: int | None = None) -> Iterator[Event]:
+        """What happens in a study, as it happens, until it has ended; across drops and restarts.
+
+        Args:
+            study: its id.
+            after: the id of the last event seen; None: from the beginning.
+        """
+        return follow(self._transport, study, after=after)
+
+    def wait(self, study: str, *, timeout: float | None = None) -> Study:
+        """The study once it has ended, however it ended.
+
+        Raises:
+            UnavailableError: ``wait_timeout``; ``got`` says what the study is waiting for.
+        """
+        return until(
+            lambda: self.get(study),
+            lambda latest: latest.state in FINAL_STATES,
+            what=f"study {study}",
+            why_not=lambda latest: latest.waiting_for,
+            timeout=timeout,
+        )
+
+    def artifacts(self, study: str) -> tuple[Artifact, ...]:
+        """The files it hands out, and those being made."""
+        response = self._transport.request("GET", f"{_path(study)}/artifacts", repeatable=True)
+        return self._transport.parsed(tuple[Artifact, ...], response)
+
+    def pull(
+        self,
+        study: str,
+        path: str | Path,
+        name: str = COMPRESSED,
+        *,
+        progress: Progress = False,
+        timeout: float | None = None,
+    ) -> Path:
+        """Write a study's artifact to a file: verified, atomic, resumed after a cut. Waits while it is being made.
+
+        Args:
+            study: its id.
+            path: the file to write, or a directory to write ``name`` into.
+            name: of the artifact.
+            progress: True for a bar on stderr, or a callable that takes the bytes done and their total.
+            timeout: seconds to wait while it is being made; None: without end.
+
+        Raises:
+            NotFoundError: the study has no such artifact, or not yet.
+            RankSearchError: making it failed; this is why.
+            UnavailableError: ``wait_timeout``, or the service is away.
+        """
+        target = Path(path) / name if Path(path).is_dir() else Path(path)
+        artifact = until(
+            lambda: self._artifact(study, name),
+            lambda latest: latest.state != "pending",
+            what=f"making {name}",
+            why_not=lambda latest: f"{latest.name} is {latest.state}",
+            timeout=timeout,
+        )
+        if artifact.blob is None:
+            raise _artifact_error(artifact)
+        with metered(progress, target.name) as meter:
+            source = f"{_path(study)}/artifacts/{segment(name)}"
+            blob = artifact.blob
+            download(self._transport, source, target, blob.sha256, size=blob.size, meter=meter)
+        return target
+
+    def _artifact(self, study: str, name: str) -> Artifact:
+        artifacts = self.artifacts(study)
+        found = next((artifact for artifact in artifacts if artifact.name == name), None)
+        if found is None:
+            raise NotFoundError(
+                "artifact_not_found",
+                f"study {study} has no {name}",
+                got=[artifact.name for artifact in artifacts],
+                mend="it is made once the study has completed: ranksearch watch",
+            )
+        return found
+
+
+def _path(study: str) -> str:
+    return f"/v1/studies/{segment(study)}"
+
+
+def _artifact_error(artifact: Artifact) -> RankSearchError:
+    if artifact.error is not None:
+        return RankSearchError.from_problem(artifact.error.model_dump(exclude_none=True))
+    return NotFoundError("artifact_not_found", f"{artifact.name} could not be made", got=artifact.state)
