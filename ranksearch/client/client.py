@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -8,10 +9,22 @@ import httpx
 from ranksearch.client.address import resolve
 from ranksearch.client.blobs import Blobs
 from ranksearch.client.documents import Datasets, Models
+from ranksearch.client.handle import StudyHandle
 from ranksearch.client.jobs import Jobs
+from ranksearch.client.progress import Progress
 from ranksearch.client.studies import Studies
+from ranksearch.client.submission import (
+    Budget,
+    DataReference,
+    ModelReference,
+    Submission,
+    constraints,
+    study_request,
+)
 from ranksearch.client.transport import Transport
 from ranksearch.client.workers import Workers
+from ranksearch.contracts.ranks import Method
+from ranksearch.contracts.studies import DataSlice, Metric
 
 __all__ = ["Client"]
 
@@ -54,6 +67,73 @@ class Client:
     def url(self) -> str:
         """Of the service, without a trailing slash."""
         return self._transport.address.url
+
+    def submit(
+        self,
+        model: ModelReference,
+        data: DataReference | None = None,
+        *,
+        calibration: DataReference | DataSlice | None = None,
+        validation: DataReference | DataSlice | None = None,
+        budget: Budget = "40%",
+        n_trials: int | None = None,
+        n_startup_trials: int | None = None,
+        seed: int | None = None,
+        methods: Sequence[Method] | None = None,
+        metric: Metric | None = None,
+        batch_size: int | None = None,
+        name: str | None = None,
+        progress: Progress = False,
+        timeout: float | None = None,
+    ) -> StudyHandle:
+        """Upload what is not there yet, wait until the model has been inspected, and submit a study.
+
+        Args:
+            model: the path of a model document, or a model's id.
+            data: the path of a data set document, or a data set's id. The first images, at most 512 and at most
+                half of them, calibrate; the rest validate.
+            calibration: instead of ``data``, the images that calibrate: a path or id, ``"path_or_id[0:512]"``, or
+                a slice.
+            validation: and those that validate.
+            budget: upper bounds: ``"40%"`` (of the macs), ``{"macs": "33%", "params": "50%"}``, or in numbers.
+            n_trials: how many rank vectors to try.
+            n_startup_trials: of these, how many before the sampler is asked.
+            seed: of the search.
+            methods: in order of preference.
+            metric: by default accuracy where the validation images have labels, else kl.
+            batch_size: of the evaluations.
+            name: by which people know the study.
+            progress: of the uploads: True for bars on stderr, or a callable.
+            timeout: seconds to wait for the inspection; None: without end.
+
+        Raises:
+            BudgetInfeasible: no ranks meet the budget; ``extra["nearest_feasible"]`` is the nearest one.
+            InputError: something cannot be used.
+            RankSearchError: the model's inspection failed; this is why.
+        """
+        submission = Submission(self.models, self.datasets, progress=progress)
+        bounds = constraints(budget)
+        uploaded = submission.model(model)
+        calibrating, validating = submission.data_slices(data, calibration, validation)
+        inspected = self.models.wait(uploaded.id, timeout=timeout)
+        request = study_request(
+            model=inspected.id,
+            calibration=calibrating,
+            validation=validating,
+            constraints=bounds,
+            n_trials=n_trials,
+            n_startup_trials=n_startup_trials,
+            seed=seed,
+            methods=None if methods is None else list(methods),
+            metric=metric,
+            batch_size=batch_size,
+            name=name,
+        )
+        return self.study(self.studies.create(request).id)
+
+    def study(self, study: str) -> StudyHandle:
+        """A handle on a study submitted before."""
+        return StudyHandle(self.studies, study, f"{self.url}/v1/studies/{study}/best")
 
     def close(self) -> None:
         """Close the connections."""

@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+from ranksearch.client.events import FINAL_STATES
+from ranksearch.client.progress import Progress
+from ranksearch.client.studies import COMPRESSED, Studies
+from ranksearch.client.study_bar import study_bar
+from ranksearch.client.waiting import until
+from ranksearch.contracts.errors import EvaluationError, RankSearchError
+from ranksearch.contracts.studies import Best, Study
+
+__all__ = ["StudyHandle", "study_error"]
+
+
+class StudyHandle:
+    """A submitted study, to wait for and to take the answer from."""
+
+    def __init__(self, studies: Studies, study: str, url: str) -> None:
+        self._studies = studies
+        self.id = study
+        self.url = url
+        """Where the best ranks can be had as JSON, with the client's token."""
+
+    def __repr__(self) -> str:
+        return f"StudyHandle({self.url!r})"
+
+    def status(self) -> Study:
+        """The study as it is now."""
+        return self._studies.get(self.id)
+
+    def wait(self, *, progress: bool = False, timeout: float | None = None) -> Study:
+        """The study once it has completed or been cancelled.
+
+        Args:
+            progress: a bar on stderr, if that is a terminal.
+            timeout: seconds; None: without end.
+
+        Raises:
+            RankSearchError: the study failed; this is why.
+            UnavailableError: ``wait_timeout``; ``got`` says what the study is waiting for.
+        """
+        with study_bar(shown=progress) as show:
+            study = until(
+                self.status,
+                lambda latest: latest.state in FINAL_STATES,
+                what=f"study {self.id}",
+                why_not=lambda latest: latest.waiting_for,
+                timeout=timeout,
+                seen=show,
+            )
+        if study.state == "failed":
+            raise study_error(study)
+        return study
+
+    def best(self) -> Best:
+        """The best trial so far.
+
+        Raises:
+            NotFoundError: ``best_not_found``: no trial is complete yet.
+        """
+        return self._studies.best(self.id)
+
+    def pull(
+        self,
+        path: str | Path,
+        name: str = COMPRESSED,
+        *,
+        progress: Progress = False,
+        timeout: float | None = None,
+    ) -> Path:
+        """Write the compressed model document to a file; see :meth:`Studies.pull`."""
+        return self._studies.pull(self.id, path, name, progress=progress, timeout=timeout)
+
+    def cancel(self) -> Study:
+        """Stop the study; what it found so far stays."""
+        return self._studies.cancel(self.id)
+
+
+def study_error(study: Study) -> RankSearchError:
+    """Why a study failed."""
+    if study.error is not None:
+        return RankSearchError.from_problem(study.error.model_dump(exclude_none=True))
+    return EvaluationError("study_failing", f"study {study.id} failed", got=study.reason)

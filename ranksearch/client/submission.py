@@ -1,0 +1,178 @@
+"""From what a user has at hand – files, ids, one data set – to a study request."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from ranksearch.client.documents import Datasets, Models
+from ranksearch.client.progress import Progress
+from ranksearch.contracts.errors import DatasetError, InputError
+from ranksearch.contracts.resources import Dataset, Model
+from ranksearch.contracts.studies import Constraints, DataSlice, StudyRequest
+
+__all__ = ["Budget", "DataReference", "ModelReference", "Submission", "constraints", "halves", "study_request"]
+
+ModelReference = str | os.PathLike[str] | Model
+"""The path of a model document, a model's id, or a model."""
+DataReference = str | os.PathLike[str] | Dataset
+"""The path of a data set document, a data set's id, or a data set."""
+Budget = int | str | Mapping[str, int | str] | Constraints
+""""40%" or a number of the macs, or bounds by cost word: {"macs": "33%", "params": "50%"}."""
+
+_CALIBRATION_IMAGES: Final = 512
+_SLICE: Final = re.compile(r"^(?P<data>.+)\[(?P<start>\d*):(?P<stop>\d*)\]$")
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+class Submission:
+    """Uploads what a study needs, each file once, and says what it became.
+
+    Args:
+        models: where models go.
+        datasets: where data sets go.
+        progress: of the uploads.
+    """
+
+    def __init__(self, models: Models, datasets: Datasets, *, progress: Progress = False) -> None:
+        self._models = models
+        self._datasets = datasets
+        self._progress = progress
+        self._uploaded: dict[Path, Dataset] = {}
+
+    def model(self, reference: ModelReference) -> Model:
+        """The model that a reference means, uploaded if it is a file."""
+        if isinstance(reference, Model):
+            return reference
+        path = existing_file(reference, "a model document")
+        return (
+            self._models.get(str(reference))
+            if path is None
+            else self._models.upload(path, progress=self._progress)
+        )
+
+    def dataset(self, reference: DataReference) -> Dataset:
+        """The data set that a reference means, uploaded if it is a file."""
+        if isinstance(reference, Dataset):
+            return reference
+        path = existing_file(reference, "a data set document")
+        if path is None:
+            return self._datasets.get(str(reference))
+        if path not in self._uploaded:
+            self._uploaded[path] = self._datasets.upload(path, progress=self._progress)
+        return self._uploaded[path]
+
+    def data_slice(self, reference: DataReference | DataSlice) -> DataSlice:
+        """The images that a reference means: ``"path_or_id[0:512]"``, or a whole data set."""
+        if isinstance(reference, DataSlice):
+            return reference.model_copy(update={"dataset": self.dataset(reference.dataset).id})
+        start, stop = 0, None
+        if isinstance(reference, str) and not Path(reference).exists() and (match := _SLICE.match(reference)):
+            reference = match["data"]
+            start = int(match["start"] or 0)
+            stop = int(match["stop"]) if match["stop"] else None
+        dataset = self.dataset(reference)
+        return checked(lambda: DataSlice(dataset=dataset.id, start=start, stop=stop))
+
+    def data_slices(
+        self,
+        data: DataReference | None,
+        calibration: DataReference | DataSlice | None,
+        validation: DataReference | DataSlice | None,
+    ) -> tuple[DataSlice, DataSlice]:
+        """The calibration and the validation images.
+
+        Raises:
+            InputError: neither one data set for both nor both by themselves were given.
+        """
+        if data is not None and calibration is None and validation is None:
+            return halves(self.dataset(data))
+        if data is None and calibration is not None and validation is not None:
+            return self.data_slice(calibration), self.data_slice(validation)
+        raise InputError(
+            "invalid_request",
+            "it is not clear which images calibrate and which validate",
+            got=f"data={data!r}, calibration={calibration!r}, validation={validation!r}",
+            expected="one data set, which is split; or calibration and validation, and no third",
+            mend='for parts of one data set: calibration="d.safetensors[0:512]", validation="d.safetensors[512:]"',
+        )
+
+
+def halves(dataset: Dataset) -> tuple[DataSlice, DataSlice]:
+    """Split one data set: the first images, at most 512 and at most half of them, calibrate; the rest validate.
+
+    Raises:
+        DatasetError: one image cannot be split.
+    """
+    cut = min(_CALIBRATION_IMAGES, dataset.summary.count // 2)
+    if cut == 0:
+        raise DatasetError(
+            "dataset_empty",
+            "one image cannot both calibrate and validate",
+            got=dataset.summary.count,
+            expected="≥ 2",
+        )
+    return DataSlice(dataset=dataset.id, start=0, stop=cut), DataSlice(dataset=dataset.id, start=cut)
+
+
+def constraints(budget: Budget) -> Constraints:
+    """A budget as upper bounds; a bare bound is one of the macs.
+
+    Raises:
+        InputError: it bounds nothing, or is not a bound.
+    """
+    if isinstance(budget, Constraints):
+        return budget
+    bounds = dict(budget) if isinstance(budget, Mapping) else {"macs": budget}
+    return checked(lambda: Constraints.model_validate(bounds))
+
+
+def study_request(**members: Any) -> StudyRequest:  # noqa: ANN401 - the request's members, checked here
+    """A request from the members that are not None.
+
+    Raises:
+        InputError: a member is unknown or cannot be used.
+    """
+    given = {name: value for name, value in members.items() if value is not None}
+    return checked(lambda: StudyRequest.model_validate(given))
+
+
+def checked(make: Callable[[], Shape]) -> Shape:
+    """A wire shape of the user's making, with this product's error where it is none.
+
+    Raises:
+        InputError: naming the first member that cannot be used.
+    """
+    try:
+        return make()
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the request"
+        raise InputError(
+            "unknown_field" if first["type"] == "extra_forbidden" else "invalid_request",
+            f"{where} cannot be used",
+            got=first["input"],
+            expected=first["msg"].removeprefix("Value error, "),
+        ) from error
+
+
+def existing_file(reference: str | os.PathLike[str], kind: str) -> Path | None:
+    """The file that a reference names; None where it reads as an id.
+
+    Raises:
+        InputError: it reads as a path, and there is no such file.
+    """
+    path = Path(reference)
+    if path.is_file():
+        return path
+    if not isinstance(reference, str) or path.suffix or os.sep in reference:
+        raise InputError(
+            "invalid_request", "there is no such file", got=str(reference), expected=f"{kind}, or an id"
+        )
+    return None
