@@ -13,16 +13,13 @@ from typing import Protocol
 from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFoundError, RankSearchError, UnavailableError
 from ranksearch.contracts.jobs import (
     ClaimRequest,
-    CompleteRequest,
     CompressOutcome,
     CompressTask,
-    FailRequest,
     Job,
-    LeaseRequest,
     Outcome,
     Task,
 )
-from ranksearch.contracts.resources import Blob, Problem
+from ranksearch.contracts.resources import Blob
 from worker.blob_cache import BlobCache, Downloads
 from worker.evaluator import EvaluationFailed, Evaluator, Interrupted
 from worker.leases import LeaseKeeper, Renews
@@ -33,21 +30,32 @@ log = logging.getLogger(__name__)
 
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
+_HAND_BACK_SECONDS = 3.0
 
 
 class JobsApi(Renews, Protocol):
-    """What the agent needs of ``client.jobs``."""
+    """What the agent needs of ``client.jobs``. ``patience=0``: the agent does the trying again, since it also has
+    to listen for its stop.
+    """
 
-    def claim(self, request: ClaimRequest) -> Job | None:
+    def claim(self, request: ClaimRequest, *, patience: float | None = None) -> Job | None:
         """A job under a fresh lease, or None when there was none in ``wait_seconds``."""
 
-    def release(self, job_id: str, request: LeaseRequest) -> None:
+    def release(self, job: str, lease_token: str, *, patience: float | None = None) -> None:
         """Hand a job back undone; the attempt does not count."""
 
-    def complete(self, job_id: str, request: CompleteRequest) -> None:
+    def complete(self, job: str, lease_token: str, outcome: Outcome, *, patience: float | None = None) -> None:
         """Hand an outcome in."""
 
-    def fail(self, job_id: str, request: FailRequest) -> None:
+    def fail(
+        self,
+        job: str,
+        lease_token: str,
+        problem: RankSearchError,
+        *,
+        retry: bool = False,
+        patience: float | None = None,
+    ) -> None:
         """Say that the job gave no result."""
 
 
@@ -93,7 +101,7 @@ class Agent:
         try:
             while not self._stopping.is_set():
                 try:
-                    job = self._jobs.claim(self._claim)
+                    job = self._jobs.claim(self._claim, patience=0)
                 except UnavailableError as error:
                     log.warning("%s; trying again in %.1f s", error.detail, pause)
                     # Jitter: a fleet that lost its service must not come back in one beat.
@@ -129,8 +137,8 @@ class Agent:
                 )
                 self._report_failure(job, full, retry=True, lease=lease)
             else:
-                request = CompleteRequest(lease_token=job.lease.token, outcome=outcome)
-                self._deliver(job, lease, lambda: self._jobs.complete(job.id, request))
+                token = job.lease.token
+                self._deliver(job, lease, lambda: self._jobs.complete(job.id, token, outcome, patience=0))
 
     def _evaluate(self, task: Task, output: Path, lease: LeaseKeeper) -> Outcome:
         files = {blob.sha256: self._cache.path(blob) for blob in blobs_of(task)}
@@ -144,15 +152,14 @@ class Agent:
 
     def _hand_back(self, job: Job) -> None:
         try:
-            self._jobs.release(job.id, LeaseRequest(lease_token=job.lease.token))
+            self._jobs.release(job.id, job.lease.token, patience=_HAND_BACK_SECONDS)
         except RankSearchError as error:  # then the lease expires and the job goes on elsewhere
             log.warning("could not hand back job %s: %s", job.id, error.detail)
 
     def _report_failure(self, job: Job, error: RankSearchError, *, retry: bool, lease: LeaseKeeper) -> None:
         log.warning("job %s failed: %s", job.id, error.detail)
-        problem = Problem.model_validate(error.to_problem())
-        request = FailRequest(lease_token=job.lease.token, problem=problem, retry=retry)
-        self._deliver(job, lease, lambda: self._jobs.fail(job.id, request))
+        token = job.lease.token
+        self._deliver(job, lease, lambda: self._jobs.fail(job.id, token, error, retry=retry, patience=0))
 
     def _deliver(self, job: Job, lease: LeaseKeeper, send: Callable[[], None]) -> None:
         """Hand something in, for as long as the lease may still be ours: a result costs more than a retry."""

@@ -22,12 +22,12 @@ def main(argv: list[str] | None = None) -> None:
     """Serve assignments from standard input until it closes."""
     options = _parser().parse_args(argv)
     pipe = _reserve_standard_output()
-    assignments = _read_ahead(sys.stdin.buffer)
-    from worker.evaluation import Evaluation, evaluate  # noqa: PLC0415 - torch takes seconds: first watch the agent
+    assignments = _read_ahead(sys.stdin.fileno())
+    from worker.evaluation import Session, evaluate  # noqa: PLC0415 - torch takes seconds: first watch the agent
 
-    evaluation = Evaluation(device=options.device, cache_dir=options.cache_dir, threads=options.threads)
+    session = Session(device=options.device, cache_dir=options.cache_dir, threads=options.threads)
     while True:
-        report = evaluate(evaluation, assignments.get())
+        report = evaluate(session, assignments.get())
         pipe.write(report.line())
         pipe.flush()
 
@@ -47,16 +47,20 @@ def _reserve_standard_output() -> BinaryIO:
     return pipe
 
 
-def _read_ahead(lines: BinaryIO) -> queue.SimpleQueue[Assignment]:
+def _read_ahead(pipe: int) -> queue.SimpleQueue[Assignment]:
     """Read assignments in a thread, which ends the process at once when the agent is gone.
 
-    A killed agent leaves no orphan that computes for nobody, on any platform.
+    A killed agent leaves no orphan that computes for nobody, on any platform. Read without Python's buffer, whose
+    lock a thread must not hold when the interpreter ends.
     """
     assignments: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
 
     def read() -> None:
-        for line in lines:
-            assignments.put(Assignment.model_validate_json(line))
+        rest = b""
+        while piece := os.read(pipe, 1 << 16):
+            *lines, rest = (rest + piece).split(b"\n")
+            for line in lines:
+                assignments.put(Assignment.model_validate_json(line))
         os._exit(0)
 
     threading.Thread(target=read, name="assignments", daemon=True).start()

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from ranksearch.contracts.errors import ConflictError, NotFoundError, RankSearchError
-from ranksearch.contracts.jobs import Job, Lease, LeaseRequest
+from ranksearch.contracts.jobs import Job, Lease
 
 __all__ = ["LeaseKeeper", "Renews"]
 
@@ -20,7 +20,7 @@ _RENEWALS_PER_LEASE = 3
 class Renews(Protocol):
     """The one call this module needs of a client."""
 
-    def renew(self, job_id: str, request: LeaseRequest) -> Lease:
+    def renew(self, job: str, lease_token: str, *, patience: float | None = None) -> Lease:
         """Extend the lease.
 
         Raises:
@@ -61,7 +61,7 @@ class LeaseKeeper:
     def _keep(self) -> None:
         while not self._done.wait(self._interval):
             try:
-                lease = self._jobs.renew(self._job.id, LeaseRequest(lease_token=self._job.lease.token))
+                lease = self._jobs.renew(self._job.id, self._job.lease.token, patience=0)
             except (ConflictError, NotFoundError) as error:
                 log.warning("job %s is no longer ours: %s", self._job.id, error.detail)
                 self._lost.set()

@@ -1,0 +1,120 @@
+import os
+import time
+
+import psutil
+import pytest
+
+from tests.worker.stand_ins import CRASH, GOOD, SLOW, child, job
+from worker.evaluator import EvaluationFailed, Evaluator, Interrupted
+
+
+@pytest.fixture
+def evaluator(tmp_path):
+    made = []
+
+    def make(body, **options):
+        made.append(Evaluator(cache_dir=tmp_path, command=child(body), **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+
+
+def run(evaluator, tmp_path, unwanted=lambda: False):
+    return evaluator.run(job().task, {}, tmp_path, unwanted)
+
+
+def test_answers_what_the_child_reports(evaluator, tmp_path):
+    assert run(evaluator(GOOD), tmp_path).profile.dense.macs == 1
+
+
+def test_keeps_one_child_from_task_to_task(evaluator, tmp_path):
+    kept = evaluator(GOOD)
+    assert run(kept, tmp_path).profile.solver == run(kept, tmp_path).profile.solver
+
+
+def test_a_crash_is_reported_with_its_signal_and_worth_another_attempt(evaluator, tmp_path):
+    with pytest.raises(EvaluationFailed, match="signal 9") as failed:
+        run(evaluator(CRASH), tmp_path)
+    assert failed.value.error.code == "evaluation_crashed"
+    assert failed.value.retry
+
+
+def test_a_new_child_is_started_after_a_crash(evaluator, tmp_path):
+    crashing_once = f"""
+marker = {str(tmp_path / "crashed")!r}
+if not os.path.exists(marker):
+    open(marker, "w").close()
+    {CRASH}
+{GOOD}"""
+    made = evaluator(crashing_once)
+    with pytest.raises(EvaluationFailed):
+        run(made, tmp_path)
+    assert run(made, tmp_path).profile.dense.macs == 1
+
+
+def test_a_hang_is_ended_at_the_time_limit(evaluator, tmp_path):
+    made = evaluator(SLOW, time_limit=0.3)
+    with pytest.raises(EvaluationFailed) as failed:
+        run(made, tmp_path)
+    assert failed.value.error.code == "evaluation_timeout"
+    assert made.pid is None
+
+
+def test_an_unwanted_evaluation_is_ended_with_its_process(evaluator, tmp_path):
+    made = evaluator(SLOW)
+    seen = []
+
+    def unwanted():
+        seen.append(made.pid)
+        return True
+
+    with pytest.raises(Interrupted):
+        run(made, tmp_path, unwanted)
+    assert not psutil.pid_exists(seen[0])
+
+
+def test_noise_on_the_pipe_is_no_result(evaluator, tmp_path):
+    with pytest.raises(EvaluationFailed, match="no report"):
+        run(evaluator("print('hello', flush=True)"), tmp_path)
+
+
+def test_a_reported_problem_keeps_its_code(evaluator, tmp_path):
+    body = """
+problem = {"type": "urn:x", "title": "t", "status": 422, "code": "document_truncated", "detail": "too short"}
+print(json.dumps({"number": number, "problem": problem}), flush=True)
+"""
+    with pytest.raises(EvaluationFailed) as failed:
+        run(evaluator(body), tmp_path)
+    assert failed.value.error.code == "document_truncated"
+    assert not failed.value.retry
+
+
+def test_the_child_sees_no_token(evaluator, tmp_path, monkeypatch):
+    monkeypatch.setenv("RANKSEARCH_TOKEN", "secret")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    body = f"open({str(tmp_path / 'env')!r}, 'w').write(repr(dict(os.environ)))" + GOOD
+    run(evaluator(body), tmp_path)
+    assert "secret" not in (tmp_path / "env").read_text()
+
+
+def test_the_real_child_ends_when_its_agent_is_gone(tmp_path):
+    made = Evaluator(cache_dir=tmp_path)
+    process = made._running_child()
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(20) == 0
+
+
+def test_stop_ends_a_child_that_does_not_listen(evaluator, tmp_path):
+    made = evaluator("pass")
+    deaf = child("pass")
+    deaf[-1] = "import time\nwhile True: time.sleep(1)"
+    made._command = deaf
+    pid = made._running_child().pid
+    start = time.monotonic()
+    made.stop()
+    assert time.monotonic() - start < 10
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)

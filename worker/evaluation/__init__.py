@@ -1,0 +1,1 @@
+"""What the child does with a task."""

@@ -1,0 +1,165 @@
+"""What an evaluating child keeps from one task to the next: networks, images, reference outputs, factors."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ranksearch.contracts.errors import DatasetError
+from ranksearch.contracts.jobs import DataSelection
+from ranksearch.contracts.resources import Blob
+from ranksearch.documents import load, load_data
+from worker.evaluation.faults import refused_images
+from worker.factor_cache import DiskCache
+
+__all__ = ["Images", "Session"]
+
+_NETWORKS = 2
+_SELECTIONS = 4
+_RESIDENT_BYTES = 1 << 30
+
+Batch = tuple[Tensor, Tensor | None]
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """The most recently used values of a function of a key."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._values: OrderedDict[object, Value] = OrderedDict()
+
+    def get(self, key: object, make: Callable[[], Value]) -> Value:
+        """The value under this key, made if it is not there."""
+        if key not in self._values:
+            value = make()
+            self._values[key] = value
+            if len(self._values) > self._size:
+                self._values.popitem(last=False)
+        self._values.move_to_end(key)
+        return self._values[key]
+
+
+class Images:
+    """The images of one selection, in batches on a device; kept there where they are few enough.
+
+    Iterating again gives the same batches, which is what makes two trials comparable.
+
+    Args:
+        path: a data set document.
+        selection: which of its images.
+        batch_size: images a batch; the last one may hold fewer.
+        device: where the batches are wanted.
+
+    Raises:
+        DatasetError: the document is not usable, or holds fewer images than selected.
+    """
+
+    def __init__(self, path: Path, selection: DataSelection, batch_size: int, device: torch.device) -> None:
+        self._data = load_data(path)
+        self._device = device
+        if selection.stop > len(self._data):
+            raise DatasetError(
+                "dataset_slice_out_of_range",
+                "the selection reaches beyond the data set",
+                got=f"images {selection.start} to {selection.stop}",
+                expected=f"at most {len(self._data)}",
+            )
+        edges = range(selection.start, selection.stop, batch_size)
+        self._bounds = [(start, min(start + batch_size, selection.stop)) for start in edges]
+        self.count = selection.stop - selection.start
+        channels, height, width = self._data.image_shape
+        self._resident = 4 * self.count * channels * height * width <= _RESIDENT_BYTES
+        self._kept: list[Batch] | None = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        if not self._resident:
+            return (self._batch(start, stop) for start, stop in self._bounds)
+        if self._kept is None:
+            self._kept = [self._batch(start, stop) for start, stop in self._bounds]
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._bounds)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """``(C, H, W)``."""
+        return self._data.image_shape
+
+    def only(self) -> Iterator[Tensor]:
+        """The batches without their labels."""
+        return (images for images, _ in self)
+
+    def _batch(self, start: int, stop: int) -> Batch:
+        labels = self._data.labels
+        images = self._data.images(start, stop).to(self._device)
+        return images, None if labels is None else labels[start:stop].to(self._device)
+
+
+class Session:
+    """Holds what is expensive to make.
+
+    Args:
+        device: torch device everything is computed on.
+        cache_dir: of the factor cache.
+        threads: CPU threads; 0 leaves torch's own choice.
+    """
+
+    def __init__(self, *, device: str, cache_dir: Path, threads: int = 0) -> None:
+        if threads:
+            torch.set_num_threads(threads)
+        torch.backends.cudnn.benchmark = False  # a trial repeated must give the same value
+        self.device = torch.device(device)
+        self.factors = DiskCache(cache_dir, device=self.device)
+        self._networks: Recent[nn.Module] = Recent(_NETWORKS)
+        self._images: Recent[Images] = Recent(_SELECTIONS)
+        self._references: Recent[list[Tensor]] = Recent(_SELECTIONS)
+
+    @property
+    def device_name(self) -> str:
+        """As results name it."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
+
+    def network(self, blob: Blob, path: Path) -> nn.Module:
+        """The dense network of a model document, in eval mode on the device. Not to be changed.
+
+        Raises:
+            DocumentError: the document is not usable.
+        """
+        return self._networks.get(blob.sha256, lambda: load(path).to(self.device).eval())
+
+    def images(self, selection: DataSelection, path: Path, batch_size: int) -> Images:
+        """The images of a selection.
+
+        Raises:
+            DatasetError: they are not usable.
+        """
+        key = (selection.blob.sha256, selection.start, selection.stop, batch_size)
+        return self._images.get(key, lambda: Images(path, selection, batch_size, self.device))
+
+    @torch.no_grad()
+    def reference(
+        self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images
+    ) -> Sequence[Tensor]:
+        """The dense network's logits for every batch of a selection.
+
+        Raises:
+            DatasetError: the network does not take these images.
+        """
+
+        def outputs() -> list[Tensor]:
+            try:
+                return [network(batch) for batch in images.only()]
+            except torch.OutOfMemoryError:
+                raise
+            except RuntimeError as error:
+                raise refused_images(error, images.image_shape) from error
+
+        key = (blob.sha256, selection.blob.sha256, selection.start, selection.stop, len(images))
+        return self._references.get(key, outputs)
