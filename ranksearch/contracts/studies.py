@@ -112,6 +112,9 @@ class StudyRequest(Request):
         min_length=1,
         description="in order of preference: a layer takes the first one that it has a grid for",
     )
+    keep_dense: list[str] = Field(
+        default=[], max_length=10_000, description="qualified names of layers that are not to be factorised"
+    )
     metric: Metric | None = Field(
         default=None, description="None: accuracy where the validation images have labels, else kl"
     )
