@@ -81,10 +81,17 @@ def load_digits(seed: int = 0) -> Digits:
     )
 
 
-def train(digits: Digits, epochs: int = 12, seed: int = 0) -> DigitsNet:
-    """A trained network in eval mode: SGD with one cycle, images shifted by up to a pixel."""
+def train(digits: Digits, epochs: int = 10, seed: int = 0, network: nn.Module | None = None) -> nn.Module:
+    """A trained network in eval mode: SGD with one cycle, images shifted by up to a pixel.
+
+    Args:
+        digits: whose training part is learnt.
+        epochs: passes over it.
+        seed: of weights, order and shifts.
+        network: another one than :class:`DigitsNet`.
+    """
     torch.manual_seed(seed)
-    net = DigitsNet().train()
+    net = (network or DigitsNet()).train()
     images, labels = digits.normalised(digits.training[0]), digits.training[1]
     batch = 64
     steps = epochs * (len(labels) // batch)

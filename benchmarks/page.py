@@ -1,0 +1,93 @@
+"""Every number is a page: command, machine, date, versions, figures, caveats."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import importlib.metadata
+import json
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Page", "options", "shared_data"]
+
+_PAGES = Path(__file__).parent / "pages"
+
+
+def options(question: str) -> argparse.ArgumentParser:
+    """The options that every benchmark takes."""
+    parser = argparse.ArgumentParser(description=question)
+    parser.add_argument("--quick", action="store_true", help="under two minutes, for a first look")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures as JSON")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the page here (default: benchmarks/pages/)")
+    return parser
+
+
+def shared_data(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--data``."""
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=Path(os.environ.get("RANKSEARCH_SHARED_DATA", "../shared/data")),
+        help="folder with resnet20.safetensors and the CIFAR-10 images (default: %(default)s)",
+    )
+
+
+class Page:
+    """A page in the making.
+
+    Args:
+        title: what was measured.
+        question: the one question that this benchmark answers.
+    """
+
+    def __init__(self, title: str, question: str) -> None:
+        self._title = title
+        self._parts = [question]
+        self.figures: dict[str, Any] = {}
+
+    def text(self, paragraph: str) -> None:
+        """Add a paragraph."""
+        self._parts.append(paragraph)
+
+    def table(self, header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+        """Add a table."""
+        lines = ["| " + " | ".join(header) + " |", "|" + " --- |" * len(header)]
+        lines += ["| " + " | ".join(str(cell) for cell in row) + " |" for row in rows]
+        self._parts.append("\n".join(lines))
+
+    def write(self, name: str, chosen: argparse.Namespace, packages: Sequence[str]) -> None:
+        """Write the page (and the JSON), and print it."""
+        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
+        command = shlex.join(["python", *[os.path.relpath(sys.argv[0])], *sys.argv[1:]])
+        conditions = [
+            f"- {today}",
+            f"- `{command}`",
+            f"- {machine()}",
+            f"- Python {platform.python_version()}, {versions}",
+        ]
+        text = "\n\n".join([f"# {self._title}", "\n".join(conditions), *self._parts]) + "\n"
+        target = chosen.page or _PAGES / f"{name}.md"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+        if chosen.json:
+            record: Mapping[str, Any] = {"date": today, "command": command, "machine": machine(), **self.figures}
+            chosen.json.write_text(json.dumps(record, indent=2) + "\n")
+        print(text)
+
+
+def machine() -> str:
+    """Processor, cores, memory."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.is_file():
+        named = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = named[0] if named else model
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, no accelerator used"

@@ -1,0 +1,76 @@
+"""A real service and real workers on this machine, and a network small enough to search in seconds."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+import ranksearch
+from ranksearch.demo.network import Block, load_digits, train
+from ranksearch.local import LocalDeployment
+
+ROOT = Path(__file__).parents[2]
+
+
+class TinyNet(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = torch.nn.Conv2d(1, 16, 3, padding=1, bias=False)
+        self.bn = torch.nn.BatchNorm2d(16)
+        self.block = Block(16)
+        self.head = torch.nn.Linear(16, 10)
+
+    def forward(self, x):
+        return self.head(self.block(torch.relu(self.bn(self.stem(x)))).mean((2, 3)))
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return load_digits()
+
+
+@pytest.fixture(scope="session")
+def documents(tmp_path_factory, digits):
+    """A folder with ``model.safetensors`` and ``data.safetensors``."""
+    folder = tmp_path_factory.mktemp("documents")
+    torch.manual_seed(0)
+    net = train(digits, epochs=1, network=TinyNet())
+    ranksearch.pack(net, (digits.normalised(digits.training[0][:2]),), folder / "model.safetensors")
+    ranksearch.pack_data(*digits.training, folder / "data.safetensors", mean=digits.mean, std=digits.std, layout="NHWC")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def deployment(tmp_path_factory):
+    """A service with one worker, shared by the tests that do not break it."""
+    with LocalDeployment(tmp_path_factory.mktemp("deployment") / "data", workers=1) as local:
+        yield local
+
+
+@pytest.fixture
+def client(deployment):
+    with deployment.client() as made:
+        yield made
+
+
+@pytest.fixture
+def submit(documents):
+    """Submit the tiny network to a client's service."""
+
+    def submit(client, **options):
+        given = {"budget": "40%", "n_trials": 4, **options}
+        return client.submit(documents / "model.safetensors", documents / "data.safetensors", **given)
+
+    return submit
+
+
+@pytest.fixture
+def readme_examples():
+    """The Python examples of the README, in order."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+
+
+def pytest_configure():
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes share two cores, and one thread repeats its sums

@@ -1,0 +1,90 @@
+"""Workers are killed and stopped in the middle of studies; the trials come out exactly as many as asked for."""
+
+import os
+import signal
+import time
+
+import psutil
+import pytest
+
+from ranksearch.local import LocalDeployment
+
+TRIALS = 12
+
+
+@pytest.fixture
+def local(tmp_path):
+    with LocalDeployment(tmp_path / "data", workers=0, lease_seconds=2.0) as deployment:
+        yield deployment
+
+
+def wait_for(condition, timeout=120.0):
+    deadline = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+    return found
+
+
+def running(client, study):
+    """A trial under way, once at least two are complete."""
+    trials = list(client.studies.trials(study))
+    done = sum(trial.state == "COMPLETE" for trial in trials)
+    return done >= 2 and next((trial for trial in trials if trial.state == "RUNNING"), None)
+
+
+def kill_in_the_middle(local, client, submit, how):
+    worker = local.start_worker(restart=False)
+    handle = submit(client, n_trials=TRIALS)
+    trial = wait_for(lambda: running(client, handle.id))
+    children = psutil.Process(worker.pid).children(recursive=True)
+    os.kill(worker.pid, how)
+    wait_for(lambda: not psutil.pid_exists(worker.pid) or psutil.Process(worker.pid).status() == "zombie")
+    psutil.wait_procs(children, timeout=10)
+    assert not any(child.is_running() for child in children)
+    return handle, trial
+
+
+def assert_exact(client, handle):
+    trials = list(client.studies.trials(handle.id))
+    assert [trial.number for trial in trials] == list(range(TRIALS))
+    assert {trial.state for trial in trials} == {"COMPLETE"}
+    progress = handle.status().progress
+    assert (progress.complete, progress.failed, progress.running, progress.waiting) == (TRIALS, 0, 0, 0)
+
+
+def test_a_killed_worker_loses_no_trial_and_counts_none_twice(local, submit):
+    with local.client() as client:
+        handle, _ = kill_in_the_middle(local, client, submit, signal.SIGKILL)
+        local.start_worker()
+        handle.wait(timeout=240)
+        assert_exact(client, handle)
+
+
+def test_the_killed_workers_trial_is_done_again_by_another(local, submit):
+    with local.client() as client:
+        handle, trial = kill_in_the_middle(local, client, submit, signal.SIGKILL)
+        local.start_worker()
+        handle.wait(timeout=240)
+        again = list(client.studies.trials(handle.id))[trial.number]
+        assert (again.ranks, again.state) == (trial.ranks, "COMPLETE")
+
+
+def test_a_worker_told_to_stop_hands_its_trial_back_at_once(local, submit):
+    with local.client() as client:
+        handle, trial = kill_in_the_middle(local, client, submit, signal.SIGTERM)
+        states = {t.number: t.state for t in client.studies.trials(handle.id)}
+        assert states[trial.number] in {"WAITING", "COMPLETE"}
+        assert "RUNNING" not in states.values()
+        local.start_worker()
+        handle.wait(timeout=240)
+        assert_exact(client, handle)
+
+
+def test_two_workers_share_a_study(local, submit):
+    with local.client() as client:
+        local.start_worker()
+        local.start_worker()
+        handle = submit(client, n_trials=TRIALS)
+        handle.wait(timeout=240)
+        assert_exact(client, handle)
