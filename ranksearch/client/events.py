@@ -10,9 +10,10 @@ import httpx
 from httpx_sse import EventSource, SSEError
 from pydantic import ValidationError
 
+from ranksearch.client.retries import Attempts
 from ranksearch.client.transport import Transport, segment
 from ranksearch.contracts.errors import RankSearchError, UnavailableError
-from ranksearch.contracts.studies import Event
+from ranksearch.contracts.studies import Event, Study
 
 __all__ = ["FINAL_STATES", "follow"]
 
@@ -38,29 +39,15 @@ def follow(transport: Transport, study: str, *, after: int | None = None) -> Ite
         NotFoundError: there is no such study.
         UnavailableError: the service stays away longer than the client's patience.
     """
-    path = f"/v1/studies/{segment(study)}/events"
     attempts = transport.attempts()
-    last, over = after, False
+    stream = _Stream(transport, study, after)
     while True:
         since = time.monotonic()
-        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
-        if last is not None:
-            headers["Last-Event-ID"] = str(last)
         try:
-            with transport.stream(path, headers=headers, timeout=_LONGEST_SILENCE) as response:
-                if response.status_code == _NO_CONTENT:
-                    return
-                if not response.is_success:
-                    transport.refuse_or_pause(response, attempts)
-                    continue
-                for event in _events(response):
-                    if last is not None and event.id <= last:
-                        continue
-                    attempts.restart()
-                    last = event.id
-                    over = over or (event.kind == "study" and event.data.get("state") in FINAL_STATES)
-                    yield event
-            if over:
+            yield from stream.once(attempts)
+            if stream.go_on:
+                continue  # whether there is more, the next connection tells: an empty one is the end
+            if stream.study_has_ended():
                 return
             failure: RankSearchError = UnavailableError("service_unreachable", "the stream of events ends early")
         except httpx.RequestError as error:
@@ -68,6 +55,43 @@ def follow(transport: Transport, study: str, *, after: int | None = None) -> Ite
         if time.monotonic() - since > _LASTING:
             attempts.restart()
         attempts.pause(failure)
+
+
+class _Stream:
+    """Where we are in a study's events."""
+
+    def __init__(self, transport: Transport, study: str, last: int | None) -> None:
+        self.go_on = False
+        """Whether the last connection told something, or is to be repeated."""
+        self._transport = transport
+        self._path = f"/v1/studies/{segment(study)}"
+        self._last = last
+        self._over = False
+
+    def once(self, attempts: Attempts) -> Iterator[Event]:
+        """The new events of one connection, until it closes."""
+        self.go_on = False
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        if self._last is not None:
+            headers["Last-Event-ID"] = str(self._last)
+        with self._transport.stream(f"{self._path}/events", headers=headers, timeout=_LONGEST_SILENCE) as response:
+            if response.status_code == _NO_CONTENT:
+                self._over = True
+                return
+            if not response.is_success:
+                self._transport.refuse_or_pause(response, attempts)
+                self.go_on = True
+                return
+            for event in _events(response):
+                if self._last is not None and event.id <= self._last:
+                    continue
+                attempts.restart()
+                self._last, self.go_on = event.id, True
+                self._over = self._over or (event.kind == "study" and event.data.get("state") in FINAL_STATES)
+                yield event
+
+    def study_has_ended(self) -> bool:
+        return self._over or self._transport.fetch(Study, self._path).state in FINAL_STATES
 
 
 def _events(response: httpx.Response) -> Iterator[Event]:

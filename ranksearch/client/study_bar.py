@@ -41,5 +41,5 @@ def headline(study: Study) -> str:
     if study.progress.failed:
         words.append(f"{study.progress.failed} failed")
     if study.waiting_for is not None:
-        words.append(f"waiting for {study.waiting_for}")
+        words.append(study.waiting_for)
     return ", ".join(words)
