@@ -80,6 +80,7 @@ class Client:
         n_startup_trials: int | None = None,
         seed: int | None = None,
         methods: Sequence[Method] | None = None,
+        keep_dense: Sequence[str] | None = None,
         metric: Metric | None = None,
         batch_size: int | None = None,
         name: str | None = None,
@@ -100,6 +101,7 @@ class Client:
             n_startup_trials: of these, how many before the sampler is asked.
             seed: of the search.
             methods: in order of preference.
+            keep_dense: qualified names of layers that are not to be factorised.
             metric: by default accuracy where the validation images have labels, else kl.
             batch_size: of the evaluations.
             name: by which people know the study.
@@ -125,6 +127,7 @@ class Client:
             n_startup_trials=n_startup_trials,
             seed=seed,
             methods=None if methods is None else list(methods),
+            keep_dense=None if keep_dense is None else list(keep_dense),
             metric=metric,
             batch_size=batch_size,
             name=name,

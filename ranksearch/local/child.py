@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-__all__ = ["Child"]
+__all__ = ["Child", "module_environment"]
 
 _LARGE_LOG: Final = 5 << 20
 _SET_PARENT_DEATH_SIGNAL: Final = 1
@@ -99,13 +99,13 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                env={**_environment(), **self._environment},
+                env={**module_environment(), **self._environment},
                 start_new_session=True,
                 preexec_fn=_die_with_parent,  # noqa: PLW1509 - one system call, resolved before the fork
             )
 
 
-def _environment() -> dict[str, str]:
+def module_environment() -> dict[str, str]:
     """This process's environment, in which the modules are those of this distribution.
 
     The working directory stays off the path: a user's own ``worker.py`` there is not what is meant.

@@ -35,7 +35,7 @@ def _check(what: str, extra: str, packages: tuple[str, ...]) -> None:
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
         raise UnavailableError(
-            "service_unreachable",
+            "extra_missing",
             f"{what} cannot be started here: packages are missing",
             got=f"no {', '.join(missing)}",
             mend=f"pip install 'ranksearch[{extra}]', or 'ranksearch[all]' for service and worker",

@@ -1,0 +1,33 @@
+"""How a command ends that waited for a study."""
+
+from __future__ import annotations
+
+import typer
+
+from ranksearch.cli.exit_codes import ExitCode
+from ranksearch.cli.output import show, show_error, show_json
+from ranksearch.cli.tables import study_lines
+from ranksearch.client.handle import study_error
+from ranksearch.contracts.studies import Study
+
+__all__ = ["end_with"]
+
+
+def end_with(study: Study, *, best_url: str, machine: bool, result: bool = True) -> None:
+    """Show a study as it is now; one that failed or was cancelled ends the command with status 1.
+
+    Args:
+        study: to show.
+        best_url: where its best ranks can be had.
+        machine: JSON instead of lines.
+        result: whether the study itself is the JSON that was asked for.
+    """
+    if machine:
+        if result:
+            show_json(study)
+    else:
+        show("\n".join([*study_lines(study), f"best ranks {best_url}"]))
+    if study.state == "failed":
+        show_error(study_error(study), machine=machine)
+    if study.state in {"failed", "cancelled"}:
+        raise typer.Exit(ExitCode.FAILED)

@@ -1,0 +1,52 @@
+"""``ranksearch models``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ranksearch.cli.options import Json, Token, Url, connect
+from ranksearch.cli.output import on_terminal, say, show, show_json
+from ranksearch.cli.tables import models_table
+
+__all__ = ["app"]
+
+app = typer.Typer(help="List models, or upload one.")
+
+
+@app.callback(invoke_without_command=True)
+def models(context: typer.Context, *, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """List models, or upload one."""
+    if context.invoked_subcommand is not None:
+        return
+    with connect(url, token) as client:
+        found = list(client.models.list())
+    if json:
+        show_json(found)
+    elif found:
+        show(models_table(found))
+    else:
+        say("no models yet: ranksearch models upload FILE")
+
+
+@app.command()
+def upload(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A model document, as ranksearch.pack writes it.")],
+    *,
+    name: Annotated[str | None, typer.Option("--name", help="Without one, the file's.")] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Until a worker has inspected it.")] = False,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Upload a model document; a worker inspects it by itself."""
+    with connect(url, token) as client:
+        model = client.models.upload(file, name, progress=on_terminal() and not json)
+        if wait:
+            model = client.models.wait(model.id)
+    if json:
+        show_json(model)
+    else:
+        show(models_table([model]))

@@ -1,0 +1,101 @@
+"""``status``, ``best``, ``pull``, ``cancel``, ``workers``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ranksearch.cli.options import Json, StudyArgument, Token, Url, connect
+from ranksearch.cli.output import on_terminal, say, show, show_json
+from ranksearch.cli.study_names import find_study
+from ranksearch.cli.tables import best_summary, layers_table, studies_table, study_lines, workers_table
+from ranksearch.client.studies import COMPRESSED
+
+__all__ = ["best", "cancel", "pull", "status", "workers"]
+
+
+def status(
+    study: Annotated[
+        str | None, typer.Argument(metavar="[STUDY]", help='An id, a name, the beginning of either, or "latest".')
+    ] = None,
+    *,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Show one study, or list all of them."""
+    with connect(url, token) as client:
+        if study is not None:
+            found = client.studies.get(find_study(client, study).id)
+            if json:
+                show_json(found)
+            else:
+                show("\n".join(study_lines(found)))
+            return
+        studies = list(client.studies.list())
+    if json:
+        show_json(studies)
+    elif studies:
+        show(studies_table(studies))
+    else:
+        say("no studies yet: ranksearch submit MODEL DATA")
+
+
+def best(study: StudyArgument, *, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """Show the best ranks so far, layer by layer, and what they keep and cost."""
+    with connect(url, token) as client:
+        found = client.studies.best(find_study(client, study).id)
+    if json:
+        show_json(found)
+        return
+    show(layers_table(found))
+    show("\n" + "\n".join(best_summary(found)))
+
+
+def pull(
+    study: StudyArgument,
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="File or directory to write to; replaced if it exists.")
+    ] = Path(COMPRESSED),
+    artifact: Annotated[str, typer.Option("--artifact", help="Which of the study's files.")] = COMPRESSED,
+    timeout: Annotated[
+        float | None, typer.Option("--timeout", help="Seconds to wait while it is being made.", min=0)
+    ] = None,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Download the compressed model: checked against its sha256, and put in place only when it is whole."""
+    with connect(url, token) as client:
+        found = find_study(client, study)
+        progress = on_terminal() and not json
+        path = client.studies.pull(found.id, output, artifact, progress=progress, timeout=timeout)
+    if json:
+        show_json({"study": found.id, "artifact": artifact, "path": str(path), "size": path.stat().st_size})
+    else:
+        show(str(path))
+
+
+def cancel(study: StudyArgument, *, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """Stop a study; what it found so far stays."""
+    with connect(url, token) as client:
+        cancelled = client.studies.cancel(find_study(client, study).id)
+    if json:
+        show_json(cancelled)
+    else:
+        show("\n".join(study_lines(cancelled)))
+
+
+def workers(*, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """List the workers and what they do."""
+    with connect(url, token) as client:
+        found = list(client.workers.list())
+    if json:
+        show_json(found)
+    elif found:
+        show(workers_table(found))
+    else:
+        say("no workers: start one with ranksearch worker")
