@@ -77,7 +77,7 @@ def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the module behind 
     if name == "Client":
         return importlib.import_module("ranksearch.client").Client
     if name in _DOCUMENTS:
-        return getattr(_documents(name), name)
+        return _from_documents(name)
     raise AttributeError(f"module 'ranksearch' has no attribute {name!r}")
 
 
@@ -85,10 +85,10 @@ def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})
 
 
-def _documents(name: str) -> Any:  # noqa: ANN401 - a module
+def _from_documents(name: str) -> Any:  # noqa: ANN401 - as above
     try:
         importlib.import_module("torch")
-        return importlib.import_module("ranksearch.documents")
+        return getattr(importlib.import_module("ranksearch.documents"), name)
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] == "ranksearch":
             raise

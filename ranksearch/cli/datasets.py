@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ranksearch.cli.options import Json, Token, Url, connect
-from ranksearch.cli.output import on_terminal, say, show, show_json
+from ranksearch.cli.output import on_terminal, say, show, show_json, waiting
 from ranksearch.cli.tables import datasets_table
+from ranksearch.contracts.summaries import summarise_dataset
 
 __all__ = ["app", "pack_data"]
 
@@ -49,5 +51,77 @@ def upload(
         show(datasets_table([dataset]))
 
 
-def pack_data() -> None:
-    """Make a data set document from an image folder or an npz file."""
+def pack_data(
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="SOURCE", help="A folder of images, one folder a class or none at all; or an npz file."
+        ),
+    ],
+    *,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Without one: SOURCE's name with .safetensors, here.")
+    ] = None,
+    size: Annotated[
+        str | None, typer.Option("--size", help='Of the images of a folder, such as "224" or "192x256".')
+    ] = None,
+    resize_shorter: Annotated[
+        int | None,
+        typer.Option("--resize-shorter", help="First scale a folder's images so that this fits.", min=1),
+    ] = None,
+    limit: Annotated[int | None, typer.Option("--limit", help="Take so many of a folder's images.", min=2)] = None,
+    seed: Annotated[int | None, typer.Option("--seed", help="Of the order of a folder's images.", min=0)] = None,
+    mean: Annotated[
+        str | None, typer.Option("--mean", help='Of the channels, such as "0.5,0.5,0.5". A folder: ImageNet\'s.')
+    ] = None,
+    std: Annotated[str | None, typer.Option("--std", help="Likewise.")] = None,
+    layout: Annotated[str | None, typer.Option("--layout", help="NHWC or NCHW, of an npz file.")] = None,
+    images: Annotated[str | None, typer.Option("--images", help="The name of an npz file's images.")] = None,
+    labels: Annotated[str | None, typer.Option("--labels", help="The name of an npz file's labels.")] = None,
+    json: Json = False,
+) -> None:
+    """Make a data set document from a folder of images or an npz file."""
+    target = output or Path(f"{source.name.removesuffix('.npz')}.safetensors")
+    statistics = {"mean": _numbers("mean", mean), "std": _numbers("std", std)}
+    if source.suffix == ".npz":
+        _refuse("an npz file", size=size, resize_shorter=resize_shorter, limit=limit, seed=seed)
+        function, required = "pack_npz", {"mean", "std"}
+        options: dict[str, Any] = {**statistics, "layout": layout, "images": images, "labels": labels}
+    else:
+        _refuse("a folder", layout=layout, images=images, labels=labels)
+        function, required = "pack_image_folder", {"size"}
+        shape = None if size is None else _size(size)
+        options = {**statistics, "size": shape, "resize_shorter": resize_shorter, "limit": limit, "seed": seed}
+    given = {name: value for name, value in options.items() if value is not None}
+    if missing := required - set(given):
+        raise typer.BadParameter(f"{source} needs {', '.join(f'--{name}' for name in sorted(missing))}")
+    with waiting(f"packing {source.name}", shown=on_terminal() and not json):
+        # imported by name: it imports torch, which the other commands must not even by a detour
+        packed = Path(getattr(importlib.import_module("ranksearch"), function)(source, target, **given))
+    summary = summarise_dataset(packed)
+    if json:
+        show_json({"path": str(packed), "summary": summary.model_dump(mode="json")})
+    else:
+        show(f"{packed}: {summary.count} images {'×'.join(str(size) for size in summary.image_shape)}")
+
+
+def _refuse(source: str, **options: object) -> None:
+    for name, value in options.items():
+        if value is not None:
+            raise typer.BadParameter(f"--{name.replace('_', '-')} does not go with {source}")
+
+
+def _numbers(name: str, text: str | None) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        return [float(number) for number in text.split(",")]
+    except ValueError:
+        raise typer.BadParameter(f'--{name} takes numbers such as "0.5,0.5,0.5", not {text!r}') from None
+
+
+def _size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not height.isdecimal() or not (width or height).isdecimal():
+        raise typer.BadParameter(f'--size takes "224" or "192x256", not {text!r}')
+    return int(height), int(width or height)

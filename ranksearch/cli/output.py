@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
 from pydantic import BaseModel
@@ -24,6 +25,7 @@ __all__ = [
     "show_error",
     "show_json",
     "table",
+    "waiting",
 ]
 
 _WIDE: Final = 1000
@@ -43,6 +45,16 @@ def say(message: str) -> None:
 def on_terminal() -> bool:
     """Whether somebody watches stderr, so that a bar makes sense."""
     return sys.stderr.isatty()
+
+
+@contextlib.contextmanager
+def waiting(message: str, *, shown: bool) -> Iterator[None]:
+    """A sign of life on stderr while something takes its time."""
+    if not shown:
+        yield
+        return
+    with _console(stderr=True).status(printable(message)):
+        yield
 
 
 def show_json(value: BaseModel | Sequence[BaseModel] | dict[str, Any]) -> None:
