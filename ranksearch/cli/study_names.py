@@ -23,9 +23,9 @@ def find_study(client: Client, reference: str) -> Study:
     """
     if _ID.match(reference):
         return client.studies.get(reference)
-    studies = list(client.studies.list())
+    studies = list(client.studies.list())  # the youngest first
     if reference == "latest" and studies:
-        return max(studies, key=lambda study: study.created_at)
+        return studies[0]
     found = [study for study in studies if reference in {study.id, study.name}] or [
         study for study in studies if study.id.startswith(reference) or study.name.startswith(reference)
     ]

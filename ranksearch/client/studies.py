@@ -104,10 +104,9 @@ class Studies:
             timeout=timeout,
         )
 
-    def artifacts(self, study: str) -> tuple[Artifact, ...]:
+    def artifacts(self, study: str) -> Iterator[Artifact]:
         """The files it hands out, and those being made."""
-        response = self._transport.request("GET", f"{_path(study)}/artifacts", repeatable=True)
-        return self._transport.parsed(tuple[Artifact, ...], response)
+        return self._transport.pages(Artifact, f"{_path(study)}/artifacts")
 
     def pull(
         self,
@@ -149,7 +148,7 @@ class Studies:
         return target
 
     def _artifact(self, study: str, name: str) -> Artifact:
-        artifacts = self.artifacts(study)
+        artifacts = tuple(self.artifacts(study))
         found = next((artifact for artifact in artifacts if artifact.name == name), None)
         if found is None:
             raise NotFoundError(
