@@ -1,0 +1,48 @@
+"""Numerics of rank search: sites, decompositions, factorised layers, calibration, the proxy metric. Torch only."""
+
+from proxy.assembly import compress
+from proxy.cache import FactorCache, MemoryCache, factor_key, weight_hash, weight_hashes
+from proxy.cost import Cost, LayerCost, cost
+from proxy.decompose import decompose, decompose_many, ranks_for_error
+from proxy.errors import (
+    MissingInput,
+    NotFinite,
+    ProxyError,
+    RankOutOfRange,
+    ShapeMismatch,
+    UnknownLayer,
+    UnsupportedLayer,
+    UnsupportedMethod,
+)
+from proxy.factors import Factors
+from proxy.grids import GridPoint
+from proxy.layers import FactorizedLayer
+from proxy.sites import Site, find_sites
+
+__all__ = [
+    "Cost",
+    "FactorCache",
+    "FactorizedLayer",
+    "Factors",
+    "GridPoint",
+    "LayerCost",
+    "MemoryCache",
+    "MissingInput",
+    "NotFinite",
+    "ProxyError",
+    "RankOutOfRange",
+    "ShapeMismatch",
+    "Site",
+    "UnknownLayer",
+    "UnsupportedLayer",
+    "UnsupportedMethod",
+    "compress",
+    "cost",
+    "decompose",
+    "decompose_many",
+    "factor_key",
+    "find_sites",
+    "ranks_for_error",
+    "weight_hash",
+    "weight_hashes",
+]

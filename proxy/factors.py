@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from proxy.errors import ShapeMismatch
-from proxy.ranks import Ranks, show_ranks
+from proxy.ranks import Ranks, parse_ranks, show_ranks
 
 __all__ = ["Factors"]
 
@@ -97,8 +97,8 @@ class Factors:
         Raises:
             ShapeMismatch: the tensors are not those of the record.
         """
-        ranks = (record["rank"],) if "rank" in record else tuple(record["ranks"].values())
         shape = tuple(record["weight_shape"])
+        ranks = parse_ranks(record["method"], record, shape)
         expected = factor_shapes(record["method"], ranks, shape)
         got = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
         if got != expected:

@@ -97,7 +97,7 @@ def _values(names: tuple[str, ...], ranks: object) -> Sequence[Any] | None:
             return _values(names, ranks["ranks"])
         if "rank" in ranks and len(names) == 1:
             return [ranks["rank"]]
-        return [ranks[name] for name in names] if set(ranks) == set(names) else None
+        return [ranks[name] for name in names] if set(names) == set(ranks) else None
     if isinstance(ranks, Sequence) and not isinstance(ranks, str):
         return ranks
     return [ranks]

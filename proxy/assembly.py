@@ -1,0 +1,124 @@
+"""A compressed copy of a model: every chosen layer replaced by its factorised chain."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+from torch import nn
+
+from proxy.cache import FactorCache, factor_key, weight_hash
+from proxy.decompose import decompose_many, refuse_shape
+from proxy.errors import ProxyError, RankOutOfRange, UnknownLayer, UnsupportedLayer, UnsupportedMethod
+from proxy.factors import Factors
+from proxy.layers import DenseLayer, factorized_layer
+from proxy.ranks import Ranks, parse_ranks
+from proxy.sites import layer_kind, static_reasons
+
+__all__ = ["compress"]
+
+
+def compress(
+    model: nn.Module,
+    ranks: Mapping[str, Mapping[str, Any]],
+    cache: FactorCache | None = None,
+    *,
+    hashes: Mapping[str, str] | None = None,
+    **options: Any,  # noqa: ANN401 - solver options, as decompose
+) -> nn.Module:
+    """A copy of the model with factorised layers; the original is untouched and shares no tensor with it.
+
+    Args:
+        model: any module.
+        ranks: layer name → ``{"method": "cp3", "rank": 48}``, ``{"method": "tucker2", "ranks": {"out": …, "in": …}}``
+            or ``{"method": "dense"}``; layers not named stay dense.
+        cache: where factors are looked up and kept; with all of them there, nothing is decomposed.
+        hashes: layer name → :func:`proxy.weight_hash`, so that a search does not hash the same weights again.
+        **options: solver options of :func:`proxy.decompose`.
+
+    Raises:
+        NotFinite: NaN or infinity in a weight.
+        RankOutOfRange: ranks malformed or out of range.
+        UnknownLayer: no module of that name.
+        UnsupportedLayer: a layer that cannot be factorised, with the reason.
+        UnsupportedMethod: no such method, or not for this layer.
+    """
+    chosen = _chosen(model, ranks)
+    factors = _factors(chosen, cache, hashes or {}, options)
+    # A memo that maps each replaced module to its chain makes deepcopy put the chain wherever the module was, under
+    # all its names, and never copy the dense weight.
+    memo: dict[int, Any] = {
+        id(module): factorized_layer(module, factors[name]) for name, (module, _, _) in chosen.items()
+    }
+    copied: nn.Module = copy.deepcopy(model, memo)
+    return copied
+
+
+def _chosen(
+    model: nn.Module, ranks: Mapping[str, Mapping[str, Any]]
+) -> dict[str, tuple[DenseLayer, str, Ranks]]:
+    """Layer name → (module, method, ranks) of the layers to factorise, checked."""
+    reasons = static_reasons(model)
+    modules = dict(model.named_modules(remove_duplicate=False))
+    chosen = {}
+    for name, choice in ranks.items():
+        try:
+            parsed = _parsed(name, choice, modules, reasons)
+        except ProxyError as error:
+            raise error.at(name) from None
+        if parsed is not None:
+            chosen[name] = parsed
+    return chosen
+
+
+def _parsed(
+    name: str, choice: object, modules: Mapping[str, nn.Module], reasons: Mapping[str, str | None]
+) -> tuple[DenseLayer, str, Ranks] | None:
+    module = modules.get(name)
+    if module is None:
+        near = get_close_matches(name, list(modules), n=3) or sorted(reasons)[:5]
+        raise UnknownLayer("the model has no such module", got=repr(name), expected=f"a name such as {near}")
+    if not isinstance(choice, Mapping) or "method" not in choice:
+        raise RankOutOfRange(
+            "a layer's choice names its method", got=repr(choice), expected='such as {"method": "cp3", "rank": 48}'
+        )
+    if choice["method"] == "dense":
+        return None
+    if not layer_kind(module):
+        raise UnsupportedLayer(f"{type(module).__name__} is neither a convolution nor a linear layer")
+    reason = reasons.get(name)  # an alias of a layer has no entry of its own
+    if reason is not None:
+        raise UnsupportedLayer(reason, got=repr(choice), mend="leave it out, or choose the method 'dense'")
+    shape = tuple(module.weight.shape)  # type: ignore[union-attr, arg-type]  # convolutions and linear layers have one
+    misfit = refuse_shape(choice["method"], shape)
+    if misfit is not None:
+        raise UnsupportedMethod(misfit, got=f"a weight of shape {shape}", mend="choose a method of its rank grids")
+    rest = {key: value for key, value in choice.items() if key != "method"}
+    return module, choice["method"], parse_ranks(choice["method"], rest, shape)  # type: ignore[return-value]  # static_reasons admits DenseLayer only
+
+
+def _factors(
+    chosen: Mapping[str, tuple[DenseLayer, str, Ranks]],
+    cache: FactorCache | None,
+    hashes: Mapping[str, str],
+    options: dict[str, Any],
+) -> dict[str, Factors]:
+    """Layer name → factors, from the cache or decomposed and put there."""
+    found: dict[str, Factors] = {}
+    keys: dict[str, str] = {}
+    key_options = {name: value for name, value in options.items() if name not in ("device", "dtype")}
+    for name, (module, method, ranks) in chosen.items() if cache is not None else ():
+        hashed = hashes.get(name) or weight_hash(module.weight)
+        keys[name] = factor_key(hashed, method, ranks, tuple(module.weight.shape), **key_options)
+        kept = cache.get(keys[name]) if cache is not None else None
+        if kept is not None:
+            found[name] = kept
+    missing = [name for name in chosen if name not in found]
+    problems = [(chosen[name][0].weight, *chosen[name][1:]) for name in missing]
+    for name, factors in zip(missing, decompose_many(problems, **options), strict=True):
+        found[name] = factors
+        if cache is not None:
+            cache.put(keys[name], factors)
+    return found

@@ -1,0 +1,115 @@
+"""A weight as the order-3 tensor that the solvers work on.
+
+Shapes: T output channels, S input channels, D kernel positions (the product of the kernel's own axes).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from proxy.errors import NotFinite, ShapeMismatch
+
+__all__ = ["Kernel"]
+
+_DOUBLE_UP_TO = 1 << 17
+"""Entries up to which the large products run in float64: there they cost no more than the overhead of a call."""
+
+
+class Kernel:
+    """One weight, scaled to unit norm, with the factorisations that several ranks share.
+
+    Solvers see :attr:`tensor` only, whose norm is one, so that their tolerances need no units and kernels of 1e-30
+    work like any other; :attr:`scale` gives the size back. The matrix factorisations are computed once and shared
+    by all ranks of a grid.
+
+    Args:
+        weight: ``(T, S)`` or ``(T, S, k…)``; any float type.
+        device: where to compute; the weight's own by default.
+
+    Raises:
+        NotFinite: NaN or infinity among the entries.
+        ShapeMismatch: fewer than two axes, an empty axis, or no float type.
+    """
+
+    def __init__(self, weight: Float[Tensor, "T S *k"], device: torch.device | str | None = None) -> None:
+        weight = weight.detach()
+        if weight.ndim < 2 or weight.numel() == 0 or not weight.is_floating_point():  # noqa: PLR2004 - out, in
+            raise ShapeMismatch(
+                "this is no weight of a convolution or a linear layer",
+                got=f"shape {tuple(weight.shape)}, {weight.dtype}",
+                expected="a real tensor (out, in) or (out, in, k…), nothing empty",
+            )
+        self.shape = tuple(weight.shape)
+        self.weight_dtype = weight.dtype
+        weight = weight.to(device) if device is not None else weight
+        wide = torch.float64 if weight.numel() <= _DOUBLE_UP_TO else torch.float32
+        data = weight.to(torch.promote_types(wide, weight.dtype)).reshape(self.shape[0], self.shape[1], -1)
+        largest = data.abs().amax()
+        if not torch.isfinite(largest):
+            raise NotFinite(
+                "the weight has entries that are no numbers",
+                got=f"{int((~torch.isfinite(data)).sum())} of {data.numel()} entries NaN or infinite",
+                expected="finite entries",
+                mend="load a healthy checkpoint",
+            )
+        self.is_zero = bool(largest == 0)
+        self.scale = 0.0
+        self.tensor: Float[Tensor, "T S D"] = data
+        if not self.is_zero:
+            data = data / largest  # before squaring, so that nothing over- or underflows
+            norm = torch.linalg.vector_norm(data, dtype=torch.float64)
+            self.scale = float(largest.double() * norm)
+            self.tensor = data / norm.to(data.dtype)
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """(T, S, D)."""
+        out, inn, depth = self.tensor.shape
+        return out, inn, depth
+
+    def finished(self, tensor: Tensor, scale: float = 1.0) -> Tensor:
+        """A factor scaled, in the weight's own type, with memory of its own."""
+        return (tensor * scale).to(self.weight_dtype).contiguous()
+
+    @cached_property
+    def matrix_svd(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Thin SVD of the ``T × S·D`` unfolding."""
+        left, values, right = torch.linalg.svd(self.tensor.flatten(1), full_matrices=False)
+        return left, values, right
+
+    @cached_property
+    def slice_svds(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """The kernel's slices along its principal spatial directions, each by its SVD.
+
+        With the orthogonal E of the D × D Gram matrix, ``Y = Σ_d Z_d ∘ e_d`` and ``Z_d = Σ_i σ_di u_di v_diᵀ``: a
+        decomposition into mutually orthogonal rank-one terms, exact when all D·min(T, S) of them are kept.
+
+        Returns:
+            left (D, T, K), values (D, K), right (D, K, S), directions (D, D).
+        """
+        flat = self.tensor.flatten(0, 1)
+        _, directions = torch.linalg.eigh((flat.mT @ flat).double())
+        directions = directions.to(flat.dtype)
+        slices = (flat @ directions).view(self.size).movedim(2, 0)
+        left, values, right = torch.linalg.svd(slices, full_matrices=False)
+        return left, values, right, directions
+
+    @cached_property
+    def channel_bases(self) -> tuple[Tensor, Tensor]:
+        """Eigenvectors of the output and of the input Gram matrix, strongest first: (T, T) and (S, S)."""
+        return leading(gram(self.tensor.flatten(1))), leading(gram(self.tensor.transpose(0, 1).flatten(1)))
+
+
+def gram(matrix: Float[Tensor, "I J"]) -> Float[Tensor, "I I"]:
+    """``M Mᵀ`` in float64."""
+    return (matrix @ matrix.mT).double()
+
+
+def leading(symmetric: Float[Tensor, "I I"]) -> Float[Tensor, "I I"]:
+    """All eigenvectors of a symmetric matrix, the largest eigenvalue's first."""
+    vectors: Tensor = torch.linalg.eigh(symmetric)[1]
+    return vectors.flip(1)

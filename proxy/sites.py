@@ -1,0 +1,216 @@
+"""The layers of a model that can be factorised, and the reasons why the others cannot."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from proxy.cache import weight_hash
+from proxy.cost import MacCounter, batch_size, run
+from proxy.grids import Geometry, GridPoint, rank_grids
+
+__all__ = ["Site", "find_sites", "layer_kind", "static_reasons"]
+
+_KINDS: Mapping[type[nn.Module], str] = {
+    nn.Conv1d: "conv1d",
+    nn.Conv2d: "conv2d",
+    nn.Conv3d: "conv3d",
+    nn.ConvTranspose1d: "conv_transpose1d",
+    nn.ConvTranspose2d: "conv_transpose2d",
+    nn.ConvTranspose3d: "conv_transpose3d",
+    nn.Linear: "linear",
+}
+
+
+@dataclass(frozen=True)
+class Site:
+    """One convolution or linear layer of a model.
+
+    Args:
+        name: qualified module name.
+        kind: ``conv1d``, ``conv2d``, ``conv3d``, ``conv_transpose1d`` … or ``linear``.
+        weight_shape: ``(T, S, k…)``.
+        output_size: spatial size of the output, of the first call; empty for linear layers and layers never called.
+        calls: how often one forward pass calls it.
+        macs: of one image, all calls together.
+        params: of weight and bias.
+        weight_hash: for :func:`proxy.factor_key` and ``proxy.compress(hashes=…)``.
+        reason_dense: why it stays dense; None where there are grids.
+        grids: method → rank grid from cheap to dear; the top, staying dense, is not in the list.
+    """
+
+    name: str
+    kind: str
+    weight_shape: tuple[int, ...]
+    output_size: tuple[int, ...]
+    calls: int
+    macs: int
+    params: int
+    weight_hash: str
+    reason_dense: str | None = None
+    grids: Mapping[str, list[GridPoint]] = field(default_factory=dict)
+
+
+def find_sites(
+    model: nn.Module,
+    example_inputs: object,
+    *,
+    points: int = 16,
+    lowest: float = 0.04,
+    rank_multiple: int = 1,
+) -> list[Site]:
+    """Every convolution and linear layer of a model, in the order of its modules.
+
+    Args:
+        model: run once in eval mode without gradients; left as it was.
+        example_inputs: a tensor, a tuple of arguments or a dict of keyword arguments; any batch size.
+        points: most points of a rank grid.
+        lowest: fraction of a layer's dense MACs where its grid begins.
+        rank_multiple: ranks are multiples of this (8 suits tensor cores).
+
+    Returns:
+        Sites, those that stay dense with the reason. A layer called several times counts all its calls.
+    """
+    reasons = static_reasons(model)
+    with MacCounter(model) as counter, _watching(model) as seen:
+        run(model, example_inputs)
+    batch = batch_size(example_inputs)
+    options = {"points": points, "lowest": lowest, "rank_multiple": rank_multiple}
+    return [
+        _site(name, module, seen[name], batch, reasons[name] or _foreign(name, counter), options)
+        for name, module in _layers(model)
+    ]
+
+
+def _foreign(name: str, counter: MacCounter) -> str | None:
+    return "its weight is used by another module, too" if name in counter.foreign else None
+
+
+@dataclass
+class _Calls:
+    """What one layer was seen doing, over the whole batch."""
+
+    count: int = 0
+    before: int = 0
+    between: int = 0
+    after: int = 0
+    output_size: tuple[int, ...] = ()
+
+
+@contextmanager
+def _watching(model: nn.Module) -> Iterator[dict[str, _Calls]]:
+    seen = {name: _Calls() for name, _ in _layers(model)}
+    handles = [
+        module.register_forward_hook(_watch(seen[name]), with_kwargs=True) for name, module in _layers(model)
+    ]
+    try:
+        yield seen
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _watch(calls: _Calls) -> Callable[[nn.Module, Any, Any, Tensor], None]:
+    def hook(module: nn.Module, args: Any, kwargs: Any, output: Tensor) -> None:  # noqa: ANN401 - torch's signature
+        inputs: Tensor = args[0] if args else kwargs["input"]
+        spatial = 0 if isinstance(module, nn.Linear) else len(module.kernel_size)  # type: ignore[arg-type]  # convolutions have it
+        size_in, size_out = _channels(module)
+        calls.count += 1
+        calls.before += inputs.numel() // size_in
+        calls.after += output.numel() // size_out
+        if spatial == 2:  # noqa: PLR2004 - the only case with a vertical half
+            calls.between += output.numel() // size_out // output.shape[-1] * inputs.shape[-1]
+        if calls.count == 1 and spatial:
+            calls.output_size = tuple(output.shape[-spatial:])
+
+    return hook
+
+
+def _channels(module: nn.Module) -> tuple[int, int]:
+    """(input, output) channels."""
+    if isinstance(module, nn.Linear):
+        return module.in_features, module.out_features
+    return int(module.in_channels), int(module.out_channels)  # type: ignore[arg-type]  # convolutions have them
+
+
+def _site(
+    name: str, module: nn.Module, calls: _Calls, batch: int, reason: str | None, options: dict[str, Any]
+) -> Site:
+    weight: Tensor = module.weight  # type: ignore[assignment]  # every such layer has one
+    bias = 0 if module.bias is None else int(module.bias.numel())  # type: ignore[operator]  # as above
+    geometry = Geometry(
+        tuple(weight.shape), bias, calls.before // batch, calls.between // batch, calls.after // batch
+    )
+    transposed = layer_kind(module).startswith("conv_transpose")
+    if reason is None and calls.count == 0:
+        reason = "it is not called in a forward pass of the example inputs"
+    grids = rank_grids(geometry, **options) if reason is None else {}
+    if reason is None and not grids:
+        reason = "too small: at every rank it would cost as much factorised as it costs dense"
+    return Site(
+        name=name,
+        kind=layer_kind(module),
+        weight_shape=geometry.shape,
+        output_size=calls.output_size,
+        calls=calls.count,
+        macs=prod(geometry.shape) * (geometry.before if transposed else geometry.after),
+        params=geometry.params,
+        weight_hash=weight_hash(weight),
+        reason_dense=reason,
+        grids=grids,
+    )
+
+
+def _layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    return [(name, module) for name, module in model.named_modules() if layer_kind(module)]
+
+
+def layer_kind(module: nn.Module) -> str:
+    """The kind of a convolution or linear layer; empty for any other module."""
+    return next((kind for known, kind in _KINDS.items() if isinstance(module, known)), "")
+
+
+def static_reasons(model: nn.Module) -> dict[str, str | None]:
+    """Layer name → why it cannot be factorised as far as the modules tell, or None; no forward pass needed."""
+    owners: dict[int, int] = {}
+    for module in model.modules():
+        for parameter in module._parameters.values():  # noqa: SLF001 - unlike parameters(), tells who owns what
+            if parameter is not None:
+                owners[id(parameter)] = owners.get(id(parameter), 0) + 1
+    return {name: _static_reason(module, owners) for name, module in _layers(model)}
+
+
+def _static_reason(module: nn.Module, owners: Mapping[int, int]) -> str | None:
+    kind = layer_kind(module)
+    if parametrize.is_parametrized(module):
+        return "its weight is parametrised; remove the parametrisation first"
+    weight = module._parameters.get("weight")  # noqa: SLF001 - getattr would also find computed weights
+    if weight is None:
+        return "its weight is computed by a hook such as weight_norm; remove that first"
+    if type(module) not in _KINDS:
+        return f"it is a subclass of {kind} ({type(module).__name__}) whose forward may do something else"
+    if kind.startswith("conv_transpose"):
+        return "transposed convolutions are not supported"
+    groups = 1 if isinstance(module, nn.Linear) else int(module.groups)  # type: ignore[arg-type]  # convolutions have it
+    if groups > 1:
+        inner, _ = _channels(module)
+        return "depthwise: it has no channel mix to factorise" if groups == inner else f"grouped ({groups} groups)"
+    if owners[id(weight)] > 1:
+        return "it shares its weight with another layer"
+    if any(getattr(module, hooks) for hooks in _HOOKS):
+        return "it carries hooks, which a replacement would lose"
+    if not weight.is_floating_point():
+        return f"its weight is {weight.dtype}, no floating-point type"
+    if not bool(torch.isfinite(weight.detach()).all()):
+        return "its weight holds NaN or infinity"
+    return None
+
+
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
