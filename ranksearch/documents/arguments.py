@@ -1,8 +1,9 @@
-"""Checks one operator node: is the operator allowed, do its arguments have the types of its schema, are sizes sane."""
+"""Checks one operator node: is the operator allowed, do its arguments fit its schema, are its sizes sane."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from typing import NoReturn
 
 from torch._ops import OpOverload
@@ -105,6 +106,28 @@ def _check_schema(index: int, node: Operation, overload: OpOverload) -> None:
         _refuse(index, node, "unknown arguments", got=sorted(given))
 
 
+def _is_reference(value: Value) -> bool:
+    return isinstance(value, (NodeRef, InputRef, TensorRef))
+
+
+def _is_number(value: Value) -> bool:
+    return isinstance(value, (bool, int, float, NodeRef))
+
+
+_KINDS: Mapping[str, Callable[[Value], bool]] = {
+    "Tensor": lambda value: _is_reference(value) or _is_number(value),  # as in x + 1
+    "int": lambda value: type(value) is int or isinstance(value, NodeRef),
+    "number": _is_number,
+    "float": _is_number,
+    "bool": lambda value: isinstance(value, bool),
+    "str": lambda value: isinstance(value, str),
+    "ScalarType": lambda value: isinstance(value, Dtype),
+    "Device": lambda value: isinstance(value, DeviceOfNetwork),
+    "MemoryFormat": lambda value: isinstance(value, MemoryFormat),
+}
+"""The kinds of argument in operators' schemas; layouts and generators have no form in a document."""
+
+
 def _fits(value: Value, kind: str) -> bool:
     if kind.startswith("Optional["):
         return value is None or _fits(value, kind[9:-1])
@@ -113,25 +136,7 @@ def _fits(value: Value, kind: str) -> bool:
         if isinstance(value, tuple):
             return all(_fits(item, inner) for item in value)
         return inner in ("int", "float") and _fits(value, inner)  # one number stands for all dimensions
-    match kind:
-        case "Tensor":  # a number may stand for a tensor, as in x + 1
-            return isinstance(value, (NodeRef, InputRef, TensorRef, bool, int, float))
-        case "int":
-            return type(value) is int or isinstance(value, NodeRef)
-        case "number" | "float":
-            return isinstance(value, (bool, int, float, NodeRef))
-        case "bool":
-            return isinstance(value, bool)
-        case "str":
-            return isinstance(value, str)
-        case "ScalarType":
-            return isinstance(value, Dtype)
-        case "Device":
-            return isinstance(value, DeviceOfNetwork)
-        case "MemoryFormat":
-            return isinstance(value, MemoryFormat)
-        case _:  # layouts and generators have no form in a document
-            return False
+    return kind in _KINDS and _KINDS[kind](value)
 
 
 def _check_magnitude(index: int, node: Operation, value: Value) -> None:

@@ -1,7 +1,7 @@
-"""Reads a document's graph from JSON, and believes nothing in it: structure, names, references, operators, arguments.
+"""Reads a document's graph from JSON and believes nothing in it: structure, names, references, arguments.
 
-What passes may be built. To *run* a network from somebody unknown stays a task for a sandbox: its literal sizes are
-bounded here, but sizes computed while it runs are not.
+What passes may be built. To *run* a network from somebody unknown stays a task for a sandbox: its literal sizes
+are bounded here, but sizes computed while it runs are not.
 """
 
 from __future__ import annotations
@@ -182,20 +182,24 @@ class _NodeReader:
             return NodeRef(content)
         if kind == "input" and type(content) is int and 0 <= content < self._n_inputs:
             return InputRef(content)
-        if isinstance(content, str):
-            if kind == "tensor":
-                check_name(content)
-                return TensorRef(content)
-            if kind == "dtype" and content in _DTYPES:
-                return Dtype(content)
-            if kind == "memory_format" and content in _MEMORY_FORMATS:
-                return MemoryFormat(content)
-            if kind == "device" and content == "network":
-                return DeviceOfNetwork()
-            if kind == "float" and content in _FLOATS:
-                return _FLOATS[content]
+        if isinstance(content, str) and (named := _named(kind, content)) is not None:
+            return named
         _refuse(
             "an argument refers to nothing that may be referred to",
             got=entry,
             expected="a node before it, an input, a tensor, a dtype, a memory format or the network's device",
         )
+
+
+def _named(kind: str | None, content: str) -> Value:
+    """What a text stands for: a tensor, a constant of torch, a number JSON lacks; ``None`` where it may not."""
+    if kind == "tensor":
+        check_name(content)
+        return TensorRef(content)
+    if kind == "dtype" and content in _DTYPES:
+        return Dtype(content)
+    if kind == "memory_format" and content in _MEMORY_FORMATS:
+        return MemoryFormat(content)
+    if kind == "device" and content == "network":
+        return DeviceOfNetwork()
+    return _FLOATS.get(content) if kind == "float" else None

@@ -78,7 +78,7 @@ def export_with_free_batch(model: nn.Module, inputs: tuple[Tensor, ...]) -> Expo
             "document_not_exportable",
             f"torch.export cannot trace this {type(model).__name__} with a free batch",
             got=explanation or type(problem).__name__,
-            expected="a model whose forward does not depend on its inputs' values, nor on the batch being one number",
+            expected="a forward that depends neither on its inputs' values nor on the batch being one number",
             mend="try torch.export.export on it; replace .item(), if on tensors, and reshapes to a fixed batch",
         ) from problem
 

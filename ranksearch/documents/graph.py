@@ -1,8 +1,8 @@
 """The graph of a model document: what it is made of, and its form in JSON.
 
 A graph is a list of nodes in the order of their execution. A node calls a module (``{"call": "layer1.0.conv1",
-"args": [{"node": 3}]}``) or an operator (``{"op": "aten.add.Tensor", "args": […], "kwargs": {…}}``), and refers only
-to inputs, to tensors of the file and to nodes before it.
+"args": [{"node": 3}]}``) or an operator (``{"op": "aten.add.Tensor", "args": […], "kwargs": {…}}``), and refers
+only to inputs, to tensors of the file and to nodes before it.
 """
 
 from __future__ import annotations
@@ -75,9 +75,9 @@ class DeviceOfNetwork:
 
 Reference: TypeAlias = NodeRef | InputRef | TensorRef
 Value: TypeAlias = (
-    None | bool | int | float | str | Reference | Dtype | MemoryFormat | DeviceOfNetwork | tuple["Value", ...]
+    bool | int | float | str | Reference | Dtype | MemoryFormat | DeviceOfNetwork | tuple["Value", ...] | None
 )
-Output: TypeAlias = Reference | None | tuple["Output", ...] | list["Output"] | dict[str, "Output"]
+Output: TypeAlias = Reference | tuple["Output", ...] | list["Output"] | dict[str, "Output"] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +168,7 @@ def _encoded_node(node: Node) -> dict[str, Any]:
     return encoded
 
 
-def _encoded(value: Value) -> Any:  # noqa: ANN401 - JSON of any kind
+def _encoded(value: Value) -> Any:  # noqa: ANN401, PLR0911 - JSON of any kind; one return for each kind
     match value:
         case NodeRef(index):
             return {"node": index}

@@ -56,7 +56,7 @@ class DocumentNetwork(nn.Module):
     """Runs a document's graph, node by node, on modules and tensors under their original qualified names.
 
     The modules are looked up by name each time, so whatever replaces one (a factorised convolution, say) is what
-    runs. Intermediate results are let go after their last use. Made by :func:`ranksearch.load`; starts in eval mode.
+    runs. Intermediate results are let go after their last use. :func:`ranksearch.load` makes it, in eval mode.
 
     Args:
         graph: a checked graph; the modules and tensors it names must be registered before the first call.
@@ -104,7 +104,7 @@ class DocumentNetwork(nn.Module):
         of_sizes = size_operators().get(node.op)
         return aten_operators()[node.op](*args, **kwargs) if of_sizes is None else of_sizes(*args)
 
-    def _value(self, value: Value, inputs: tuple[Tensor, ...], results: list[Any]) -> Any:  # noqa: ANN401 - as above
+    def _value(self, value: Value, inputs: tuple[Tensor, ...], results: list[Any]) -> Any:  # noqa: ANN401, PLR0911 - as above; one for each kind
         match value:
             case NodeRef(index):
                 return results[index]

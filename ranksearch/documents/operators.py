@@ -26,9 +26,9 @@ div.Tensor div.Tensor_mode div_.Scalar div_.Tensor erf.default exp.default exp_.
 expm1.default floor.default floor_divide.default floor_divide.Scalar fmod.Scalar fmod.Tensor lerp.Scalar
 lerp.Tensor log.default log10.default log1p.default log2.default maximum.default minimum.default mul.Scalar
 mul.Tensor mul_.Scalar mul_.Tensor neg.default neg_.default pow.Scalar pow.Tensor_Scalar pow.Tensor_Tensor
-pow_.Scalar reciprocal.default reciprocal_.default remainder.Scalar remainder.Tensor round.default rsqrt.default
-rsqrt_.default rsub.Scalar rsub.Tensor sign.default sin.default sqrt.default sqrt_.default square.default
-sub.Scalar sub.Tensor sub_.Scalar sub_.Tensor tan.default trunc.default xlogy.Tensor
+pow_.Scalar reciprocal.default reciprocal_.default remainder.Scalar remainder.Tensor round.default
+rsqrt.default rsqrt_.default rsub.Scalar rsub.Tensor sign.default sin.default sqrt.default sqrt_.default
+square.default sub.Scalar sub.Tensor sub_.Scalar sub_.Tensor tan.default trunc.default xlogy.Tensor
 """
 
 _COMPARISON = """
@@ -40,11 +40,13 @@ where.Scalar where.ScalarOther where.ScalarSelf where.self
 """
 
 _ACTIVATION = """
-celu.default celu_.default elu.default elu_.default gelu.default gelu_.default glu.default hardshrink.default
-hardsigmoid.default hardsigmoid_.default hardswish.default hardswish_.default hardtanh.default
-hardtanh_.default leaky_relu.default leaky_relu_.default log_sigmoid.default log_softmax.int mish.default
-mish_.default prelu.default relu.default relu6.default relu6_.default relu_.default selu.default selu_.default sigmoid.default sigmoid_.default silu.default silu_.default softmax.int softplus.default
-softshrink.default tanh.default tanh_.default threshold.default threshold_.default
+celu.default celu_.default elu.default elu_.default gelu.default gelu_.default glu.default
+hardshrink.default hardsigmoid.default hardsigmoid_.default hardswish.default hardswish_.default
+hardtanh.default hardtanh_.default leaky_relu.default leaky_relu_.default log_sigmoid.default
+log_softmax.int mish.default mish_.default prelu.default relu.default relu6.default relu6_.default
+relu_.default selu.default selu_.default sigmoid.default sigmoid_.default silu.default silu_.default
+softmax.int softplus.default softshrink.default tanh.default tanh_.default threshold.default
+threshold_.default
 """
 
 _CONVOLUTION = """
@@ -53,16 +55,16 @@ conv_transpose1d.default conv_transpose2d.input conv_transpose3d.input im2col.de
 """
 
 _NORMALISATION = """
-_weight_norm.default _weight_norm_interface.default batch_norm.default group_norm.default instance_norm.default
-layer_norm.default linalg_vector_norm.default native_group_norm.default native_layer_norm.default
-norm.ScalarOpt_dim norm.Scalar rms_norm.default
+_weight_norm.default _weight_norm_interface.default batch_norm.default group_norm.default
+instance_norm.default layer_norm.default linalg_vector_norm.default native_group_norm.default
+native_layer_norm.default norm.ScalarOpt_dim norm.Scalar rms_norm.default
 """
 
 _POOLING = """
-adaptive_avg_pool1d.default adaptive_avg_pool2d.default adaptive_avg_pool3d.default adaptive_max_pool1d.default
-adaptive_max_pool2d.default adaptive_max_pool3d.default avg_pool1d.default avg_pool2d.default avg_pool3d.default
-max_pool1d.default max_pool1d_with_indices.default max_pool2d.default max_pool2d_with_indices.default
-max_pool3d.default max_pool3d_with_indices.default max_unpool2d.default
+adaptive_avg_pool1d.default adaptive_avg_pool2d.default adaptive_avg_pool3d.default
+adaptive_max_pool1d.default adaptive_max_pool2d.default adaptive_max_pool3d.default avg_pool1d.default
+avg_pool2d.default avg_pool3d.default max_pool1d.default max_pool1d_with_indices.default max_pool2d.default
+max_pool2d_with_indices.default max_pool3d.default max_pool3d_with_indices.default max_unpool2d.default
 """
 
 _LINEAR = """
@@ -79,20 +81,20 @@ var.correction var.dim var_mean.correction sort.default
 
 _RESAMPLING = """
 affine_grid_generator.default channel_shuffle.default grid_sampler.default grid_sampler_2d.default
-native_channel_shuffle.default pad.default constant_pad_nd.default pixel_shuffle.default pixel_unshuffle.default
-reflection_pad1d.default reflection_pad2d.default reflection_pad3d.default replication_pad1d.default
-replication_pad2d.default replication_pad3d.default upsample_bicubic2d.default upsample_bicubic2d.vec
-upsample_bilinear2d.default upsample_bilinear2d.vec upsample_linear1d.default upsample_linear1d.vec
-upsample_nearest1d.default upsample_nearest1d.vec upsample_nearest2d.default upsample_nearest2d.vec
-upsample_nearest3d.default upsample_nearest3d.vec upsample_trilinear3d.default upsample_trilinear3d.vec
-_upsample_bilinear2d_aa.default _upsample_bilinear2d_aa.vec
+native_channel_shuffle.default pad.default constant_pad_nd.default pixel_shuffle.default
+pixel_unshuffle.default reflection_pad1d.default reflection_pad2d.default reflection_pad3d.default
+replication_pad1d.default replication_pad2d.default replication_pad3d.default upsample_bicubic2d.default
+upsample_bicubic2d.vec upsample_bilinear2d.default upsample_bilinear2d.vec upsample_linear1d.default
+upsample_linear1d.vec upsample_nearest1d.default upsample_nearest1d.vec upsample_nearest2d.default
+upsample_nearest2d.vec upsample_nearest3d.default upsample_nearest3d.vec upsample_trilinear3d.default
+upsample_trilinear3d.vec _upsample_bilinear2d_aa.default _upsample_bilinear2d_aa.vec
 """
 
 _SHAPE = """
 atleast_1d.default atleast_2d.default broadcast_tensors.default broadcast_to.default cat.default
 chunk.default clone.default concat.default contiguous.default copy_.default diagonal.default expand.default
-expand_as.default fill_.Scalar flatten.using_ints flip.default fill_.Tensor gather.default index.Tensor index_put_.default
-index_select.default movedim.int movedim.intlist narrow.default numpy_T.default
+expand_as.default fill_.Scalar flatten.using_ints flip.default fill_.Tensor gather.default index.Tensor
+index_put_.default index_select.default movedim.int movedim.intlist narrow.default numpy_T.default
 permute.default repeat.default repeat_interleave.self_int reshape.default reshape_as.default roll.default
 scatter.src scatter.value select.int select_scatter.default slice.Tensor slice_scatter.default split.Tensor
 split.sizes split_with_sizes.default squeeze.default squeeze.dim squeeze.dims stack.default swapaxes.default
@@ -102,25 +104,21 @@ unsafe_chunk.default unsafe_split.Tensor view.default view.dtype view_as.default
 """
 
 _CREATION = """
-arange.default arange.start arange.start_step eye.default full.default
-full_like.default linspace.default meshgrid.default meshgrid.indexing new_full.default new_ones.default
- new_zeros.default ones.default ones_like.default scalar_tensor.default zero_.default
-zeros.default zeros_like.default
+arange.default arange.start arange.start_step eye.default full.default full_like.default linspace.default
+meshgrid.default meshgrid.indexing new_full.default new_ones.default new_zeros.default ones.default
+ones_like.default scalar_tensor.default zero_.default zeros.default zeros_like.default
 """
 
 _CONVERSION = """
 _to_copy.default _unsafe_view.default to.device to.dtype to.dtype_layout to.other type_as.default
 """
 
-ALLOCATING = frozenset(
-    f"aten.{name}"
-    for name in (
-        *_CREATION.split(),
-        *_RESAMPLING.split(),
-        *"adaptive_avg_pool1d.default adaptive_avg_pool2d.default adaptive_avg_pool3d.default".split(),
-        *"broadcast_to.default expand.default repeat.default repeat_interleave.self_int tile.default".split(),
-    )
-)
+_SIZED = """
+adaptive_avg_pool1d.default adaptive_avg_pool2d.default adaptive_avg_pool3d.default broadcast_to.default
+expand.default repeat.default repeat_interleave.self_int tile.default
+"""
+
+ALLOCATING = frozenset(f"aten.{name}" for names in (_CREATION, _RESAMPLING, _SIZED) for name in names.split())
 """Operators whose literal sizes decide how much they allocate; a document's sizes for them are bounded."""
 
 _SIZE_OPERATORS: Mapping[str, Callable[..., Any]] = {

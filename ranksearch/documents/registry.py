@@ -73,7 +73,7 @@ def build_architecture(architecture: str, options: dict[str, Any]) -> nn.Module:
     if name.startswith(("deeplab", "fcn_", "lraspp")):
         defaults["weights_backbone"] = None  # the default would download them
     try:
-        network: nn.Module = builder(weights=None, **defaults, **{**options})
+        network: nn.Module = builder(weights=None, **{**defaults, **options})
     except (TypeError, ValueError) as problem:
         _refuse_options(
             f"torchvision refuses the options for {name}: {problem}", options, "options of its builder"

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -22,13 +24,28 @@ from ranksearch.contracts.errors import DatasetError, DocumentError
 from ranksearch.contracts.summaries import TORCH_DTYPES
 from ranksearch.contracts.tensorfile import DTYPE_BYTES, StoredTensor, TensorFileHeader
 
-__all__ = ["read_tensor", "write_tensor_file", "written_in_place"]
+__all__ = ["Rows", "read_tensor", "write_tensor_file", "written_in_place"]
 
 _FILE_DTYPES = {getattr(torch, name): file_name for file_name, name in TORCH_DTYPES.items()}
 _ALIGNMENT = 8
 
 
-def write_tensor_file(file: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """A tensor that is written piece by piece, for what would not fit in memory.
+
+    Args:
+        dtype: of every piece.
+        shape: of the whole.
+        pieces: consecutive parts along the first dimension.
+    """
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+    pieces: Iterable[Tensor]
+
+
+def write_tensor_file(file: Path, tensors: Mapping[str, Tensor | Rows], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file; equal contents give equal bytes.
 
     Args:
@@ -38,34 +55,48 @@ def write_tensor_file(file: Path, tensors: Mapping[str, Tensor], metadata: Mappi
 
     Raises:
         DocumentError: ``document_wrong_dtype`` for a tensor whose dtype the format lacks.
+        ValueError: the pieces of a tensor are not as many rows as were announced.
     """
     for name, tensor in tensors.items():
         if tensor.dtype not in _FILE_DTYPES:
             detail = f"tensor {name!r} is of a dtype that documents do not hold"
-            raise DocumentError(
-                "document_wrong_dtype", detail, got=str(tensor.dtype), expected=sorted(DTYPE_BYTES)
-            )
-    order = sorted(tensors, key=lambda name: (-tensors[name].element_size(), name))  # keeps each aligned
-    entries: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
-    end = 0
-    for name in order:
-        begin, end = end, end + tensors[name].numel() * tensors[name].element_size()
-        dtype, shape = _FILE_DTYPES[tensors[name].dtype], list(tensors[name].shape)
-        entries[name] = {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
-    header = json.dumps(entries, separators=(",", ":")).encode()
-    header += b" " * (-len(header) % _ALIGNMENT)
+            got, expected = str(tensor.dtype), sorted(DTYPE_BYTES)
+            raise DocumentError("document_wrong_dtype", detail, got=got, expected=expected)
+    order = sorted(tensors, key=lambda name: (-tensors[name].dtype.itemsize, name))  # keeps each aligned
+    header, sizes = _header(order, tensors, metadata)
     with file.open("wb") as stream:
         stream.write(len(header).to_bytes(8, "little") + header)
         for name in order:
-            _write(stream, tensors[name])
+            tensor = tensors[name]
+            pieces = tensor.pieces if isinstance(tensor, Rows) else (tensor,)
+            written = sum(_write(stream, piece, tensor.dtype) for piece in pieces)
+            if written != sizes[name]:
+                raise ValueError(f"{name!r} was announced with {sizes[name]} bytes and has {written}")
         stream.flush()
         os.fsync(stream.fileno())
 
 
-def _write(stream: BinaryIO, tensor: Tensor) -> None:
-    if tensor.numel():
-        plain = tensor.detach().cpu().contiguous().reshape(-1)
-        stream.write(plain.view(torch.uint8).numpy().data)
+def _header(
+    order: list[str], tensors: Mapping[str, Tensor | Rows], metadata: Mapping[str, str]
+) -> tuple[bytes, dict[str, int]]:
+    entries: dict[str, object] = {"__metadata__": dict(sorted(metadata.items()))}
+    sizes = {}
+    end = 0
+    for name in order:
+        tensor = tensors[name]
+        shape = list(tensor.shape)
+        sizes[name] = math.prod(shape) * tensor.dtype.itemsize
+        begin, end = end, end + sizes[name]
+        entries[name] = {"dtype": _FILE_DTYPES[tensor.dtype], "shape": shape, "data_offsets": [begin, end]}
+    header = json.dumps(entries, separators=(",", ":")).encode()
+    return header + b" " * (-len(header) % _ALIGNMENT), sizes
+
+
+def _write(stream: BinaryIO, tensor: Tensor, dtype: torch.dtype) -> int:
+    if not tensor.numel():
+        return 0
+    plain = tensor.detach().to(device="cpu", dtype=dtype).contiguous().reshape(-1)
+    return stream.write(plain.view(torch.uint8).numpy().data)
 
 
 @contextlib.contextmanager
@@ -86,7 +117,7 @@ def read_tensor(
     name: str,
     *,
     rows: tuple[int, int] | None = None,
-    error: type[DocumentError] | type[DatasetError] = DocumentError,
+    error: type[DocumentError | DatasetError] = DocumentError,
 ) -> Tensor:
     """Read one tensor, or the rows ``[start, stop)`` of it, into memory of its own.
 

@@ -153,9 +153,9 @@ def _output(structure: Any) -> Output:  # noqa: ANN401 - whatever the model retu
         return [_output(item) for item in structure]
     if isinstance(structure, tuple):
         return tuple(_output(item) for item in structure)
-    if structure is None or isinstance(structure, (NodeRef, InputRef, TensorRef)):
-        return structure
-    _refuse_output(structure)
+    if structure is not None and not isinstance(structure, (NodeRef, InputRef, TensorRef)):
+        _refuse_output(structure)
+    return structure
 
 
 def _refuse_output(structure: object) -> NoReturn:
@@ -190,10 +190,7 @@ class _Translator:
         if node in self._modules:
             made: Node = Call(self._modules[node][0], self.reference_of(node.all_input_nodes[0]))
         else:
-            given = bound_arguments(node) if isinstance(node.target, OpOverload) else {}
-            kwargs = {
-                key: self._value(node.kwargs[key]) for key in node.kwargs if key not in _LEFT_OUT & given.keys()
-            }
+            kwargs = {key: self._value(value) for key, value in node.kwargs.items() if key not in _LEFT_OUT}
             args = tuple(self._value(value) for value in node.args)
             made = Operation(self._plain.get(node, name), args, kwargs)
         reference = self._append(made)

@@ -16,7 +16,7 @@ from ranksearch.contracts.errors import DocumentError
 from ranksearch.contracts.summaries import MODEL_FORMAT, TensorSpec
 from ranksearch.documents.exporting import as_inputs, export_with_free_batch, in_eval_mode
 from ranksearch.documents.graph import encode_graph
-from ranksearch.documents.load import load
+from ranksearch.documents.loading import load
 from ranksearch.documents.registry import build_architecture
 from ranksearch.documents.tensor_bytes import write_tensor_file, written_in_place
 from ranksearch.documents.translation import translate
@@ -36,9 +36,9 @@ def pack(
 ) -> Path:
     """Write ``model``, as it is in eval mode, as a model document.
 
-    The document holds the graph of operators and the weights, not the model's code. Convolutions, linear layers and
-    batch normalisations stay modules under their qualified names; parameters and buffers keep theirs. What the
-    forward pass does not use is left out. The same model gives the same bytes.
+    The document holds the graph of operators and the weights, not the model's code. Convolutions, linear layers
+    and batch normalisations stay modules under their qualified names; parameters and buffers keep theirs. What
+    the forward pass does not use is left out. The same model gives the same bytes.
 
     Args:
         model: left as it is: its mode, device and weights do not change.
@@ -167,5 +167,5 @@ def _compare(model: nn.Module, loaded: nn.Module, inputs: tuple[Tensor, ...]) ->
                 f"the document's output {index} differs from the model's on the example inputs",
                 got=f"largest difference {float((got - wanted).abs().max()):.3g}",
                 expected=f"at most {tolerance} of the outputs",
-                mend="the model may be random or keep state between calls: make it give the same outputs every time",
+                mend="make the model give the same outputs every time; it may draw random numbers or keep state",
             )

@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
-import torch
 from torch import Tensor, nn
 
 from ranksearch.contracts.errors import DocumentError
@@ -31,13 +30,13 @@ __all__ = ["load"]
 def load(path: str | os.PathLike[str]) -> nn.Module:
     """The network of the model document at ``path``, on the CPU, in eval mode.
 
-    Modules, parameters and buffers have their original qualified names. The network has ``input_specs``: the shapes
-    of its inputs without the batch, and their dtypes.
+    Modules, parameters and buffers have their original qualified names. The network has ``input_specs``: the
+    shapes of its inputs without the batch, and their dtypes.
 
     Raises:
-        DocumentError: the document is truncated, too large, malformed, of another version, or names an operator, a
-            module or an architecture that it may not; a tensor is missing, superfluous, of a wrong dtype or shape,
-            or not finite.
+        DocumentError: the document is truncated, too large, malformed, of another version, or names an operator,
+            a module or an architecture that it may not; a tensor is missing, superfluous, of a wrong dtype or
+            shape, or not finite.
         OSError: there is no such file, or it may not be read.
     """
     header = read_header(path)

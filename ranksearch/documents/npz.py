@@ -1,0 +1,77 @@
+"""Data set documents from numpy's npz files."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from ranksearch.contracts.errors import DatasetError
+from ranksearch.documents.dataset import Layout, pack_data
+
+__all__ = ["pack_npz"]
+
+_IMAGES = ("images", "x", "data", "x_test", "x_train", "arr_0")
+_LABELS = ("labels", "y", "targets", "y_test", "y_train", "arr_1")
+
+
+def pack_npz(
+    npz: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    mean: float | Sequence[float],
+    std: float | Sequence[float],
+    layout: Layout = "NHWC",
+    images: str | None = None,
+    labels: str | None = None,
+    class_names: Sequence[str] | None = None,
+) -> Path:
+    """Write the images and labels of an npz file as a data set document.
+
+    Args:
+        npz: the file; pickled objects in it are never opened.
+        path: where to write; replaced in one step once the document is complete.
+        mean: as for :func:`ranksearch.pack_data`.
+        std: as for :func:`ranksearch.pack_data`.
+        layout: of the images.
+        images: name of the images' array; otherwise the first of the usual names that the file has.
+        labels: name of the labels' array; otherwise the first of the usual names that the file has, if any.
+        class_names: in the order of the labels.
+
+    Returns:
+        The path written to.
+
+    Raises:
+        DatasetError: ``dataset_source_unreadable``: the file cannot be read or lacks the arrays; otherwise as for
+            :func:`ranksearch.pack_data`.
+    """
+    import numpy as np  # noqa: PLC0415 - costs time, and only this needs it
+
+    try:
+        with np.load(npz, allow_pickle=False) as arrays:
+            if not hasattr(arrays, "files"):  # a single array: np.load answers with it
+                raise ValueError("it is an npy file, not an npz file")  # noqa: TRY301 - one message for all
+            found_images = arrays[_chosen(arrays.files, images, _IMAGES, required=True)]
+            label_name = _chosen(arrays.files, labels, _LABELS, required=False)
+            found_labels = arrays[label_name].reshape(-1) if label_name else None
+    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as problem:
+        raise DatasetError(
+            "dataset_source_unreadable",
+            f"{npz} cannot be read as an npz file of images and labels",
+            got=f"{type(problem).__name__}: {problem}",
+            mend="write it with numpy.savez(path, images=…, labels=…)",
+        ) from problem
+    return pack_data(found_images, found_labels, path, mean=mean, std=std, layout=layout, class_names=class_names)
+
+
+def _chosen(present: list[str], asked: str | None, usual: tuple[str, ...], *, required: bool) -> str:
+    """The array asked for, or the first of the usual names; an empty text where none is there or needed."""
+    if asked is None:
+        asked = next((name for name in usual if name in present), None)
+    if asked in present:
+        return str(asked)
+    if not required and asked is None:
+        return ""
+    raise ValueError(f"it has the arrays {present}, not {asked or ' or '.join(usual)}")
