@@ -142,6 +142,7 @@ class InputError(RankSearchError):
         "unsupported_method": 422,
         "idempotency_mismatch": 422,
         "nothing_to_compress": 422,
+        "range_not_satisfiable": 416,
     }
 
 
@@ -270,6 +271,7 @@ class EvaluationError(RankSearchError):
         "evaluation_out_of_memory": 500,
         "evaluation_not_finite": 500,
         "attempts_exhausted": 500,
+        "trial_cancelled": 500,
         "study_failing": 500,
     }
 

@@ -14,17 +14,22 @@ __all__ = ["LayerRanks", "Method", "RankVector", "TuckerRanks"]
 Method = Literal["dense", "svd", "spatial_svd", "tucker2", "cp3", "tucker2_cp3"]
 Rank = Annotated[int, Field(ge=1, le=1_000_000)]
 
+def _is_none(value: object) -> bool:
+    """What a method does not take is left out, not sent as null."""
+    return value is None
+
+
 _SINGLE = {"svd", "spatial_svd", "cp3"}
 
 
 class TuckerRanks(BaseModel):
     """Named ranks, in the positional order of the weight ``(O, I, kH, kW)``."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
     out: Rank
     in_: Rank = Field(alias="in")
-    cp: Rank | None = None
+    cp: Rank | None = Field(default=None, exclude_if=_is_none)
 
 
 class LayerRanks(BaseModel):
@@ -33,8 +38,8 @@ class LayerRanks(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     method: Method
-    rank: Rank | None = None
-    ranks: TuckerRanks | None = None
+    rank: Rank | None = Field(default=None, exclude_if=_is_none)
+    ranks: TuckerRanks | None = Field(default=None, exclude_if=_is_none)
 
     @model_validator(mode="after")
     def _fits_its_method(self) -> LayerRanks:

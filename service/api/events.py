@@ -1,0 +1,67 @@
+"""Server-sent events of a study: what happened so far, then what happens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import StreamingResponse
+
+from ranksearch.contracts.studies import Event
+from service.api.dependencies import TheBackend
+from service.api.problems import PROBLEMS
+from service.scheduling.backend import Backend, study_topic
+from service.scheduling.events import events_after
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/studies", tags=["studies"], responses=PROBLEMS)
+
+
+@router.get("/{study}/events", response_class=StreamingResponse)
+async def watch(
+    backend: TheBackend,
+    study: str,
+    after: Annotated[int | None, Query(ge=0, le=2**62, description="events numbered above this")] = None,
+    last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,18}$")] = None,
+) -> StreamingResponse:
+    """Events after ``Last-Event-ID`` (or ``after``), from the first one on without either.
+
+    The stream ends after the last event that there will ever be.
+    """
+    start = int(last_event_id) if last_event_id is not None else after or 0
+    await run_in_threadpool(events_after, backend, study, start, 1)  # no such study: a problem, not a stream
+    return StreamingResponse(
+        _lines(backend, study, start),
+        media_type="text/event-stream",
+        headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+    )
+
+
+async def _lines(backend: Backend, study: str, after: int) -> AsyncIterator[str]:
+    settings, quiet = backend.settings, 0.0
+    with backend.bell.listening(study_topic(study)) as ear:
+        yield ": connected\n\n"
+        while not backend.bell.closed:
+            ear.clear()
+            events, ended = await run_in_threadpool(events_after, backend, study, after)
+            for event in events:
+                yield _written(event)
+                after, quiet = event.id, 0.0
+            if ended:
+                return
+            if events:
+                continue
+            await ear.wait(settings.poll_seconds)
+            quiet += settings.poll_seconds
+            if quiet >= settings.keep_alive_seconds:
+                quiet = 0.0
+                yield ": keep-alive\n\n"
+
+
+def _written(event: Event) -> str:
+    data = json.dumps(event.model_dump(mode="json", by_alias=True), separators=(",", ":"))
+    return f"id: {event.id}\nevent: {event.kind}\ndata: {data}\n\n"

@@ -1,0 +1,79 @@
+"""Where workers claim, renew, hand back and complete; and who the workers are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from fastapi import APIRouter, Request, Response
+from starlette.concurrency import run_in_threadpool
+
+from ranksearch.contracts.base import Page
+from ranksearch.contracts.jobs import ClaimRequest, CompleteRequest, FailRequest, Job, Lease, LeaseRequest
+from ranksearch.contracts.resources import Worker
+from service.api.dependencies import TheBackend
+from service.api.problems import PROBLEMS
+from service.scheduling import answers, leases, outcomes
+from service.scheduling.backend import JOBS, Backend
+from service.scheduling.claims import claim
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1", tags=["workers"], responses=PROBLEMS)
+
+_SEEN_SECONDS = 5.0
+
+
+@router.post("/jobs/claim", response_model=Job, responses={204: {"description": "no job for now"}})
+async def claim_job(request: Request, backend: TheBackend, wanted: ClaimRequest) -> Job | Response:
+    """Lease the next job; waits up to ``wait_seconds`` for one."""
+    job = await _wait_for_job(request, backend, wanted)
+    return Response(status_code=204) if job is None else job
+
+
+@router.post("/jobs/{job}/renew")
+def renew_lease(backend: TheBackend, job: str, lease: LeaseRequest) -> Lease:
+    """Make a lease last longer. 409 ``lease_lost``: drop the work."""
+    return leases.renew(backend, job, lease.lease_token)
+
+
+@router.post("/jobs/{job}/release", status_code=204)
+def release_job(backend: TheBackend, job: str, lease: LeaseRequest) -> None:
+    """Hand a job back undone, without an attempt being counted."""
+    leases.release(backend, job, lease.lease_token)
+
+
+@router.post("/jobs/{job}/complete", status_code=204)
+def complete_job(backend: TheBackend, job: str, done: CompleteRequest) -> None:
+    """Hand in a result. The same call again answers the same."""
+    outcomes.complete(backend, job, done)
+
+
+@router.post("/jobs/{job}/fail", status_code=204)
+def fail_job(backend: TheBackend, job: str, failed: FailRequest) -> None:
+    """Say that there is no result. The same call again answers the same."""
+    outcomes.fail(backend, job, failed)
+
+
+@router.get("/workers")
+def list_workers(backend: TheBackend) -> Page[Worker]:
+    """The workers, the most recently seen first."""
+    return answers.workers(backend)
+
+
+async def _wait_for_job(request: Request, backend: Backend, wanted: ClaimRequest) -> Job | None:
+    deadline, seen = time.monotonic() + wanted.wait_seconds, float("-inf")
+    with backend.bell.listening(JOBS) as ear:
+        while True:
+            ear.clear()
+            if time.monotonic() - seen > _SEEN_SECONDS:
+                await run_in_threadpool(leases.saw_worker, backend, wanted)
+                seen = time.monotonic()
+            # From here to the answer nothing is interrupted: a lease that nobody hears of only expires.
+            job = await asyncio.shield(run_in_threadpool(claim, backend, wanted))
+            left = deadline - time.monotonic()
+            if job is not None or left <= 0 or backend.bell.closed:
+                return job
+            await ear.wait(min(left, backend.settings.poll_seconds))
+            if await request.is_disconnected():
+                return None

@@ -1,0 +1,157 @@
+"""Every error as an RFC 9457 problem document."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from ranksearch.contracts.errors import (
+    AccessError,
+    InputError,
+    NotFoundError,
+    RankSearchError,
+    UnavailableError,
+    UploadError,
+)
+from ranksearch.contracts.resources import Problem
+from service.storage.blobs import storage_full
+
+__all__ = ["PROBLEMS", "install_problems", "problem_response", "unexpected"]
+
+log = logging.getLogger(__name__)
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "model": Problem,
+        "description": "What was asked for cannot be done: a problem document with a stable `code`",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    },
+    "5XX": {
+        "model": Problem,
+        "description": "The service cannot do it now: a problem document with a stable `code`",
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    },
+}
+"""For the OpenAPI description of every route."""
+
+_RETRY_AFTER = {"model_not_inspected": "2", "service_busy": "1", "storage_full": "60"}
+_MEND_JSON = "send the body as JSON, with the header Content-Type: application/json"
+
+
+def problem_response(problem: RankSearchError) -> Response:
+    """The answer that carries ``problem``."""
+    headers: dict[str, str] = {}
+    if isinstance(problem, AccessError) and problem.status == 401:  # noqa: PLR2004 - Unauthorized
+        headers["www-authenticate"] = 'Bearer realm="ranksearch"'
+    if problem.code in _RETRY_AFTER:
+        headers["retry-after"] = _RETRY_AFTER[problem.code]
+    return JSONResponse(
+        problem.to_problem(), status_code=problem.status, headers=headers, media_type="application/problem+json"
+    )
+
+
+def unexpected(problem: Exception, request_id: str) -> Response:
+    """The answer to an exception that nobody foresaw: logged in full, answered without its internals."""
+    known = _storage_problem(problem)
+    if known is not None:
+        log.error("request_id=%s storage problem: %s", request_id, problem)
+        return problem_response(known)
+    log.error("request_id=%s unexpected", request_id, exc_info=problem)
+    return problem_response(
+        RankSearchError(
+            "internal_error",
+            "the service met an error that it did not expect",
+            mend=f"look into the service's log for the request {request_id}",
+            request_id=request_id,
+        )
+    )
+
+
+def install_problems(app: FastAPI) -> None:
+    """Let ``app`` answer every foreseen error as a problem document."""
+
+    @app.exception_handler(RankSearchError)
+    async def _ours(_request: Request, problem: RankSearchError) -> Response:
+        return problem_response(problem)
+
+    @app.exception_handler(RequestValidationError)
+    async def _invalid(_request: Request, problem: RequestValidationError) -> Response:
+        return problem_response(_validation_problem(problem.errors()))
+
+    @app.exception_handler(HTTPException)
+    async def _http(request: Request, problem: HTTPException) -> Response:
+        response = problem_response(_http_problem(request, problem))
+        for name, value in (problem.headers or {}).items():
+            response.headers[name] = value
+        return response
+
+
+def _http_problem(request: Request, problem: HTTPException) -> RankSearchError:
+    where = f"{request.method} {request.url.path}"
+    match problem.status_code:
+        case 404:
+            return NotFoundError("not_found", "there is nothing at this address", got=where, expected="see /docs")
+        case 405:
+            return NotFoundError("method_not_allowed", "this address does not take that method", got=where)
+        case 413:
+            return UploadError(
+                "upload_too_large", "the body is larger than this address takes", mend="send less at a time"
+            )
+        case status if status < 500:  # noqa: PLR2004 - the sender's mistake
+            return InputError("invalid_request", str(problem.detail), got=where)
+        case _:
+            return RankSearchError("internal_error", "the service could not answer")
+
+
+def _validation_problem(errors: Any) -> InputError:  # noqa: ANN401 - pydantic's list of dicts
+    first: Mapping[str, Any] = errors[0]
+    place = ".".join(str(part) for part in first["loc"][1:])
+    others = [{"at": ".".join(str(p) for p in e["loc"][1:]), "what": e["msg"]} for e in errors[:20]]
+    kind = str(first["type"])
+    if kind == "json_invalid":
+        reason = first.get("ctx", {}).get("error", first["msg"])
+        return InputError(
+            "invalid_request", f"the body is not JSON: {reason}", got=f"at character {place}", mend=_MEND_JSON
+        )
+    if kind == "extra_forbidden":
+        return InputError(
+            "unknown_field",
+            f"the request has a member that nobody knows: {place}",
+            got=place,
+            mend="remove it, or correct its name",
+            errors=others,
+        )
+    if kind == "missing" and not place:
+        return InputError("invalid_request", "the request has no body", expected="a JSON body", mend=_MEND_JSON)
+    got = first.get("input")
+    return InputError(
+        "invalid_request",
+        f"{place or first['loc'][0]}: {first['msg']}",
+        got="nothing" if kind == "missing" else got,
+        errors=others,
+    )
+
+
+def _storage_problem(problem: BaseException | None) -> RankSearchError | None:
+    """A full disk or a busy database, whatever it is wrapped in."""
+    while problem is not None:
+        if isinstance(problem, OSError) and (full := storage_full(problem)) is not None:
+            return full
+        if isinstance(problem, DBAPIError) and "database or disk is full" in str(problem.orig):
+            return storage_full()
+        if isinstance(problem, OperationalError | PoolTimeout):
+            return UnavailableError(
+                "service_busy", "the database does not answer in time", mend="send the request again in a moment"
+            )
+        problem = problem.__cause__ if isinstance(problem, StorageInternalError | Exception) else None
+    return None

@@ -1,0 +1,89 @@
+"""Studies, their trials, answers and artifacts."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Path, Request, Response
+
+from ranksearch.contracts.base import Page
+from ranksearch.contracts.resources import Artifact
+from ranksearch.contracts.studies import Best, Study, StudyRequest, StudyState, Trial
+from service.api.dependencies import Cursor, Limit, TheBackend
+from service.api.downloads import blob_response
+from service.api.problems import PROBLEMS
+from service.scheduling import answers
+from service.scheduling.lifecycle import cancel
+from service.scheduling.reconcile import reconcile
+from service.scheduling.submission import submit
+
+__all__ = ["router"]
+
+router = APIRouter(prefix="/v1/studies", tags=["studies"], responses=PROBLEMS)
+
+
+@router.post("", status_code=202)
+def create_study(
+    backend: TheBackend,
+    response: Response,
+    wanted: StudyRequest,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
+) -> Study:
+    """Ask for a study. 202 and ``Location``; 200 with the same study where the idempotency key was used before."""
+    study, created = submit(backend, wanted, idempotency_key)
+    response.headers["location"] = f"/v1/studies/{study.id}"
+    if not created:
+        response.status_code = 200
+    return study
+
+
+@router.get("")
+def list_studies(
+    backend: TheBackend, cursor: Cursor = None, limit: Limit = 50, state: StudyState | None = None
+) -> Page[Study]:
+    """Studies, newest first."""
+    return answers.studies(backend, cursor, limit, state)
+
+
+@router.get("/{study}")
+def get_study(backend: TheBackend, study: str) -> Study:
+    """One study; ``waiting_for`` says why nothing moves, when nothing moves."""
+    return answers.study(backend, study)
+
+
+@router.post("/{study}/cancel")
+def cancel_study(backend: TheBackend, study: str) -> Study:
+    """Stop a study. What it has found stays."""
+    cancelled = cancel(backend, study)
+    reconcile(backend)
+    return cancelled
+
+
+@router.get("/{study}/trials")
+def list_trials(backend: TheBackend, study: str, cursor: Cursor = None, limit: Limit = 100) -> Page[Trial]:
+    """The planned trials, ascending in number."""
+    return answers.trials(backend, study, cursor, limit)
+
+
+@router.get("/{study}/trials/{number}")
+def get_trial(backend: TheBackend, study: str, number: Annotated[int, Path(ge=0, lt=2**31)]) -> Trial:
+    """One trial."""
+    return answers.trial(backend, study, number)
+
+
+@router.get("/{study}/best")
+def get_best(backend: TheBackend, study: str) -> Best:
+    """The best trial so far: its ranks, and what every layer became."""
+    return answers.best(backend, study)
+
+
+@router.get("/{study}/artifacts")
+def list_artifacts(backend: TheBackend, study: str) -> Page[Artifact]:
+    """The files that the study hands out."""
+    return answers.artifacts(backend, study)
+
+
+@router.get("/{study}/artifacts/{name}", response_class=Response)
+def get_artifact(request: Request, backend: TheBackend, study: str, name: str) -> Response:
+    """A file; ``Range`` and ``If-None-Match`` are understood."""
+    return blob_response(request, backend, answers.ready_artifact(backend, study, name), filename=name)

@@ -1,0 +1,91 @@
+"""The composition root: the only place that knows the concrete classes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import Depends, FastAPI
+from starlette.concurrency import run_in_threadpool
+
+from service.api import documents, events, health, jobs, studies
+from service.api.access import Gate, OneToken, documented_scheme
+from service.api.logs import RequestLog
+from service.api.problems import install_problems
+from service.scheduling.backend import Backend
+from service.scheduling.bell import Bell
+from service.scheduling.reconcile import reconcile, sweep
+from service.search.optuna_records import OptunaRecords
+from service.settings import Settings
+from service.storage.blobs import DirectoryBlobStore
+from service.storage.engine import Database
+from service.storage.migrations import migrate
+from service.version import VERSION
+
+__all__ = ["create_app", "open_backend"]
+
+log = logging.getLogger(__name__)
+
+
+def open_backend(settings: Settings) -> Backend:
+    """Open the stores, bring the schema to the newest version and finish what a crash left unfinished."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    database = Database(settings.url)
+    migrate(database)
+    backend = Backend(settings, database, DirectoryBlobStore(settings.blobs_dir), OptunaRecords(database), Bell())
+    reconcile(backend)
+    return backend
+
+
+def close_backend(backend: Backend) -> None:
+    """Close the stores."""
+    backend.bell.close()
+    backend.records.close()
+    backend.database.close()
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The service as an ASGI application. Its stores are open while its lifespan lasts."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        backend = await run_in_threadpool(open_backend, settings)
+        app.state.backend = backend
+        sweeping = asyncio.create_task(_sweep_now_and_then(backend))
+        try:
+            yield
+        finally:
+            backend.bell.close()
+            sweeping.cancel()
+            with suppress(asyncio.CancelledError):
+                await sweeping
+            await run_in_threadpool(close_backend, backend)
+
+    app = FastAPI(
+        title="ranksearch",
+        version=VERSION,
+        summary="Makes trained CNNs several times cheaper: a joint search of all layers' decomposition ranks.",
+        lifespan=lifespan,
+        max_body_size=settings.max_json_bytes,
+        redoc_url=None,
+    )
+    install_problems(app)
+    app.include_router(health.router)
+    locked = [Depends(documented_scheme)]
+    for router in (documents.reading, studies.router, events.router, jobs.router):
+        app.include_router(router, dependencies=locked)
+    app.include_router(documents.uploading, dependencies=locked)
+    app.add_middleware(Gate, verifier=OneToken(settings.token))
+    app.add_middleware(RequestLog)
+    return app
+
+
+async def _sweep_now_and_then(backend: Backend) -> None:
+    while True:
+        await asyncio.sleep(backend.settings.sweep_seconds)
+        try:
+            await run_in_threadpool(sweep, backend)
+        except Exception:
+            log.exception("the sweep failed; it will be tried again")

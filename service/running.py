@@ -1,0 +1,146 @@
+"""One running service: its data directory, its socket, its announcement, its end."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import uvicorn
+
+from service.app import create_app
+from service.scheduling.backend import Backend
+from service.settings import Settings
+
+__all__ = ["DataDirInUse", "Server", "announce", "keep_token", "lock_data_dir", "serve"]
+
+log = logging.getLogger(__name__)
+
+_GRACE_SECONDS = 1
+
+
+class DataDirInUse(Exception):  # noqa: N818 - what happened, in words
+    """Another service runs on the same data directory."""
+
+
+@contextmanager
+def lock_data_dir(data_dir: Path) -> Iterator[None]:
+    """Own ``data_dir`` while the block lasts; the system gives it free when the process dies, however it dies.
+
+    Raises:
+        DataDirInUse: another process owns it.
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    with (data_dir / "service.lock").open("a+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as problem:
+            raise DataDirInUse(
+                f"another service runs on {data_dir}{_who(data_dir)}. "
+                "Stop it first, or give this one a --data-dir of its own."
+            ) from problem
+        yield
+
+
+def keep_token(data_dir: Path) -> str:
+    """The token of this data directory, made at the first start; readable by its owner only."""
+    path = data_dir / "token"
+    if not path.exists():
+        fresh = data_dir / f"token.{secrets.token_hex(4)}"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+        fresh.rename(path)
+    path.chmod(0o600)
+    return path.read_text().strip()
+
+
+def announce(data_dir: Path, url: str) -> Path:
+    """Write ``service.json`` in one step."""
+    path, fresh = data_dir / "service.json", data_dir / "service.json.new"
+    fresh.write_text(json.dumps({"url": url, "pid": os.getpid()}) + "\n")
+    fresh.replace(path)
+    return path
+
+
+class Server(uvicorn.Server):
+    """Uvicorn that says when it accepts connections, and ends open streams before it waits for them.
+
+    Args:
+        config: its app must be made by :func:`create_app`.
+        accepting: called once connections are accepted.
+    """
+
+    def __init__(self, config: uvicorn.Config, accepting: Callable[[Backend], None]) -> None:
+        super().__init__(config)
+        self._accepting = accepting
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        await super().startup(sockets)
+        if self.started:
+            self._accepting(self._backend)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """See uvicorn."""
+        self._backend.bell.close()
+        await super().shutdown(sockets)
+
+    @property
+    def _backend(self) -> Backend:
+        backend: Backend = self.config.app.state.backend  # type: ignore[union-attr]  # create_app made it
+        return backend
+
+
+def serve(settings: Settings, host: str, port: int) -> None:
+    """Run until SIGTERM or SIGINT. The caller owns the data directory."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        url = _url(host, listener.getsockname()[1])
+
+        def accepting(backend: Backend) -> None:
+            backend.public_url = url
+            announce(settings.data_dir, url)
+            log.info("listening url=%s data_dir=%s", url, settings.data_dir)
+
+        config = uvicorn.Config(
+            create_app(settings),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_GRACE_SECONDS,
+        )
+        for end in (
+            signal.SIGTERM,
+            signal.SIGINT,
+        ):  # uvicorn raises them again when all is closed: that is no crash
+            signal.signal(end, lambda *_: None)
+        try:
+            Server(config, accepting).run(sockets=[listener])
+        finally:
+            (settings.data_dir / "service.json").unlink(missing_ok=True)
+
+
+def _url(host: str, port: int) -> str:
+    reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
+    return (
+        f"http://[{reachable}]:{port}"
+        if ":" in reachable and "[" not in reachable
+        else f"http://{reachable}:{port}"
+    )
+
+
+def _who(data_dir: Path) -> str:
+    try:
+        told = json.loads((data_dir / "service.json").read_text())
+        return f" (process {told['pid']}, {told['url']})"
+    except (OSError, ValueError, KeyError):
+        return ""

@@ -1,0 +1,111 @@
+"""What every use case works with: the stores, the record, the bell. Made once by the composition root."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session, undefer
+
+from ranksearch.contracts.profiles import ModelProfile
+from ranksearch.contracts.ranks import Method
+from service.scheduling.bell import Bell
+from service.search.optuna_records import OptunaRecords
+from service.search.space import SearchSpace, space_of
+from service.settings import Settings
+from service.storage.blobs import BlobStore
+from service.storage.clock import database_now
+from service.storage.engine import Database
+from service.storage.tables import ModelRow, StudyRow
+
+__all__ = ["JOBS", "Backend", "locked_study", "now", "profile_of", "study_topic"]
+
+JOBS = "jobs"
+"""The bell's topic for work that can be claimed."""
+_RINGS = "rings"
+
+
+class Backend:
+    """The service's resources, and the transactions that use them.
+
+    ``public_url`` is where users reach the service; it is set once it listens.
+    """
+
+    def __init__(
+        self, settings: Settings, database: Database, blobs: BlobStore, records: OptunaRecords, bell: Bell
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.blobs = blobs
+        self.records = records
+        self.bell = bell
+        self.public_url: str | None = None
+        self._spaces: OrderedDict[tuple[str, tuple[str, ...]], SearchSpace] = OrderedDict()
+        self._lock = threading.Lock()
+        self._planning: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    @contextmanager
+    def reading(self) -> Iterator[Session]:
+        """See :meth:`Database.reading`."""
+        with self.database.reading() as session:
+            yield session
+
+    @contextmanager
+    def writing(self) -> Iterator[Session]:
+        """See :meth:`Database.writing`; what :meth:`ring_after` collected rings after the commit."""
+        with self.database.writing() as session:
+            yield session
+        for topic in session.info.get(_RINGS, ()):
+            self.bell.ring(topic)
+
+    @staticmethod
+    def ring_after(session: Session, topic: str) -> None:
+        """Ring ``topic`` once the transaction is committed."""
+        session.info.setdefault(_RINGS, set()).add(topic)
+
+    def planning_lock(self, study: str) -> threading.Lock:
+        """Held while a trial of ``study`` is planned, so that two do not get the same ranks."""
+        with self._lock:
+            return self._planning[study]
+
+    def space(self, session: Session, model: str, methods: Sequence[Method]) -> SearchSpace:
+        """The search space of an inspected model, kept from call to call.
+
+        Raises:
+            InputError: see :func:`space_of`.
+        """
+        key = (model, tuple(methods))
+        with self._lock:
+            if key in self._spaces:
+                self._spaces.move_to_end(key)
+                return self._spaces[key]
+        space = space_of(profile_of(session, model), methods)
+        with self._lock:
+            self._spaces[key] = space
+            while len(self._spaces) > 32:  # noqa: PLR2004 - a few megabytes at most
+                self._spaces.popitem(last=False)
+        return space
+
+
+def profile_of(session: Session, model: str) -> ModelProfile:
+    """The profile of an inspected model."""
+    row = session.scalars(select(ModelRow).where(ModelRow.id == model).options(undefer(ModelRow.profile))).one()
+    return ModelProfile.model_validate(row.profile)
+
+
+def now(session: Session) -> float:
+    """The database's clock."""
+    return float(session.scalar(select(database_now())) or 0.0)
+
+
+def locked_study(session: Session, study: str) -> StudyRow:
+    """The study, locked until the transaction ends; always locked before any of its jobs."""
+    return session.scalars(select(StudyRow).where(StudyRow.id == study).with_for_update()).one()
+
+
+def study_topic(study: str) -> str:
+    """The bell's topic for a study's events."""
+    return f"study:{study}"

@@ -1,0 +1,80 @@
+"""The events of a study: written in the transaction that changes what they tell, read by its watchers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ranksearch.contracts.errors import NotFoundError
+from ranksearch.contracts.studies import Event, EventKind
+from service.scheduling.backend import Backend, now, study_topic
+from service.scheduling.views import TERMINAL, artifact_view, study_view, trial_view
+from service.storage.clock import moment
+from service.storage.tables import EventRow, JobRow, StudyRow
+
+__all__ = ["artifact_event", "events_after", "is_settled", "study_event", "trial_event"]
+
+
+def study_event(session: Session, study: StudyRow, kind: EventKind = "study") -> None:
+    """The study as it is now. The study must be locked."""
+    session.flush()
+    _append(session, study, kind, study_view(session, study))
+
+
+def trial_event(session: Session, study: StudyRow, job: JobRow) -> None:
+    """One of its trials as it is now. The study must be locked."""
+    _append(session, study, "trial", trial_view(job))
+
+
+def artifact_event(session: Session, study: StudyRow, job: JobRow) -> None:
+    """Its artifact as it is now. The study must be locked."""
+    session.flush()
+    _append(session, study, "artifact", artifact_view(session, job))
+
+
+def events_after(backend: Backend, study: str, after: int, limit: int = 200) -> tuple[list[Event], bool]:
+    """The events numbered above ``after``, and whether no more will come after those.
+
+    Raises:
+        NotFoundError: no such study.
+    """
+    with backend.reading() as session:
+        row = session.get(StudyRow, study)
+        if row is None:
+            raise NotFoundError("study_not_found", "there is no such study", got=study)
+        rows = session.scalars(
+            select(EventRow)
+            .where(EventRow.study_id == study, EventRow.number > after)
+            .order_by(EventRow.number)
+            .limit(limit)
+        ).all()
+        events = [
+            Event(
+                id=event.number,
+                kind=event.kind,  # type: ignore[arg-type]  # one of the contract's words: written above
+                study=study,
+                created_at=moment(event.created_at),
+                data=event.data,
+            )
+            for event in rows
+        ]
+        last = events[-1].id if events else after
+        return events, last >= row.last_event and is_settled(session, row)
+
+
+def is_settled(session: Session, study: StudyRow) -> bool:
+    """Whether nothing about the study will change any more: it has ended and its artifact is made or failed."""
+    open_jobs = select(JobRow.id).where(JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased")))
+    return study.state in TERMINAL and session.scalars(open_jobs.limit(1)).first() is None
+
+
+def _append(session: Session, study: StudyRow, kind: EventKind, told: BaseModel) -> None:
+    study.last_event += 1
+    data: dict[str, Any] = told.model_dump(mode="json", by_alias=True)
+    session.add(
+        EventRow(study_id=study.id, number=study.last_event, kind=kind, data=data, created_at=now(session))
+    )
+    Backend.ring_after(session, study_topic(study.id))

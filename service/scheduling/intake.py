@@ -1,0 +1,128 @@
+"""Documents and blobs that have arrived become resources.
+
+Atomicity: the blob, its row and the resource's row come together or not at all. A blob that was new is taken back
+when the rows cannot be written; a document that is refused never becomes a blob.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ranksearch.contracts.resources import Blob, Dataset, Model
+from ranksearch.contracts.summaries import check_dataset_values, summarise_model
+from service.scheduling.backend import JOBS, Backend, now
+from service.scheduling.views import dataset_view, model_view
+from service.scheduling.waiting import why_model_waits
+from service.storage.blobs import Incoming
+from service.storage.identifiers import new_id
+from service.storage.tables import BlobRow, DatasetRow, JobRow, ModelRow
+
+__all__ = ["take_blob", "take_dataset", "take_model"]
+
+Taken = TypeVar("Taken")
+
+
+def take_blob(backend: Backend, incoming: Incoming) -> tuple[Blob, bool]:
+    """Make it a blob; the flag says whether it is new."""
+
+    def insert(_session: Session, blob: Blob, new: bool) -> tuple[Blob, bool]:  # noqa: FBT001 - the callback's shape
+        return blob, new
+
+    return _take(backend, incoming, insert)
+
+
+def take_model(backend: Backend, incoming: Incoming, name: str) -> tuple[Model, bool]:
+    """Make it a model and queue its inspection; the same document again is the same model.
+
+    A model whose inspection failed is inspected anew.
+
+    Raises:
+        DocumentError: it is not a usable model document.
+    """
+    incoming.seal()
+    summary = summarise_model(incoming.path)
+
+    def insert(session: Session, blob: Blob, _new: bool) -> tuple[Model, bool]:  # noqa: FBT001 - the callback's shape
+        at = now(session)
+        row = session.scalars(select(ModelRow).where(ModelRow.sha256 == blob.sha256)).first()
+        created = row is None
+        if row is None:
+            row = ModelRow(
+                id=new_id("mdl"),
+                name=name,
+                sha256=blob.sha256,
+                state="inspecting",
+                summary=summary.model_dump(mode="json"),
+                profile=None,
+                problem=None,
+                created_at=at,
+            )
+            session.add(row)
+        if created or row.state == "failed":
+            row.state, row.problem = "inspecting", None
+            session.flush()
+            session.add(
+                JobRow(
+                    id=new_id("job"),
+                    kind="inspect",
+                    state="waiting",
+                    priority=0,
+                    queued_at=at,
+                    ordinal=0,
+                    model_id=row.id,
+                    told=True,
+                )
+            )
+            session.flush()
+            backend.ring_after(session, JOBS)
+        return model_view(session, row, why_model_waits(session, backend, row)), created
+
+    return _take(backend, incoming, insert)
+
+
+def take_dataset(backend: Backend, incoming: Incoming, name: str) -> tuple[Dataset, bool]:
+    """Make it a data set; the same document again is the same data set.
+
+    Raises:
+        DatasetError: it is not a usable data set document.
+    """
+    incoming.seal()
+    summary = check_dataset_values(incoming.path)
+
+    def insert(session: Session, blob: Blob, _new: bool) -> tuple[Dataset, bool]:  # noqa: FBT001 - the callback's shape
+        row = session.scalars(select(DatasetRow).where(DatasetRow.sha256 == blob.sha256)).first()
+        created = row is None
+        if row is None:
+            row = DatasetRow(
+                id=new_id("dts"),
+                name=name,
+                sha256=blob.sha256,
+                summary=summary.model_dump(mode="json"),
+                created_at=now(session),
+            )
+            session.add(row)
+            session.flush()
+        return dataset_view(session, row), created
+
+    return _take(backend, incoming, insert)
+
+
+def _take(backend: Backend, incoming: Incoming, insert: Callable[[Session, Blob, bool], Taken]) -> Taken:
+    with backend.blobs.lock:
+        was_here = backend.blobs.holds(incoming.sha256)
+        blob = incoming.commit()
+        try:
+            with backend.writing() as session:
+                new = session.get(BlobRow, blob.sha256) is None
+                if new:
+                    session.add(BlobRow(sha256=blob.sha256, size=blob.size, created_at=now(session)))
+                    session.flush()
+                return insert(session, blob, new)
+        except BaseException:
+            if not was_here:
+                backend.blobs.remove(blob.sha256)
+            raise

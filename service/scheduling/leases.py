@@ -1,0 +1,229 @@
+"""The queue: claiming, renewing, handing back, and what becomes of leases that expire.
+
+A lease is made in one transaction; its expiry is by the database's clock. Whoever holds the token may renew, hand
+back, complete or fail the job; every such change is fenced by the token, so that after an expiry nothing that the
+old holder does has any effect. Lock order, everywhere: the study, then its job.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy import exists, or_, select, update
+from sqlalchemy.orm import Session
+
+from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFoundError
+from ranksearch.contracts.jobs import ClaimRequest, Lease
+from service.scheduling.backend import JOBS, Backend, locked_study, now
+from service.scheduling.events import trial_event
+from service.scheduling.lifecycle import begin, fail_job
+from service.scheduling.submission import PRIORITY
+from service.storage.clock import moment
+from service.storage.identifiers import new_lease_token
+from service.storage.tables import JobRow, StudyRow, WorkerRow
+
+__all__ = [
+    "expire",
+    "hand_back",
+    "held",
+    "lease_lost",
+    "release",
+    "renew",
+    "saw_worker",
+    "study_of",
+    "take_next",
+    "wait_again",
+]
+
+log = logging.getLogger(__name__)
+
+
+def saw_worker(backend: Backend, request: ClaimRequest) -> None:
+    """Note that a worker asks for work."""
+    with backend.writing() as session:
+        told = {"name": request.name, "device": request.device, "version": request.version}
+        row = session.get(WorkerRow, request.worker)
+        if row is None:
+            session.add(WorkerRow(id=request.worker, last_seen_at=now(session), **told))
+        else:
+            row.name, row.device, row.version = request.name, request.device, request.version
+            row.last_seen_at = now(session)
+
+
+def take_next(backend: Backend, worker: str) -> tuple[str, Lease] | None:
+    """Lease the next job to ``worker``; None when there is none. Returns the job's id.
+
+    Looks without a write lock first, because mostly there is nothing.
+    """
+    with backend.reading() as session:
+        at = now(session)
+        overdue = (JobRow.state == "leased") & (JobRow.lease_expires_at < at)
+        if not session.scalar(select(exists().where(or_(JobRow.state == "waiting", overdue)))):
+            return None
+    expire(backend)
+    with backend.writing() as session:
+        found = _lock_next(session)
+        if found is None:
+            return None
+        job, study = found
+        at = now(session)
+        job.state, job.worker, job.lease_token = "leased", worker, new_lease_token()
+        job.lease_expires_at = at + backend.settings.lease_seconds
+        job.attempts += 1
+        job.started_at = job.started_at or at
+        session.flush()
+        if study is not None:
+            begin(session, study)
+            if job.trial_number is not None and job.kind == "trial":
+                trial_event(session, study, job)
+        return job.id, _lease(backend, job)
+
+
+def renew(backend: Backend, job_id: str, token: str) -> Lease:
+    """Make a lease last longer.
+
+    Raises:
+        NotFoundError: no such job.
+        ConflictError: ``lease_lost``.
+    """
+    with backend.writing() as session:
+        at = now(session)
+        job = held(session, job_id, token)
+        job.lease_expires_at = at + backend.settings.lease_seconds
+        session.execute(update(WorkerRow).where(WorkerRow.id == job.worker).values(last_seen_at=at))
+        return _lease(backend, job)
+
+
+def release(backend: Backend, job_id: str, token: str) -> None:
+    """Hand a job back undone: it waits again, and this attempt is not counted. Repeated, it does nothing.
+
+    Raises:
+        NotFoundError: no such job.
+        ConflictError: ``lease_lost``.
+    """
+    with backend.writing() as session:
+        study = study_of(session, job_id)
+        row = session.get(JobRow, job_id)
+        if row is not None and row.state == "waiting" and row.done_token == token:
+            return
+        job = held(session, job_id, token)
+        job.attempts -= 1
+        wait_again(session, study, job)
+
+
+def expire(backend: Backend) -> int:
+    """Turn expired leases into waiting jobs; after the last attempt the job fails. Returns how many there were."""
+    with backend.reading() as session:
+        at = now(session)
+        overdue = select(JobRow.id).where(JobRow.state == "leased", JobRow.lease_expires_at < at)
+        ids = session.scalars(overdue).all()
+    return sum(_expire_one(backend, job) for job in ids)
+
+
+def held(session: Session, job_id: str, token: str) -> JobRow:
+    """The job, locked, provided that ``token`` holds its lease; an expired lease nobody took over yet still counts.
+
+    Raises:
+        NotFoundError: no such job.
+        ConflictError: ``lease_lost``.
+    """
+    job = session.scalars(select(JobRow).where(JobRow.id == job_id).with_for_update()).first()
+    if job is None:
+        raise NotFoundError("job_not_found", "there is no such job", got=job_id)
+    if job.state != "leased" or job.lease_token != token:
+        raise lease_lost(job)
+    return job
+
+
+def lease_lost(job: JobRow) -> ConflictError:
+    """The error for a token that does not hold the job's lease, or does no longer."""
+    return ConflictError(
+        "lease_lost",
+        "this lease does not hold the job any more",
+        got=f"job {job.id} in state {job.state}",
+        expected="the token of the job's present lease",
+        mend="drop what was computed and claim again",
+    )
+
+
+def wait_again(session: Session, study: StudyRow | None, job: JobRow) -> None:
+    """Put a leased job back into the queue, ahead of new trials."""
+    job.done_token, job.state = job.lease_token, "waiting"
+    job.lease_token = job.lease_expires_at = None
+    if job.kind == "trial":
+        job.priority = PRIORITY["handed_back"]
+        if study is not None and job.trial_number is not None:
+            session.flush()
+            trial_event(session, study, job)
+    Backend.ring_after(session, JOBS)
+
+
+def hand_back(
+    session: Session, study: StudyRow | None, job: JobRow, problem: dict[str, object], limit: int
+) -> None:
+    """An attempt gave no result: wait again, or fail after ``limit`` attempts."""
+    if job.attempts < limit:
+        job.problem = problem
+        wait_again(session, study, job)
+        return
+    job.done_token = job.lease_token
+    job.lease_token = job.lease_expires_at = None
+    exhausted = EvaluationError(
+        "attempts_exhausted",
+        f"{job.attempts} attempts gave no result; the last: {problem.get('detail')}",
+        got=problem.get("code"),
+        mend=str(problem["mend"]) if problem.get("mend") else "look at the workers' logs",
+        last=problem,
+    )
+    fail_job(session, study, job, exhausted)
+
+
+def _lease(backend: Backend, job: JobRow) -> Lease:
+    return Lease(
+        token=job.lease_token or "",
+        seconds=backend.settings.lease_seconds,
+        expires_at=moment(job.lease_expires_at or 0.0),
+    )
+
+
+def _lock_next(session: Session) -> tuple[JobRow, StudyRow | None] | None:
+    """The first waiting job, locked with its study. On SQLite this transaction is alone; elsewhere others may
+    take the job while its study is being locked, and then the next one is looked for.
+    """
+    order = (JobRow.priority, JobRow.queued_at, JobRow.ordinal, JobRow.id)
+    first = select(JobRow.id, JobRow.study_id).where(JobRow.state == "waiting").order_by(*order).limit(1)
+    while (candidate := session.execute(first).first()) is not None:
+        study = None if candidate.study_id is None else locked_study(session, candidate.study_id)
+        job = session.scalars(
+            select(JobRow)
+            .where(JobRow.id == candidate.id, JobRow.state == "waiting")
+            .with_for_update(skip_locked=True)
+        ).first()
+        if job is not None:
+            return job, study
+    return None
+
+
+def study_of(session: Session, job_id: str) -> StudyRow | None:
+    """The study that a job belongs to, locked; None for an inspection, or where there is no such job."""
+    study_id = session.scalar(select(JobRow.study_id).where(JobRow.id == job_id))
+    return None if study_id is None else locked_study(session, study_id)
+
+
+def _expire_one(backend: Backend, job_id: str) -> int:
+    with backend.writing() as session:
+        study = study_of(session, job_id)
+        overdue = (JobRow.id == job_id, JobRow.state == "leased", JobRow.lease_expires_at < now(session))
+        job = session.scalars(select(JobRow).where(*overdue).with_for_update(skip_locked=True)).first()
+        if job is None:  # renewed or completed in between
+            return 0
+        log.warning(
+            "lease expired job=%s kind=%s worker=%s attempt=%d", job.id, job.kind, job.worker, job.attempts
+        )
+        problem = EvaluationError(
+            "evaluation_crashed",
+            f"the worker {job.worker} stopped renewing its lease",
+            mend="look at that worker: it was killed, lost its network, or its machine went down",
+        )
+        hand_back(session, study, job, problem.to_problem(), backend.settings.max_attempts)
+        return 1

@@ -1,0 +1,108 @@
+"""A worker hands in what it did.
+
+The result, the study's progress, its next state, the artifact's job and the events are one transaction, fenced by
+the lease's token. Optuna is told afterwards; whoever dies in between is made good for by :mod:`.reconcile`.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from sqlalchemy.orm import Session
+
+from ranksearch.contracts.errors import InputError, NotFoundError
+from ranksearch.contracts.jobs import CompleteRequest, CompressOutcome, FailRequest, InspectOutcome, TrialOutcome
+from service.scheduling.backend import Backend, now
+from service.scheduling.events import artifact_event
+from service.scheduling.leases import hand_back, held, study_of
+from service.scheduling.lifecycle import after_baseline, after_trial, fail_job
+from service.scheduling.reconcile import tell
+from service.storage.tables import BlobRow, JobRow, ModelRow, StudyRow
+
+__all__ = ["complete", "fail"]
+
+log = logging.getLogger(__name__)
+
+
+def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
+    """Take a result. The same call again does nothing.
+
+    Raises:
+        NotFoundError: no such job, or the compressed model was not uploaded.
+        ConflictError: ``lease_lost``.
+        InputError: the outcome is of another kind than the job.
+    """
+    with backend.writing() as session:
+        study = study_of(session, job_id)
+        row = session.get(JobRow, job_id)
+        if row is not None and row.state == "done" and row.done_token == request.lease_token:
+            return
+        job = held(session, job_id, request.lease_token)
+        outcome = request.outcome
+        if outcome.kind != job.kind:
+            raise InputError(
+                "invalid_request", "this outcome does not belong to this job", got=outcome.kind, expected=job.kind
+            )
+        job.done_token, job.state, job.finished_at = job.lease_token, "done", now(session)
+        job.lease_token = job.lease_expires_at = job.problem = None
+        if isinstance(outcome, InspectOutcome):
+            _inspected(session, job, outcome)
+        elif study is not None and isinstance(outcome, CompressOutcome):
+            _compressed(session, study, job, outcome)
+        elif study is not None and isinstance(outcome, TrialOutcome):
+            _measured(session, study, job, outcome)
+    tell(backend, job_id)
+
+
+def fail(backend: Backend, job_id: str, request: FailRequest) -> None:
+    """Take the news that there is no result. The same call again does nothing.
+
+    Raises:
+        NotFoundError: no such job.
+        ConflictError: ``lease_lost``.
+    """
+    problem = request.problem.model_dump(mode="json", exclude_none=True)
+    with backend.writing() as session:
+        study = study_of(session, job_id)
+        row = session.get(JobRow, job_id)
+        if row is not None and row.state in {"waiting", "failed"} and row.done_token == request.lease_token:
+            return
+        job = held(session, job_id, request.lease_token)
+        log.warning(
+            "job failed job=%s kind=%s worker=%s code=%s", job.id, job.kind, job.worker, request.problem.code
+        )
+        if request.retry:
+            hand_back(session, study, job, problem, backend.settings.max_attempts)
+        else:
+            job.done_token = job.lease_token
+            job.lease_token = job.lease_expires_at = None
+            fail_job(session, study, job, problem)
+    tell(backend, job_id)
+
+
+def _inspected(session: Session, job: JobRow, outcome: InspectOutcome) -> None:
+    model = session.get_one(ModelRow, job.model_id)
+    model.profile = outcome.profile.model_dump(mode="json", by_alias=True)
+    model.state, model.problem = "ready", None
+
+
+def _compressed(session: Session, study: StudyRow, job: JobRow, outcome: CompressOutcome) -> None:
+    if session.get(BlobRow, outcome.sha256) is None:
+        raise NotFoundError(
+            "blob_not_found",
+            "the compressed model is not here",
+            got=outcome.sha256,
+            mend=f"upload it first: PUT /v1/blobs/{outcome.sha256}",
+        )
+    job.artifact = outcome.sha256
+    artifact_event(session, study, job)
+
+
+def _measured(session: Session, study: StudyRow, job: JobRow, outcome: TrialOutcome) -> None:
+    result = outcome.result.model_dump(mode="json", by_alias=True)
+    job.result, job.value = result, outcome.result.value
+    if job.kind == "baseline":
+        study.dense_result = result
+        after_baseline(session, study)
+    else:
+        after_trial(session, study, job)

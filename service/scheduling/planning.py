@@ -1,0 +1,150 @@
+"""Plans a trial when it is claimed.
+
+Two stores are written, Optuna's and ours, by one transaction each. A crash between them leaves a trial in Optuna's
+storage that names its job; the next claim of that job finds and adopts it, so no trial is counted or run twice.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, NamedTuple
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from ranksearch.contracts.errors import ConflictError
+from ranksearch.contracts.studies import StudyRequest
+from service.scheduling.backend import Backend, locked_study
+from service.scheduling.events import trial_event
+from service.scheduling.leases import lease_lost
+from service.scheduling.submission import direction_of
+from service.search.sampler import Choice, Past, SearchPlan, choose
+from service.search.space import SearchSpace
+from service.storage.tables import JobRow, StudyRow
+
+__all__ = ["plan_trial"]
+
+log = logging.getLogger(__name__)
+
+
+class _Unplanned(NamedTuple):
+    job: str
+    index: int
+    may_be_recorded: bool
+    name: str
+    study: str
+    space: SearchSpace
+    plan: SearchPlan
+    past: list[Past]
+
+
+def plan_trial(backend: Backend, job_id: str, token: str) -> None:
+    """Give a leased trial its ranks and number, unless it has them.
+
+    Raises:
+        ConflictError: ``lease_lost``, where the lease ended meanwhile.
+    """
+    with backend.reading() as session:
+        job = session.get_one(JobRow, job_id)
+        study_id = job.study_id
+        if job.trial_number is not None or study_id is None:
+            return
+    with backend.planning_lock(study_id):
+        with backend.reading() as session:
+            wanted = _read(session, backend, job_id)
+        row = _recorded(backend, wanted) if wanted.may_be_recorded else None
+        if row is None:
+            row = _plan(backend, wanted)
+        try:
+            _store(backend, job_id, token, row)
+        except ConflictError:
+            if _is_over(backend, job_id):
+                backend.records.tell(wanted.name, row["trial_number"], None)
+            raise
+
+
+def _read(session: Session, backend: Backend, job_id: str) -> _Unplanned:
+    job = session.get_one(JobRow, job_id)
+    study = session.get_one(StudyRow, job.study_id)
+    request = StudyRequest.model_validate(study.request)
+    plan = SearchPlan(
+        limits=study.limits,
+        direction="maximize" if direction_of(study.metric) == "maximize" else "minimize",
+        seed=request.seed,
+        n_startup_trials=request.n_startup_trials,
+    )
+    space = backend.space(session, study.model_id, request.methods)
+    return _Unplanned(
+        job=job.id,
+        index=job.ordinal,
+        may_be_recorded=job.attempts > 1,
+        name=study.optuna_study,
+        study=study.id,
+        space=space,
+        plan=plan,
+        past=_past(session, study.id),
+    )
+
+
+def _past(session: Session, study: str) -> list[Past]:
+    rows = session.execute(
+        select(JobRow.trial_number, JobRow.origin, JobRow.positions, JobRow.value)
+        .where(
+            JobRow.study_id == study,
+            JobRow.kind == "trial",
+            JobRow.state.in_(("done", "leased", "waiting")),
+            JobRow.trial_number.is_not(None),
+        )
+        .order_by(JobRow.trial_number)
+    )
+    return [Past(number, origin, tuple(positions), value) for number, origin, positions, value in rows]
+
+
+def _recorded(backend: Backend, wanted: _Unplanned) -> dict[str, Any] | None:
+    """What an earlier claim recorded for this job before it died."""
+    found = backend.records.find(wanted.name, wanted.job)
+    if found is None:
+        return None
+    number, attributes = found
+    log.info("adopting trial %d of study %s, recorded by an earlier claim", number, wanted.study)
+    return {
+        "trial_number": number,
+        "origin": attributes["origin"],
+        "positions": [attributes["positions"][site.name] for site in wanted.space.sites],
+        "ranks": attributes["ranks"],
+        "planned_macs": attributes["macs"],
+        "planned_params": attributes["params"],
+    }
+
+
+def _plan(backend: Backend, wanted: _Unplanned) -> dict[str, Any]:
+    choice: Choice = choose(wanted.space, wanted.plan, wanted.index, wanted.past)
+    number = backend.records.record(wanted.name, wanted.plan.direction, wanted.job, choice, wanted.space)
+    cost = wanted.space.cost(choice.positions)
+    ranks = wanted.space.ranks(choice.positions)
+    return {
+        "trial_number": number,
+        "origin": choice.origin,
+        "positions": choice.positions.tolist(),
+        "ranks": {name: chosen.model_dump(mode="json", by_alias=True) for name, chosen in ranks.items()},
+        "planned_macs": cost.macs,
+        "planned_params": cost.params,
+    }
+
+
+def _store(backend: Backend, job_id: str, token: str, row: dict[str, Any]) -> None:
+    with backend.writing() as session:
+        study_id = session.scalar(select(JobRow.study_id).where(JobRow.id == job_id))
+        study = locked_study(session, study_id or "")
+        fence = (JobRow.id == job_id, JobRow.lease_token == token, JobRow.state == "leased")
+        session.execute(update(JobRow).where(*fence, JobRow.trial_number.is_(None)).values(**row))
+        job = session.get_one(JobRow, job_id)
+        if job.lease_token != token or job.trial_number != row["trial_number"]:
+            raise lease_lost(job)
+        trial_event(session, study, job)
+
+
+def _is_over(backend: Backend, job_id: str) -> bool:
+    """Whether nobody will claim the job again, and so nobody adopt what was just recorded for it."""
+    with backend.reading() as session:
+        return session.get_one(JobRow, job_id).state in {"cancelled", "failed"}

@@ -1,0 +1,177 @@
+"""Rows as the wire shapes that the API answers and that events carry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from ranksearch.contracts.errors import NotFoundError
+from ranksearch.contracts.profiles import Cost, ModelProfile
+from ranksearch.contracts.resources import Artifact, Blob, Dataset, Model, Problem, Worker
+from ranksearch.contracts.studies import Progress, Study, StudyRequest, Trial, TrialResult, TrialState
+from ranksearch.contracts.summaries import DatasetSummary, ModelSummary
+from service.scheduling.backend import Backend, now
+from service.storage.clock import moment
+from service.storage.tables import BlobRow, DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
+
+__all__ = [
+    "ARTIFACT_NAME",
+    "TERMINAL",
+    "artifact_view",
+    "blob_view",
+    "dataset_view",
+    "model_view",
+    "progress_of",
+    "study_view",
+    "trial_view",
+    "worker_view",
+]
+
+ARTIFACT_NAME = "compressed.safetensors"
+TERMINAL = frozenset({"completed", "failed", "cancelled"})
+_TRIAL_STATES: dict[str, TrialState] = {
+    "waiting": "WAITING",
+    "leased": "RUNNING",
+    "done": "COMPLETE",
+    "failed": "FAIL",
+    "cancelled": "FAIL",
+}
+
+
+def blob_view(session: Session, sha256: str) -> Blob:
+    """A blob that rows refer to."""
+    return Blob(sha256=sha256, size=session.get_one(BlobRow, sha256).size)
+
+
+def model_view(session: Session, row: ModelRow, waiting_for: str | None = None) -> Model:
+    """A model, with its profile where it has one."""
+    return Model(
+        id=row.id,
+        name=row.name,
+        blob=blob_view(session, row.sha256),
+        state=row.state,  # type: ignore[arg-type]  # one of the contract's words: only this package writes it
+        waiting_for=waiting_for,
+        summary=ModelSummary.model_validate(row.summary),
+        profile=None if row.profile is None else ModelProfile.model_validate(row.profile),
+        error=_problem(row.problem),
+        created_at=moment(row.created_at),
+    )
+
+
+def dataset_view(session: Session, row: DatasetRow) -> Dataset:
+    """A data set."""
+    return Dataset(
+        id=row.id,
+        name=row.name,
+        blob=blob_view(session, row.sha256),
+        summary=DatasetSummary.model_validate(row.summary),
+        created_at=moment(row.created_at),
+    )
+
+
+def progress_of(session: Session, study: StudyRow) -> Progress:
+    """How many trials are in which state.
+
+    Trials that were cancelled while they were planned or running count as failed; those that were never planned
+    count nowhere, so after a cancellation the counts add up to less than ``n_trials``.
+    """
+    trials = (JobRow.study_id == study.id, JobRow.kind == "trial")
+    rows = session.execute(select(JobRow.state, func.count()).where(*trials).group_by(JobRow.state))
+    counts = {state: count for state, count in rows.tuples()}
+    dropped = 0
+    if counts.get("cancelled"):
+        planned = (JobRow.state == "cancelled", JobRow.trial_number.is_not(None))
+        dropped = session.scalar(select(func.count()).where(*trials, *planned)) or 0
+    return Progress(
+        n_trials=study.n_trials,
+        complete=counts.get("done", 0),
+        failed=counts.get("failed", 0) + dropped,
+        running=counts.get("leased", 0),
+        waiting=counts.get("waiting", 0),
+    )
+
+
+def study_view(session: Session, row: StudyRow, waiting_for: str | None = None) -> Study:
+    """A study."""
+    return Study(
+        id=row.id,
+        name=row.name,
+        state=row.state,  # type: ignore[arg-type]  # one of the contract's words: only this package writes it
+        reason=row.reason,
+        error=_problem(row.problem),
+        waiting_for=waiting_for,
+        request=StudyRequest.model_validate(row.request),
+        metric=row.metric,  # type: ignore[arg-type]  # as the state
+        limits=row.limits,
+        dense=Cost.model_validate(row.dense),
+        progress=progress_of(session, row),
+        best_value=row.best_value,
+        best_trial=row.best_trial,
+        dense_value=None if row.dense_result is None else row.dense_result["value"],
+        optuna_study=row.optuna_study,
+        created_at=moment(row.created_at),
+        started_at=moment(row.started_at),
+        finished_at=moment(row.finished_at),
+    )
+
+
+def trial_view(job: JobRow) -> Trial:
+    """A planned trial.
+
+    Raises:
+        NotFoundError: it is not planned yet, and has no number.
+    """
+    if job.trial_number is None:
+        raise NotFoundError("trial_not_found", "this trial is not planned yet")
+    planned = job.planned_macs is not None and job.planned_params is not None
+    return Trial(
+        number=job.trial_number,
+        state=_TRIAL_STATES[job.state],
+        origin=job.origin,  # type: ignore[arg-type]  # one of the contract's words: only this package writes it
+        ranks=job.ranks,  # type: ignore[arg-type]  # pydantic reads the plain values
+        planned=Cost(macs=job.planned_macs or 0, params=job.planned_params or 0) if planned else None,
+        value=job.value,
+        result=None if job.result is None else TrialResult.model_validate(job.result),
+        error=_problem(job.problem),
+        attempts=job.attempts,
+        worker=job.worker,
+        started_at=moment(job.started_at),
+        finished_at=moment(job.finished_at),
+    )
+
+
+def artifact_view(session: Session, job: JobRow) -> Artifact:
+    """The file that a compress job makes."""
+    states: dict[str, Any] = {"done": "ready", "failed": "failed", "cancelled": "failed"}
+    return Artifact(
+        name=ARTIFACT_NAME,
+        kind="model_document",
+        state=states.get(job.state, "pending"),
+        trial=job.trial_number or 0,
+        blob=None if job.artifact is None else blob_view(session, job.artifact),
+        url=None if job.artifact is None else f"/v1/studies/{job.study_id}/artifacts/{ARTIFACT_NAME}",
+        error=_problem(job.problem) if job.state == "failed" else None,
+    )
+
+
+def worker_view(session: Session, backend: Backend, row: WorkerRow) -> Worker:
+    """A worker, and what it is doing."""
+    job = session.scalars(
+        select(JobRow.id).where(JobRow.state == "leased", JobRow.worker == row.id).limit(1)
+    ).first()
+    away = row.last_seen_at < now(session) - backend.settings.worker_away_seconds
+    return Worker(
+        id=row.id,
+        name=row.name,
+        device=row.device,
+        state="away" if away else "busy" if job else "idle",
+        version=row.version,
+        job=job,
+        last_seen_at=moment(row.last_seen_at),
+    )
+
+
+def _problem(stored: dict[str, Any] | None) -> Problem | None:
+    return None if stored is None else Problem.model_validate(stored)

@@ -1,0 +1,127 @@
+"""The record of every study in Optuna's own SQL storage, for Optuna's own tools.
+
+Our job rows are the truth; this is their mirror. Each call here is one of Optuna's transactions and is idempotent
+by its arguments, so that whoever died between our transaction and this one can simply do it again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import IntDistribution
+from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.storages import RDBStorage
+from optuna.study import StudyDirection
+from optuna.trial import TrialState, create_trial
+
+from ranksearch.contracts.profiles import Cost
+from ranksearch.contracts.ranks import RankVector
+from service.search.sampler import Choice
+from service.search.space import SearchSpace
+from service.storage.engine import BUSY_SECONDS, Database, prepare_engine
+
+__all__ = ["OptunaRecords"]
+
+
+class OptunaRecords:
+    """Optuna's storage in the service's database.
+
+    Args:
+        database: whose URL and whose queue of writers to share; Optuna's tables are made where they lack.
+    """
+
+    def __init__(self, database: Database) -> None:
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        sqlite = database.engine.dialect.name == "sqlite"
+        kwargs: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if sqlite else {"pool_pre_ping": True}
+        self._database = database
+        with database.one_writer():
+            self._storage = RDBStorage(database.url, engine_kwargs=kwargs)
+        prepare_engine(self._storage.engine, always_immediate=True)
+        self._ids: dict[str, int] = {}
+
+    def ensure_study(self, name: str, direction: Literal["maximize", "minimize"]) -> None:
+        """Make the study where it lacks."""
+        self._study_id(name, direction)
+
+    def record(
+        self,
+        name: str,
+        direction: Literal["maximize", "minimize"],
+        job: str,
+        choice: Choice,
+        space: SearchSpace,
+    ) -> int:
+        """Record a trial that is about to run, in one transaction.
+
+        Returns:
+            Its number.
+        """
+        cost = space.cost(choice.positions)
+        template = create_trial(
+            state=TrialState.RUNNING,
+            params={site.name: int(at) for site, at in zip(space.sites, choice.positions, strict=True)},
+            distributions={site.name: IntDistribution(0, site.top) for site in space.sites},
+            user_attrs={
+                "job": job,
+                "origin": choice.origin,
+                "ranks": _plain(space.ranks(choice.positions)),
+                **_costs(cost),
+            },
+        )
+        with self._database.one_writer():
+            study_id = self._study_id(name, direction)
+            trial_id = self._storage.create_new_trial(study_id, template_trial=template)
+            return self._storage.get_trial_number_from_id(trial_id)
+
+    def find(self, name: str, job: str) -> tuple[int, Mapping[str, Any]] | None:
+        """The number and user attributes of the trial recorded for ``job``, with its ``positions`` among them."""
+        with self._database.one_writer():
+            try:
+                study_id = self._storage.get_study_id_from_name(name)
+            except KeyError:
+                return None
+            trials = self._storage.get_all_trials(study_id, deepcopy=False)
+        found = next((trial for trial in trials if trial.user_attrs.get("job") == job), None)
+        return None if found is None else (found.number, {**found.user_attrs, "positions": dict(found.params)})
+
+    def tell(self, name: str, number: int, value: float | None) -> None:
+        """Say how a trial ended: complete with ``value``, or failed. What was said before stands."""
+        with self._database.one_writer():
+            study_id = self._storage.get_study_id_from_name(name)
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
+            state = TrialState.FAIL if value is None else TrialState.COMPLETE
+            try:
+                self._storage.set_trial_state_values(trial_id, state, None if value is None else [value])
+            except UpdateFinishedTrialError:
+                return
+
+    def close(self) -> None:
+        """Close its connections."""
+        self._storage.remove_session()
+        self._storage.engine.dispose()
+
+    def _study_id(self, name: str, direction: Literal["maximize", "minimize"]) -> int:
+        if name not in self._ids:
+            with self._database.one_writer():
+                try:
+                    self._ids[name] = self._storage.get_study_id_from_name(name)
+                except KeyError:
+                    try:
+                        wanted = [StudyDirection[direction.upper()]]
+                        self._ids[name] = self._storage.create_new_study(wanted, name)
+                    except DuplicatedStudyError:
+                        self._ids[name] = self._storage.get_study_id_from_name(name)
+        return self._ids[name]
+
+
+def _plain(ranks: RankVector) -> dict[str, Any]:
+    return {
+        name: choice.model_dump(mode="json", by_alias=True, exclude_none=True) for name, choice in ranks.items()
+    }
+
+
+def _costs(cost: Cost) -> dict[str, int]:
+    return {"macs": cost.macs, "params": cost.params}

@@ -1,0 +1,75 @@
+"""Encodes any sample as a choice on the budget.
+
+All sites are shifted by one scalar ``t``, found by bisection, so that ``round(clamp(x + t))`` costs at most the
+budget; what is then left of the budget is spent by raising single sites. The result never costs more than the
+budget: every candidate is priced before it is accepted, and the cheapest choice is what remains otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from service.search.space import Positions, SearchSpace
+
+__all__ = ["fill", "project"]
+
+_HALVINGS = 40
+
+
+def project(space: SearchSpace, sample: NDArray[np.float64], limits: Mapping[str, int]) -> Positions:
+    """The choice on the budget that stands for ``sample``.
+
+    Args:
+        space: the ``n`` sites.
+        sample: real-valued positions ``(n,)``, any finite numbers.
+        limits: absolute bounds, per cost word.
+
+    Raises:
+        ValueError: not even the cheapest choice fits.
+    """
+
+    def shifted(by: float) -> Positions:
+        return np.floor(np.clip(sample + by, 0, space.top) + 0.5).astype(np.int64)
+
+    reach = float(np.max(np.abs(sample))) + float(space.top.max()) + 1
+    low, high = -reach, reach
+    if not space.fits(shifted(low), limits):
+        raise ValueError(f"no choice fits {dict(limits)}; the cheapest costs {space.cheapest()}")
+    if space.fits(shifted(high), limits):
+        return shifted(high)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if space.fits(shifted(middle), limits) else (low, middle)
+    wanted = sample + low
+    return fill(space, shifted(low), limits, lambda positions: positions - wanted)
+
+
+def fill(
+    space: SearchSpace,
+    positions: Positions,
+    limits: Mapping[str, int],
+    order: Callable[[Positions], NDArray[np.float64]],
+) -> Positions:
+    """Spend what is left of the budget: raise the first site whose next option fits, and again, until none does.
+
+    Args:
+        space: the ``n`` sites.
+        positions: a choice that fits ``(n,)``.
+        limits: absolute bounds, per cost word.
+        order: at given positions, a key for every site ``(n,)``; the smallest is raised first, ties go to the
+            earlier site.
+    """
+    filled = positions.copy()
+    while True:
+        for site in np.argsort(order(filled), kind="stable"):
+            if filled[site] >= space.top[site]:
+                continue
+            filled[site] += 1
+            if space.fits(filled, limits):
+                break
+            filled[site] -= 1
+        else:
+            return filled

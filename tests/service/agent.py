@@ -1,0 +1,74 @@
+"""A worker that measures nothing: it answers whatever a test wants, over the same HTTP as a real one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+
+from tests.service import synthetic
+
+Value = Callable[[dict[str, Any]], float]
+
+
+def shallow(job: dict[str, Any]) -> float:
+    """A value that depends on nothing but the ranks."""
+    ranks = job["task"]["ranks"]
+    return round(0.5 + sum(r["rank"] * (at + 1) for at, r in enumerate(ranks.values())) / 1000, 6)
+
+
+class Agent:
+    def __init__(self, http: httpx.Client, name: str = "w1", value: Value = shallow, profile: Any = None) -> None:
+        self.http = http
+        self.name = name
+        self.value = value
+        self.profile = (profile or synthetic.profile()).model_dump(mode="json", by_alias=True)
+        self.done: list[dict[str, Any]] = []
+
+    def claim(self, wait: float = 0) -> dict[str, Any] | None:
+        about = {"worker": self.name, "name": self.name, "device": "cpu", "version": "0"}
+        answer = self.http.post("/v1/jobs/claim", json={**about, "wait_seconds": wait})
+        assert answer.status_code in (200, 204), answer.text
+        return answer.json() if answer.status_code == 200 else None
+
+    def must_claim(self, kind: str | None = None) -> dict[str, Any]:
+        job = self.claim()
+        assert job is not None
+        assert kind is None or job["task"]["kind"] == kind
+        return job
+
+    def post(self, job: dict[str, Any], what: str, **body: Any) -> httpx.Response:
+        return self.http.post(f"/v1/jobs/{job['id']}/{what}", json={"lease_token": job["lease"]["token"], **body})
+
+    def outcome(self, job: dict[str, Any]) -> dict[str, Any]:
+        kind = job["task"]["kind"]
+        if kind == "inspect":
+            return {"kind": kind, "profile": self.profile}
+        if kind == "baseline":
+            return {"kind": kind, "result": synthetic.result(0.9, 105_000, 1050)}
+        if kind == "trial":
+            return {"kind": kind, "result": synthetic.result(self.value(job))}
+        document = synthetic.model_document(salt=99)
+        sha256 = synthetic.sha256(document)
+        assert self.http.put(f"/v1/blobs/{sha256}", content=document).status_code in (200, 201)
+        return {"kind": kind, "sha256": sha256}
+
+    def complete(self, job: dict[str, Any]) -> httpx.Response:
+        answer = self.post(job, "complete", outcome=self.outcome(job))
+        assert answer.status_code == 204, answer.text
+        self.done.append(job)
+        return answer
+
+    def fail(self, job: dict[str, Any], *, retry: bool = False, code: str = "evaluation_crashed", detail="boom"):
+        answer = self.post(job, "fail", problem=synthetic.problem(code, detail), retry=retry)
+        assert answer.status_code == 204, answer.text
+
+    def work(self, limit: int = 10_000) -> int:
+        """Do everything that there is to do."""
+        for count in range(limit):
+            job = self.claim()
+            if job is None:
+                return count
+            self.complete(job)
+        return limit

@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from service.app import create_app
+from service.scheduling.backend import Backend
+from service.settings import Settings
+from tests.service import synthetic
+from tests.service.agent import Agent
+
+TOKEN = "a-token-for-the-tests"
+
+
+@dataclass
+class Running:
+    """A service in this process, on real files, and the ways to reach it."""
+
+    app: FastAPI
+    http: httpx.Client
+    settings: Settings
+    uploaded: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def backend(self) -> Backend:
+        return self.app.state.backend
+
+    def agent(self, name: str = "w1", **options: Any) -> Agent:
+        return Agent(self.http, name, **options)
+
+    def upload_model(self, document: bytes | None = None, name: str = "net") -> httpx.Response:
+        return self.http.post("/v1/models", params={"name": name}, content=document or synthetic.model_document())
+
+    def upload_dataset(self, document: bytes | None = None, name: str = "data") -> httpx.Response:
+        return self.http.post("/v1/datasets", params={"name": name}, content=document or synthetic.dataset_document())
+
+    def prepare(self, profile: Any = None, **dataset: Any) -> dict[str, str]:
+        """An inspected model and a data set; their ids."""
+        if not self.uploaded:
+            model = self.upload_model().json()["id"]
+            agent = self.agent("inspector", profile=profile)
+            agent.complete(agent.must_claim("inspect"))
+            data = self.upload_dataset(synthetic.dataset_document(**dataset)).json()["id"]
+            self.uploaded.update(model=model, dataset=data)
+        return self.uploaded
+
+    def request(self, **changes: Any) -> dict[str, Any]:
+        """A study request that is accepted."""
+        ids = self.prepare()
+        return {
+            "model": ids["model"],
+            "calibration": {"dataset": ids["dataset"], "start": 0, "stop": 20},
+            "validation": {"dataset": ids["dataset"], "start": 20, "stop": 40},
+            "constraints": {"macs": "50%"},
+            "n_trials": 4,
+            "n_startup_trials": 2,
+            **changes,
+        }
+
+    def submit(self, **changes: Any) -> dict[str, Any]:
+        answer = self.http.post("/v1/studies", json=self.request(**changes))
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+    def get(self, path: str) -> Any:
+        answer = self.http.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def trials(self, study: str) -> list[dict[str, Any]]:
+        return self.get(f"/v1/studies/{study}/trials?limit=200")["items"]
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def start(data_dir: Path) -> Iterator[Start]:
+    """Starts services on the test's data directory; all are stopped at the end. Settings may be given."""
+    with ExitStack() as stack:
+
+        def started(**changes: Any) -> Running:
+            settings = Settings(**{"data_dir": data_dir, "token": TOKEN, "sweep_seconds": 3600, **changes})
+            app = create_app(settings)
+            http = TestClient(app, headers={"authorization": f"Bearer {TOKEN}"})
+            stack.enter_context(http)
+            return Running(app, http, settings)
+
+        yield started
+
+
+@pytest.fixture
+def service(start: Start) -> Running:
+    return start()

@@ -1,0 +1,140 @@
+"""Tiny documents and profiles, written without torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from typing import Any
+
+import numpy as np
+
+from ranksearch.contracts.profiles import ModelProfile
+
+CODES = {"uint8": "U8", "int64": "I64", "float32": "F32"}
+
+
+def tensor_file(metadata: dict[str, str], tensors: dict[str, np.ndarray]) -> bytes:
+    header: dict[str, Any] = {"__metadata__": metadata}
+    data, at = b"", 0
+    for name, tensor in tensors.items():
+        raw = np.ascontiguousarray(tensor).tobytes()
+        header[name] = {
+            "dtype": CODES[str(tensor.dtype)],
+            "shape": list(tensor.shape),
+            "data_offsets": [at, at + len(raw)],
+        }
+        data, at = data + raw, at + len(raw)
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def model_document(salt: int = 0, shape=(3, 8, 8), classes: int = 10) -> bytes:
+    return tensor_file(
+        {
+            "format": "ranksearch.model/1",
+            "kind": "graph",
+            "graph": "{}",
+            "inputs": json.dumps([{"shape": list(shape), "dtype": "float32"}]),
+            "outputs": json.dumps([{"shape": [classes], "dtype": "float32"}]),
+            "buffers": "[]",
+        },
+        {"weight": np.full((2, 2), salt, dtype=np.float32)},
+    )
+
+
+def dataset_document(count: int = 40, shape=(3, 8, 8), labels: int | None = 10, salt: int = 0) -> bytes:
+    channels, height, width = shape
+    tensors = {"images": np.full((count, height, width, channels), salt, dtype=np.uint8)}
+    if labels is not None:
+        tensors["labels"] = np.arange(count, dtype=np.int64) % labels
+    return tensor_file(
+        {
+            "format": "ranksearch.dataset/1",
+            "layout": "NHWC",
+            "mean": json.dumps([0.5] * channels),
+            "std": json.dumps([0.25] * channels),
+        },
+        tensors,
+    )
+
+
+def sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def site(name: str, macs: int, params: int, *, points: int = 7, steepness: float = 1.0, method: str = "cp3") -> dict[str, Any]:
+    """A layer whose error falls as its rank rises; ``steepness`` says how sensitive it is."""
+    grid = []
+    for step in range(1, points + 1):
+        share = step / (points + 1)
+        ranks: dict[str, Any] = {"method": method}
+        ranks |= {"ranks": {"out": step, "in": step}} if method == "tucker2" else {"rank": step}
+        grid.append(
+            {
+                "ranks": ranks,
+                "macs": int(macs * share),
+                "params": int(params * share),
+                "relative_error": round((1 - share) ** steepness, 6),
+            }
+        )
+    return {
+        "name": name,
+        "kind": "conv2d",
+        "weight_shape": [8, 8, 3, 3],
+        "macs": macs,
+        "params": params,
+        "grids": {method: grid},
+    }
+
+
+def profile(sites: list[dict[str, Any]] | None = None, *, shape=(3, 8, 8), outputs=(10,), rest=(5000, 50)) -> ModelProfile:
+    if sites is None:
+        sites = [site(f"layer{i}.conv", 10_000 * (i + 1), 100 * (i + 1), steepness=1 + 0.4 * i) for i in range(4)]
+    return ModelProfile.model_validate(
+        {
+            "dense": {
+                "macs": rest[0] + sum(s["macs"] for s in sites),
+                "params": rest[1] + sum(s["params"] for s in sites),
+            },
+            "sites": sites,
+            "input_shapes": [list(shape)],
+            "output_shapes": [list(outputs)],
+            "solver": "epc",
+            "seconds": 0.1,
+        }
+    )
+
+
+def dense_site(name: str, reason: str = "it is the first layer") -> dict[str, Any]:
+    return {
+        "name": name,
+        "kind": "conv2d",
+        "weight_shape": [8, 3, 3, 3],
+        "macs": 100,
+        "params": 10,
+        "reason_dense": reason,
+        "grids": {},
+    }
+
+
+def result(value: float, macs: int = 30_000, params: int = 300) -> dict[str, Any]:
+    return {
+        "value": value,
+        "accuracy": min(1.0, max(0.0, value)),
+        "images": 20,
+        "cost": {"macs": macs, "params": params},
+        "seconds": {"total": 0.1},
+        "device": "cpu",
+    }
+
+
+def problem(code: str = "evaluation_crashed", detail: str = "the child died") -> dict[str, Any]:
+    return {
+        "type": f"urn:ranksearch:problem:{code}",
+        "title": code,
+        "status": 500,
+        "code": code,
+        "detail": detail,
+    }
