@@ -14,7 +14,7 @@ TRIALS = 12
 
 @pytest.fixture
 def local(tmp_path):
-    with LocalDeployment(tmp_path / "data", workers=0, lease_seconds=2.0) as deployment:
+    with LocalDeployment(tmp_path / "data", workers=0, service_options=("--lease-seconds", "2")) as deployment:
         yield deployment
 
 
@@ -34,7 +34,7 @@ def running(client, study):
 
 
 def kill_in_the_middle(local, client, submit, how):
-    worker = local.start_worker(restart=False)
+    worker = local.start_worker()
     handle = submit(client, n_trials=TRIALS)
     trial = wait_for(lambda: running(client, handle.id))
     children = psutil.Process(worker.pid).children(recursive=True)

@@ -1,1 +1,43 @@
-"""What the child does with a task."""
+"""What the child does with an assignment: one module a kind of task, all on one session."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from ranksearch.contracts.jobs import BaselineTask, CompressTask, InspectTask, Outcome, Task
+from ranksearch.contracts.resources import Problem
+from worker.evaluation.baseline import measure_dense
+from worker.evaluation.compressed import write_compressed
+from worker.evaluation.faults import as_problem
+from worker.evaluation.profile import inspect
+from worker.evaluation.session import Session
+from worker.evaluation.trial import measure_trial
+from worker.protocol import Assignment, Report
+
+__all__ = ["Session", "evaluate"]
+
+log = logging.getLogger(__name__)
+
+
+def evaluate(session: Session, assignment: Assignment) -> Report:
+    """Do the task; whatever goes wrong is reported, not raised."""
+    try:
+        outcome = _outcome(session, assignment.task, assignment.files, assignment.output)
+    except Exception as error:  # noqa: BLE001 - a hostile network may raise anything, and the child lives on
+        problem, retry = as_problem(error)
+        log.warning("%s failed: %s", assignment.task.kind, problem, exc_info=error)
+        session.forget()  # after running out of memory, nothing large must stay
+        told = Problem.model_validate(problem.to_problem())
+        return Report(number=assignment.number, problem=told, retry=retry)
+    return Report(number=assignment.number, outcome=outcome)
+
+
+def _outcome(session: Session, task: Task, files: dict[str, Path], output: Path) -> Outcome:
+    if isinstance(task, InspectTask):
+        return inspect(session, task, files)
+    if isinstance(task, BaselineTask):
+        return measure_dense(session, task, files)
+    if isinstance(task, CompressTask):
+        return write_compressed(session, task, files, output)
+    return measure_trial(session, task, files)

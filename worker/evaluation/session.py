@@ -10,6 +10,7 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+import proxy
 from ranksearch.contracts.errors import DatasetError
 from ranksearch.contracts.jobs import DataSelection
 from ranksearch.contracts.resources import Blob
@@ -43,6 +44,10 @@ class Recent(Generic[Value]):
                 self._values.popitem(last=False)
         self._values.move_to_end(key)
         return self._values[key]
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        self._values.clear()
 
 
 class Images:
@@ -120,6 +125,14 @@ class Session:
         self._networks: Recent[nn.Module] = Recent(_NETWORKS)
         self._images: Recent[Images] = Recent(_SELECTIONS)
         self._references: Recent[list[Tensor]] = Recent(_SELECTIONS)
+        self._hashes: Recent[dict[str, str]] = Recent(_NETWORKS)
+
+    def forget(self) -> None:
+        """Drop everything but the factors: what comes next starts with an empty device."""
+        for kept in (self._networks, self._images, self._references, self._hashes):
+            kept.clear()
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     @property
     def device_name(self) -> str:
@@ -133,6 +146,10 @@ class Session:
             DocumentError: the document is not usable.
         """
         return self._networks.get(blob.sha256, lambda: load(path).to(self.device).eval())
+
+    def hashes(self, blob: Blob, network: nn.Module) -> dict[str, str]:
+        """Layer name → weight hash of a network, computed once."""
+        return self._hashes.get(blob.sha256, lambda: proxy.weight_hashes(network))
 
     def images(self, selection: DataSelection, path: Path, batch_size: int) -> Images:
         """The images of a selection.

@@ -1,0 +1,33 @@
+"""The dense network on the validation images: what every trial of a study is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import proxy
+from ranksearch.contracts.jobs import BaselineTask, TrialOutcome
+from ranksearch.contracts.profiles import Cost
+from worker.evaluation.measured import first_image, result_of
+from worker.evaluation.session import Session
+from worker.evaluation.stopwatch import Stopwatch
+
+__all__ = ["measure_dense"]
+
+
+def measure_dense(session: Session, task: BaselineTask, files: Mapping[str, Path]) -> TrialOutcome:
+    """The metric of the dense network. Its logits stay in the session, as the trials' reference.
+
+    Raises:
+        DatasetError: the network does not take these images.
+    """
+    clock = Stopwatch(session.device)
+    network = session.network(task.model, files[task.model.sha256])
+    path = files[task.validation.blob.sha256]
+    images = session.images(task.validation, path, task.batch_size)
+    with clock.part("validation"):
+        reference = session.reference(task.model, network, task.validation, images)
+        score = proxy.score(network, images, reference=reference, metric=task.metric)
+    cost = proxy.cost(network, (first_image(images),))
+    dense = Cost(macs=cost.macs, params=cost.params)
+    return TrialOutcome(kind="baseline", result=result_of(score, dense, clock.seconds(), session))
