@@ -204,10 +204,10 @@ def best(backend: Backend, study_id: str) -> Best:
         ranks = {name: LayerRanks.model_validate(chosen) for name, chosen in (job.ranks or {}).items()}
         return Best(
             study=row.id,
-            state=row.state,  # type: ignore[arg-type]  # one of the contract's words: only this package writes it
+            state=row.state,
             trial=job.trial_number or 0,
-            origin=job.origin,  # type: ignore[arg-type]  # as the state
-            metric=row.metric,  # type: ignore[arg-type]  # as the state
+            origin=job.origin,
+            metric=row.metric,
             value=result.value,
             dense_value=None if dense_result is None else dense_result.value,
             result=result,
@@ -267,10 +267,10 @@ def _planned(study_id: str) -> tuple[Any, ...]:
 
 def _page(
     session: Session,
-    query: Select[tuple[Row]],
-    table: Any,
+    query: Select[Row],
+    table: Any,  # noqa: ANN401 - a mapped class
     cursor: str | None,
-    limit: int,  # noqa: ANN401 - a mapped class
+    limit: int,
 ) -> tuple[list[Row], str | None]:
     """Rows by age, newest first, and the cursor of the next page."""
     if cursor is not None:

@@ -80,7 +80,7 @@ def _task(session: Session, job: JobRow) -> Task:
     if job.kind == "compress":
         return CompressTask(
             model=model,
-            ranks=job.ranks or {},  # type: ignore[arg-type]  # pydantic reads the plain values
+            ranks=job.ranks or {},
             calibration=_selection(session, request.calibration),
             batch_size=request.batch_size,
             seed=request.seed,
@@ -91,15 +91,15 @@ def _task(session: Session, job: JobRow) -> Task:
         return BaselineTask(
             model=model,
             validation=validation,
-            metric=metric,  # type: ignore[arg-type]  # a word of the contract
+            metric=metric,
             batch_size=request.batch_size,
         )
     return TrialTask(
         model=model,
-        ranks=job.ranks or {},  # type: ignore[arg-type]  # pydantic reads the plain values
+        ranks=job.ranks or {},
         calibration=_selection(session, request.calibration),
         validation=validation,
-        metric=metric,  # type: ignore[arg-type]  # a word of the contract
+        metric=metric,
         batch_size=request.batch_size,
         seed=request.seed,
     )

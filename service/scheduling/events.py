@@ -54,7 +54,7 @@ def events_after(backend: Backend, study: str, after: int, limit: int = 200) -> 
         events = [
             Event(
                 id=event.number,
-                kind=event.kind,  # type: ignore[arg-type]  # one of the contract's words: written above
+                kind=event.kind,
                 study=study,
                 created_at=moment(event.created_at),
                 data=event.data,

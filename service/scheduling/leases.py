@@ -121,7 +121,9 @@ def expire(backend: Backend) -> int:
 
 
 def held(session: Session, job_id: str, token: str) -> JobRow:
-    """The job, locked, provided that ``token`` holds its lease; an expired lease nobody took over yet still counts.
+    """The job, locked, provided that ``token`` holds its lease.
+
+    An expired lease that nobody took over yet still holds.
 
     Raises:
         NotFoundError: no such job.
@@ -187,8 +189,10 @@ def _lease(backend: Backend, job: JobRow) -> Lease:
 
 
 def _lock_next(session: Session) -> tuple[JobRow, StudyRow | None] | None:
-    """The first waiting job, locked with its study. On SQLite this transaction is alone; elsewhere others may
-    take the job while its study is being locked, and then the next one is looked for.
+    """The first waiting job, locked with its study.
+
+    On SQLite this transaction is alone; elsewhere others may take the job while its study is being locked, and
+    then the next one is looked for.
     """
     order = (JobRow.priority, JobRow.queued_at, JobRow.ordinal, JobRow.id)
     first = select(JobRow.id, JobRow.study_id).where(JobRow.state == "waiting").order_by(*order).limit(1)

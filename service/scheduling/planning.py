@@ -7,13 +7,14 @@ storage that names its job; the next claim of that job finds and adopts it, so n
 from __future__ import annotations
 
 import logging
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, get_args
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError
-from ranksearch.contracts.studies import StudyRequest
+from ranksearch.contracts.studies import StudyRequest, TrialOrigin
 from service.scheduling.backend import Backend, locked_study
 from service.scheduling.events import trial_event
 from service.scheduling.leases import lease_lost
@@ -25,9 +26,11 @@ from service.storage.tables import JobRow, StudyRow
 __all__ = ["plan_trial"]
 
 log = logging.getLogger(__name__)
+_ORIGINS: dict[str, TrialOrigin] = {origin: origin for origin in get_args(TrialOrigin)}
 
 
-class _Unplanned(NamedTuple):
+@dataclass(frozen=True)
+class _Unplanned:
     job: str
     index: int
     may_be_recorded: bool
@@ -69,7 +72,7 @@ def _read(session: Session, backend: Backend, job_id: str) -> _Unplanned:
     request = StudyRequest.model_validate(study.request)
     plan = SearchPlan(
         limits=study.limits,
-        direction="maximize" if direction_of(study.metric) == "maximize" else "minimize",
+        direction=direction_of(study.metric),
         seed=request.seed,
         n_startup_trials=request.n_startup_trials,
     )
@@ -97,7 +100,10 @@ def _past(session: Session, study: str) -> list[Past]:
         )
         .order_by(JobRow.trial_number)
     )
-    return [Past(number, origin, tuple(positions), value) for number, origin, positions, value in rows]
+    return [
+        Past(number or 0, "sampler" if origin is None else _ORIGINS[origin], tuple(positions or ()), value)
+        for number, origin, positions, value in rows
+    ]
 
 
 def _recorded(backend: Backend, wanted: _Unplanned) -> dict[str, Any] | None:

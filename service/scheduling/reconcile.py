@@ -1,4 +1,4 @@
-"""Tells Optuna what our rows say. Runs after every outcome, at start-up and in the sweep; repeating it is harmless."""
+"""Tells Optuna what our rows say: after every outcome, at start-up and in the sweep. Repeating it is harmless."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tell(backend: Backend, job_id: str) -> None:
         found = backend.records.find(name, job_id)
         number = None if found is None else found[0]
     if number is not None:
-        backend.records.ensure_study(name, "maximize" if direction == "maximize" else "minimize")
+        backend.records.ensure_study(name, direction)
         backend.records.tell(name, number, value)
     with backend.writing() as session:
         session.execute(update(JobRow).where(JobRow.id == job_id).values(told=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Literal
 
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
@@ -35,7 +36,7 @@ class _Checked:
     request: StudyRequest
 
 
-def direction_of(metric: str) -> str:
+def direction_of(metric: str) -> Literal["maximize", "minimize"]:
     """Optuna's word for what is better."""
     return "maximize" if metric == "accuracy" else "minimize"
 
@@ -59,7 +60,7 @@ def submit(backend: Backend, request: StudyRequest, key: str | None = None) -> t
         if earlier is not None:
             return _same_again(session, backend, earlier, body), False
         checked = _check(session, backend, request)
-        study = _insert(session, backend, checked)
+        study = _insert(session, checked)
         if key is not None:
             session.add(IdempotencyRow(key=key, body_sha256=body, study_id=study.id, created_at=study.created_at))
         study_event(session, study)
@@ -213,7 +214,7 @@ def _check_accuracy(data: DatasetSummary, profile: ModelProfile) -> None:
         )
 
 
-def _insert(session: Session, backend: Backend, checked: _Checked) -> StudyRow:
+def _insert(session: Session, checked: _Checked) -> StudyRow:
     request, at, study_id = checked.request, now(session), new_id("sty")
     study = StudyRow(
         id=study_id,

@@ -51,7 +51,7 @@ def model_view(session: Session, row: ModelRow, waiting_for: str | None = None) 
         id=row.id,
         name=row.name,
         blob=blob_view(session, row.sha256),
-        state=row.state,  # type: ignore[arg-type]  # one of the contract's words: only this package writes it
+        state=row.state,
         waiting_for=waiting_for,
         summary=ModelSummary.model_validate(row.summary),
         profile=None if row.profile is None else ModelProfile.model_validate(row.profile),
@@ -79,7 +79,7 @@ def progress_of(session: Session, study: StudyRow) -> Progress:
     """
     trials = (JobRow.study_id == study.id, JobRow.kind == "trial")
     rows = session.execute(select(JobRow.state, func.count()).where(*trials).group_by(JobRow.state))
-    counts = {state: count for state, count in rows.tuples()}
+    counts = {state: count for state, count in rows}  # noqa: C416 - mypy cannot see that rows are pairs
     dropped = 0
     if counts.get("cancelled"):
         planned = (JobRow.state == "cancelled", JobRow.trial_number.is_not(None))
@@ -98,12 +98,12 @@ def study_view(session: Session, row: StudyRow, waiting_for: str | None = None) 
     return Study(
         id=row.id,
         name=row.name,
-        state=row.state,  # type: ignore[arg-type]  # one of the contract's words: only this package writes it
+        state=row.state,
         reason=row.reason,
         error=_problem(row.problem),
         waiting_for=waiting_for,
         request=StudyRequest.model_validate(row.request),
-        metric=row.metric,  # type: ignore[arg-type]  # as the state
+        metric=row.metric,
         limits=row.limits,
         dense=Cost.model_validate(row.dense),
         progress=progress_of(session, row),
@@ -129,8 +129,8 @@ def trial_view(job: JobRow) -> Trial:
     return Trial(
         number=job.trial_number,
         state=_TRIAL_STATES[job.state],
-        origin=job.origin,  # type: ignore[arg-type]  # one of the contract's words: only this package writes it
-        ranks=job.ranks,  # type: ignore[arg-type]  # pydantic reads the plain values
+        origin=job.origin,
+        ranks=job.ranks,
         planned=Cost(macs=job.planned_macs or 0, params=job.planned_params or 0) if planned else None,
         value=job.value,
         result=None if job.result is None else TrialResult.model_validate(job.result),

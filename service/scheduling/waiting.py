@@ -29,7 +29,7 @@ def _why(session: Session, backend: Backend, *jobs: object) -> str | None:
         .where(*jobs, JobRow.state.in_(("waiting", "leased")))  # type: ignore[arg-type]  # SQL expressions
         .group_by(JobRow.state)
     )
-    counts = dict(rows.tuples().all())
+    counts = {state: count for state, count in rows}  # noqa: C416 - mypy cannot see that rows are pairs
     if not counts.get("waiting") or counts.get("leased"):
         return None
     seen = WorkerRow.last_seen_at >= now(session) - backend.settings.worker_away_seconds

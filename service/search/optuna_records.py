@@ -12,12 +12,12 @@ from typing import Any, Literal
 import optuna
 from optuna.distributions import IntDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
-from optuna.storages import RDBStorage
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
 
 from ranksearch.contracts.profiles import Cost
 from ranksearch.contracts.ranks import RankVector
+from service.search.optuna_storage import BulkRDBStorage
 from service.search.sampler import Choice
 from service.search.space import SearchSpace
 from service.storage.engine import BUSY_SECONDS, Database, prepare_engine
@@ -38,7 +38,7 @@ class OptunaRecords:
         kwargs: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if sqlite else {"pool_pre_ping": True}
         self._database = database
         with database.one_writer():
-            self._storage = RDBStorage(database.url, engine_kwargs=kwargs)
+            self._storage = BulkRDBStorage(database.url, engine_kwargs=kwargs)
         prepare_engine(self._storage.engine, always_immediate=True)
         self._ids: dict[str, int] = {}
 

@@ -1,9 +1,9 @@
 """Chooses the next trial's ranks.
 
 Strong allocations first: trial 0 has the same share of macs everywhere, trial 1 the same relative error. Searches
-over the whole grid never beat such starts on real networks, so everything later stays near the better one of the
-two, the *centre*: a few random perturbations, then Optuna's TPE over bounded offsets from the centre. Each sample is
-projected onto the budget before it becomes a trial.
+over the whole grid never beat such starts on real networks, so everything later stays near the better one of
+the two, the *centre*: a few random perturbations, then Optuna's TPE over bounded offsets from the centre. Each
+sample is projected onto the budget before it becomes a trial.
 
 Nothing here remembers anything: the same seed, trial index and history give the same choice, in any process.
 """
@@ -67,7 +67,7 @@ def choose(space: SearchSpace, plan: SearchPlan, index: int, past: Sequence[Past
         space: the free sites.
         plan: the study's constants; its limits must be feasible.
         index: 0, 1, 2, …; with ``plan.seed`` the only source of randomness.
-        past: complete and running trials, ascending in number. Ranks among them are avoided while there are others.
+        past: complete and running trials, ascending in number. Their ranks are avoided while there are others.
     """
     if index == 0:
         return Choice(uniform(space, plan.limits), "uniform")

@@ -1,6 +1,4 @@
-"""The schema's history. ``migrate`` brings a database to the newest version; its version is kept in
-``rs_alembic_version``, beside Optuna's own.
-"""
+"""The schema's history. Its version is kept in ``rs_alembic_version``, beside Optuna's own."""
 
 from __future__ import annotations
 

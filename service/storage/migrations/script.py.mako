@@ -1,4 +1,4 @@
-"""${message}"""
+"""${message.capitalize()}."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ depends_on = None
 
 
 def upgrade() -> None:
+    """One version up."""
     ${upgrades if upgrades else "pass"}
 
 
 def downgrade() -> None:
+    """One version down; what the newer tables held is lost."""
     ${downgrades if downgrades else "pass"}
