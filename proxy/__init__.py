@@ -2,6 +2,7 @@
 
 from proxy.assembly import compress
 from proxy.cache import FactorCache, MemoryCache, factor_key, weight_hash, weight_hashes
+from proxy.calibrate import Calibration, calibrate, output_moments
 from proxy.cost import Cost, LayerCost, cost
 from proxy.decompose import decompose, decompose_many, ranks_for_error
 from proxy.errors import (
@@ -17,9 +18,11 @@ from proxy.errors import (
 from proxy.factors import Factors
 from proxy.grids import GridPoint
 from proxy.layers import FactorizedLayer
+from proxy.score import Score, reference_logits, score
 from proxy.sites import Site, find_sites
 
 __all__ = [
+    "Calibration",
     "Cost",
     "FactorCache",
     "FactorizedLayer",
@@ -31,18 +34,23 @@ __all__ = [
     "NotFinite",
     "ProxyError",
     "RankOutOfRange",
+    "Score",
     "ShapeMismatch",
     "Site",
     "UnknownLayer",
     "UnsupportedLayer",
     "UnsupportedMethod",
+    "calibrate",
     "compress",
     "cost",
     "decompose",
     "decompose_many",
     "factor_key",
     "find_sites",
+    "output_moments",
     "ranks_for_error",
+    "reference_logits",
+    "score",
     "weight_hash",
     "weight_hashes",
 ]

@@ -56,9 +56,7 @@ def compress(
     return copied
 
 
-def _chosen(
-    model: nn.Module, ranks: Mapping[str, Mapping[str, Any]]
-) -> dict[str, tuple[DenseLayer, str, Ranks]]:
+def _chosen(model: nn.Module, ranks: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[DenseLayer, str, Ranks]]:
     """Layer name → (module, method, ranks) of the layers to factorise, checked."""
     reasons = static_reasons(model)
     modules = dict(model.named_modules(remove_duplicate=False))

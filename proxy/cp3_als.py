@@ -70,7 +70,9 @@ def initial(kernel: Kernel, rank: int, seed: int) -> CP:
     noise = torch.Generator().manual_seed(seed)
     started = []
     for index, factor in enumerate(factors):
-        jitter = torch.randn(len(factor), rank, generator=noise, dtype=torch.float64).to(factor) / sqrt(len(factor))
+        jitter = torch.randn(len(factor), rank, generator=noise, dtype=torch.float64).to(factor) / sqrt(
+            len(factor)
+        )
         size = torch.nn.functional.pad(strength if index == 0 else torch.ones_like(strength), (0, surplus))
         weak = size.new_full((), float(strength[-1]) if index == 0 else 1.0)
         full = torch.nn.functional.pad(factor, (0, surplus))
@@ -178,7 +180,9 @@ def _solved(target: Float[Tensor, "I R"], gamma: Float[Tensor, "R R"]) -> Float[
     diagonal = gamma.diagonal()
     ridge = float(diagonal.mean()) * (1e-12 if gamma.dtype == torch.float64 else 1e-6)
     for _ in range(6):
-        lower, info = torch.linalg.cholesky_ex(gamma + torch.diag_embed(torch.full_like(diagonal, max(ridge, 1e-30))))
+        lower, info = torch.linalg.cholesky_ex(
+            gamma + torch.diag_embed(torch.full_like(diagonal, max(ridge, 1e-30)))
+        )
         if not int(info):
             return torch.cholesky_solve(target.mT, lower).mT
         ridge *= 100

@@ -9,6 +9,7 @@ Shapes: T output channels, S input channels, ``k…`` the kernel's own axes, D t
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -24,7 +25,7 @@ from proxy.factors import Factors, factor_shapes
 from proxy.kernel import Kernel
 from proxy.ranks import Ranks, maximum_ranks, names_of, parse_ranks, show_ranks
 from proxy.sensitivity import balance, rank_one_energy, sensitivity
-from proxy.svd import separable_values, spatial_svd, svd, tail_errors
+from proxy.svd import spatial_svd, svd, tail_errors
 from proxy.tucker2 import captured_energies, tucker2
 
 __all__ = ["SOLVERS", "SolverOptions", "decompose", "decompose_many", "ranks_for_error", "refuse_shape"]
@@ -165,13 +166,33 @@ def _solved(
         kernel.weight_dtype = dtype
     if kernel.is_zero:
         return _zero(kernel, method, parsed)
-    if method == "svd":
-        return svd(kernel, parsed[0])
-    if method == "spatial_svd":
-        return spatial_svd(kernel, parsed[0])
-    if method == "tucker2":
-        return _tucker2(kernel, (parsed[0], parsed[1]), options)
-    return _cp3(kernel, parsed[0], options)
+    with _threads_for(kernel):
+        if method == "svd":
+            return svd(kernel, parsed[0])
+        if method == "spatial_svd":
+            return spatial_svd(kernel, parsed[0])
+        if method == "tucker2":
+            return _tucker2(kernel, (parsed[0], parsed[1]), options)
+        return _cp3(kernel, parsed[0], options)
+
+
+@contextmanager
+def _threads_for(kernel: Kernel) -> Iterator[None]:
+    """One thread for a small kernel on the CPU, the process's own number after it.
+
+    Thousands of operations of some microseconds each gain nothing from a second thread and, when the cores are busy,
+    wait for it at every barrier: ten times slower was seen. One thread also makes the factors independent of the
+    machine's core count.
+    """
+    before = torch.get_num_threads()
+    if before == 1 or kernel.tensor.device.type != "cpu" or kernel.tensor.dtype != torch.float64:
+        yield
+        return
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _zero(kernel: Kernel, method: str, ranks: Ranks) -> Factors:
@@ -221,7 +242,7 @@ def sweep_limits(kernel: Kernel, rank: int) -> tuple[int, int]:
     rank 2,000 costs ten thousand times one on 16×16×9.
     """
     work = kernel.tensor.numel() * rank
-    share = min(1.0, (2e8 / work) ** 0.5)
+    share = min(1.0, (2e6 / work) ** 0.25)
     return max(12, round(60 * share)), max(4, round(12 * share))
 
 
@@ -251,7 +272,10 @@ def _khatri_rao(inn: Tensor, space: Tensor) -> Float[Tensor, "R S*D"]:
 
 
 def ranks_for_error(
-    weight: Float[Tensor, "T S *k"], method: str, relative_error: float, **options: Any  # noqa: ANN401 - as decompose
+    weight: Float[Tensor, "T S *k"],
+    method: str,
+    relative_error: float,
+    **options: Any,  # noqa: ANN401 - as decompose
 ) -> dict[str, Any]:
     """The ranks with the fewest parameters whose relative error is at most the bound.
 
@@ -283,7 +307,7 @@ def ranks_for_error(
     if kernel.is_zero:
         found = tuple(1 for _ in top)
     elif method in ("svd", "spatial_svd"):
-        values = kernel.matrix_svd[1] if method == "svd" else separable_values(kernel)
+        values = (kernel.matrix_svd if method == "svd" else kernel.separable_svd)[1]
         errors = tail_errors(kernel, values)
         found = (next((rank for rank, value in enumerate(errors, 1) if value <= relative_error), top[0]),)
     elif method == "tucker2":

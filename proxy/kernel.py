@@ -82,6 +82,14 @@ class Kernel:
         return left, values, right
 
     @cached_property
+    def separable_svd(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Thin SVD of a two-dimensional kernel as an ``S·kh × T·kw`` matrix."""
+        out, inn, height, width = self.shape
+        matrix = self.tensor.view(out, inn, height, width).permute(1, 2, 0, 3).reshape(inn * height, out * width)
+        left, values, right = torch.linalg.svd(matrix, full_matrices=False)
+        return left, values, right
+
+    @cached_property
     def slice_svds(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The kernel's slices along its principal spatial directions, each by its SVD.
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 from math import sqrt
 from typing import TYPE_CHECKING
 
-import torch
-
 from proxy.factors import Factors
 
 if TYPE_CHECKING:
@@ -19,7 +17,7 @@ if TYPE_CHECKING:
 
     from proxy.kernel import Kernel
 
-__all__ = ["separable_values", "spatial_svd", "svd", "tail_errors"]
+__all__ = ["spatial_svd", "svd", "tail_errors"]
 
 
 def svd(kernel: Kernel, rank: int) -> Factors:
@@ -36,7 +34,7 @@ def spatial_svd(kernel: Kernel, rank: int) -> Factors:
     Jaderberg, Vedaldi, Zisserman, *Speeding up Convolutional Neural Networks with Low Rank Expansions*, BMVC 2014,
     scheme 2, solved in closed form as in Tai et al., ICLR 2016.
     """
-    left, values, right = _separable_svd(kernel)
+    left, values, right = kernel.separable_svd
     inn, out = _halves(left, values, right, rank)
     size_out, size_inn, height, width = kernel.shape
     scale = sqrt(kernel.scale)
@@ -45,18 +43,6 @@ def spatial_svd(kernel: Kernel, rank: int) -> Factors:
         "in": kernel.finished(inn.view(size_inn, height, rank), scale),
     }
     return Factors("spatial_svd", (rank,), kernel.shape, tensors, tail_errors(kernel, values)[rank - 1])
-
-
-def _separable_svd(kernel: Kernel) -> tuple[Tensor, Tensor, Tensor]:
-    size_out, size_inn, height, width = kernel.shape
-    matrix = kernel.tensor.view(size_out, size_inn, height, width).permute(1, 2, 0, 3)
-    left, values, right = torch.linalg.svd(matrix.reshape(size_inn * height, size_out * width), full_matrices=False)
-    return left, values, right
-
-
-def separable_values(kernel: Kernel) -> Float[Tensor, " K"]:
-    """Singular values of the (S·kh) × (T·kw) matrix."""
-    return _separable_svd(kernel)[1]
 
 
 def _halves(left: Tensor, values: Tensor, right: Tensor, rank: int) -> tuple[Tensor, Tensor]:

@@ -59,7 +59,9 @@ def tucker2(kernel: Kernel, ranks: tuple[int, int], *, max_sweeps: int = 30, tol
         "in": kernel.finished(inn),
     }
     error = 0.0 if kernel.is_zero else core_error(core)
-    return Factors("tucker2", ranks, kernel.shape, tensors, error, sweeps=sweeps, converged=converged, solver="hooi")
+    return Factors(
+        "tucker2", ranks, kernel.shape, tensors, error, sweeps=sweeps, converged=converged, solver="hooi"
+    )
 
 
 def core_error(core: Float[Tensor, "A B D"]) -> float:
