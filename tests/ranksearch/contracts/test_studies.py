@@ -32,9 +32,7 @@ def test_a_bound_that_is_not_given_limits_nothing():
     assert Constraints(macs="50%").limits(Cost(macs=10, params=10)) == {"macs": 5}
 
 
-@pytest.mark.parametrize(
-    "bounds", [{}, {"macs": 0}, {"macs": -5}, {"flops": 3}, {"macs": 0.4}, {"macs": None}]
-)
+@pytest.mark.parametrize("bounds", [{}, {"macs": 0}, {"macs": -5}, {"flops": 3}, {"macs": 0.4}, {"macs": None}])
 def test_constraints_that_bound_nothing_are_refused(bounds):
     with pytest.raises(ValidationError):
         Constraints.model_validate(bounds)

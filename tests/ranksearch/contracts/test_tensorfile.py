@@ -151,6 +151,13 @@ def test_a_pickle_is_named_as_one(tmp_path):
         read_header(tmp_path / "model.pt")
 
 
+def test_a_header_length_that_looks_like_a_pickle_s_first_bytes_is_none(tmp_path):
+    header = json.dumps({"a": entry()}).encode()
+    (tmp_path / "m").write_bytes(raw(header + b" " * (0x0280 - len(header)), bytes(8)))
+    assert (tmp_path / "m").read_bytes().startswith(b"\x80\x02")
+    assert read_header(tmp_path / "m").tensors.keys() == {"a"}
+
+
 def test_a_named_pipe_does_not_block(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(DocumentError, match="regular file"):

@@ -1,0 +1,179 @@
+"""Answers of a service, as a test needs them."""
+
+import hashlib
+
+NOW = "2026-01-02T03:04:05Z"
+STUDY = "sty_0123456789abcdef"
+MODEL = "mdl_0123456789abcdef"
+DATASET = "dts_0123456789abcdef"
+COST = {"macs": 1_000_000, "params": 5_000}
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def problem(code, status, **members):
+    return {"type": f"urn:ranksearch:problem:{code}", "title": code, "status": status, "code": code, **members}
+
+
+def model(state="ready", data=b"model", **members):
+    return {
+        "id": MODEL,
+        "name": "net",
+        "blob": {"sha256": sha256(data), "size": len(data)},
+        "state": state,
+        "summary": {
+            "kind": "graph",
+            "architecture": None,
+            "inputs": [{"shape": [1, 8, 8], "dtype": "float32"}],
+            "outputs": [{"shape": [10], "dtype": "float32"}],
+            "params": 5_000,
+            "tensors": 9,
+            "bytes": len(data),
+        },
+        "created_at": NOW,
+        **members,
+    }
+
+
+def dataset(count=900, data=b"dataset", **members):
+    return {
+        "id": DATASET,
+        "name": "digits",
+        "blob": {"sha256": sha256(data), "size": len(data)},
+        "summary": {
+            "count": count,
+            "image_shape": [1, 8, 8],
+            "dtype": "uint8",
+            "layout": "NHWC",
+            "mean": [0.3],
+            "std": [0.4],
+            "has_labels": True,
+            "label_min": 0,
+            "label_max": 9,
+            "class_names": None,
+            "bytes": len(data),
+        },
+        "created_at": NOW,
+        **members,
+    }
+
+
+def request(**members):
+    return {
+        "model": MODEL,
+        "calibration": {"dataset": DATASET, "start": 0, "stop": 450},
+        "validation": {"dataset": DATASET, "start": 450},
+        "constraints": {"macs": "40%"},
+        **members,
+    }
+
+
+def study(state="running", complete=0, **members):
+    return {
+        "id": STUDY,
+        "name": "first",
+        "state": state,
+        "request": request(),
+        "metric": "accuracy",
+        "limits": {"macs": 400_000},
+        "dense": COST,
+        "progress": {"n_trials": 10, "complete": complete, "failed": 0, "running": 1, "waiting": 9 - complete},
+        "optuna_study": STUDY,
+        "created_at": NOW,
+        **members,
+    }
+
+
+def result(value=0.9):
+    return {
+        "value": value,
+        "accuracy": value,
+        "kl": 0.01,
+        "loss": 0.2,
+        "images": 450,
+        "cost": {"macs": 333_333, "params": 2_500},
+        "seconds": {"total": 1.5},
+        "device": "cpu",
+    }
+
+
+def trial(number=0, state="COMPLETE", **members):
+    return {
+        "number": number,
+        "state": state,
+        "origin": "equal_error",
+        "ranks": {"conv": {"method": "cp3", "rank": 7}},
+        "planned": {"macs": 333_333, "params": 2_500},
+        "value": 0.9,
+        "result": result(),
+        **members,
+    }
+
+
+def best(**members):
+    return {
+        "study": STUDY,
+        "state": "completed",
+        "trial": 3,
+        "origin": "equal_error",
+        "metric": "accuracy",
+        "value": 0.9,
+        "dense_value": 0.95,
+        "result": result(),
+        "dense_result": {**result(0.95), "cost": COST},
+        "macs": {"dense": 1_000_000, "compressed": 333_333, "fraction": 0.333333, "compression_ratio": 3.0},
+        "params": {"dense": 5_000, "compressed": 2_500, "fraction": 0.5, "compression_ratio": 2.0},
+        "ranks": {"conv": {"method": "cp3", "rank": 7}},
+        "layers": [
+            {
+                "name": "conv",
+                "kind": "conv2d",
+                "choice": {"method": "cp3", "rank": 7},
+                "dense": {"macs": 900_000, "params": 4_000},
+                "compressed": {"macs": 233_333, "params": 1_500},
+                "relative_error": 0.125,
+            },
+            {
+                "name": "head",
+                "kind": "linear",
+                "choice": {"method": "dense"},
+                "reason_dense": "no rank is cheaper",
+                "dense": {"macs": 100_000, "params": 1_000},
+                "compressed": {"macs": 100_000, "params": 1_000},
+            },
+        ],
+        **members,
+    }
+
+
+def artifact(data=b"compressed", state="ready", **members):
+    return {
+        "name": "compressed.safetensors",
+        "kind": "model_document",
+        "state": state,
+        "trial": 3,
+        "blob": {"sha256": sha256(data), "size": len(data)} if state == "ready" else None,
+        **members,
+    }
+
+
+def worker(**members):
+    return {
+        "id": "wrk_1",
+        "name": "box",
+        "device": "cpu",
+        "state": "idle",
+        "version": "1",
+        "last_seen_at": NOW,
+        **members,
+    }
+
+
+def page(*items, following=None):
+    return {"items": list(items), "next": following}
+
+
+def event(number, kind="study", /, **data):
+    return {"id": number, "kind": kind, "study": STUDY, "created_at": NOW, "data": data}
