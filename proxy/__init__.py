@@ -1,6 +1,6 @@
 """Numerics of rank search: sites, decompositions, factorised layers, calibration, the proxy metric. Torch only."""
 
-from proxy.assembly import compress
+from proxy.assembly import assemble, compress, factorize
 from proxy.cache import FactorCache, MemoryCache, factor_key, weight_hash, weight_hashes
 from proxy.calibrate import Calibration, calibrate, output_moments
 from proxy.cost import Cost, LayerCost, cost
@@ -40,12 +40,14 @@ __all__ = [
     "UnknownLayer",
     "UnsupportedLayer",
     "UnsupportedMethod",
+    "assemble",
     "calibrate",
     "compress",
     "cost",
     "decompose",
     "decompose_many",
     "factor_key",
+    "factorize",
     "find_sites",
     "output_moments",
     "ranks_for_error",

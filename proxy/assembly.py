@@ -17,7 +17,7 @@ from proxy.layers import DenseLayer, factorized_layer
 from proxy.ranks import Ranks, parse_ranks
 from proxy.sites import layer_kind, static_reasons
 
-__all__ = ["compress"]
+__all__ = ["assemble", "compress", "factorize"]
 
 
 def compress(
@@ -45,15 +45,47 @@ def compress(
         UnsupportedLayer: a layer that cannot be factorised, with the reason.
         UnsupportedMethod: no such method, or not for this layer.
     """
-    chosen = _chosen(model, ranks)
-    factors = _factors(chosen, cache, hashes or {}, options)
+    return assemble(model, factorize(model, ranks, cache, hashes=hashes, **options))
+
+
+def assemble(model: nn.Module, factors: Mapping[str, Factors]) -> nn.Module:
+    """A copy of the model with these layers factorised; see :func:`compress`.
+
+    Args:
+        model: any module.
+        factors: layer name → factors of its weight, from :func:`factorize`.
+
+    Raises:
+        ShapeMismatch: factors of another weight.
+        UnknownLayer: no module of that name.
+    """
+    modules = dict(model.named_modules(remove_duplicate=False))
+    for name in factors:
+        if name not in modules:
+            raise _unknown(name, list(modules))
     # A memo that maps each replaced module to its chain makes deepcopy put the chain wherever the module was, under
     # all its names, and never copy the dense weight.
     memo: dict[int, Any] = {
-        id(module): factorized_layer(module, factors[name]) for name, (module, _, _) in chosen.items()
+        id(modules[name]): factorized_layer(modules[name], found)  # type: ignore[arg-type]  # the factors fit its weight
+        for name, found in factors.items()
     }
     copied: nn.Module = copy.deepcopy(model, memo)
     return copied
+
+
+def factorize(
+    model: nn.Module,
+    ranks: Mapping[str, Mapping[str, Any]],
+    cache: FactorCache | None = None,
+    *,
+    hashes: Mapping[str, str] | None = None,
+    **options: Any,  # noqa: ANN401 - solver options, as decompose
+) -> dict[str, Factors]:
+    """Layer name → factors for a rank vector: the part of :func:`compress` that may take long.
+
+    Layers that the rank vector leaves dense are left out. Arguments and errors are those of :func:`compress`.
+    """
+    return _factors(_chosen(model, ranks), cache, hashes or {}, options)
 
 
 def _chosen(model: nn.Module, ranks: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[DenseLayer, str, Ranks]]:
@@ -76,8 +108,7 @@ def _parsed(
 ) -> tuple[DenseLayer, str, Ranks] | None:
     module = modules.get(name)
     if module is None:
-        near = get_close_matches(name, list(modules), n=3) or sorted(reasons)[:5]
-        raise UnknownLayer("the model has no such module", got=repr(name), expected=f"a name such as {near}")
+        raise _unknown(name, list(modules), list(reasons))
     if not isinstance(choice, Mapping) or "method" not in choice:
         raise RankOutOfRange(
             "a layer's choice names its method", got=repr(choice), expected='such as {"method": "cp3", "rank": 48}'
@@ -95,6 +126,11 @@ def _parsed(
         raise UnsupportedMethod(misfit, got=f"a weight of shape {shape}", mend="choose a method of its rank grids")
     rest = {key: value for key, value in choice.items() if key != "method"}
     return module, choice["method"], parse_ranks(choice["method"], rest, shape)  # type: ignore[return-value]  # static_reasons admits DenseLayer only
+
+
+def _unknown(name: str, modules: list[str], layers: list[str] | None = None) -> UnknownLayer:
+    near = get_close_matches(name, modules, n=3) or sorted(layers or modules)[:5]
+    return UnknownLayer("the model has no such module", got=repr(name), expected=f"a name such as {near}")
 
 
 def _factors(

@@ -87,7 +87,7 @@ def als(kernel: Kernel, start: CP, *, max_sweeps: int, tolerance: float) -> CP:
         kernel: the tensor, of unit norm.
         start: where to begin.
         max_sweeps: most sweeps over the three factors.
-        tolerance: stop when a sweep lowers the error by less than this fraction of it.
+        tolerance: stop when sweeps lower the error by less than this fraction of it each.
 
     Returns:
         The factors of the best sweep.
@@ -99,7 +99,7 @@ def als(kernel: Kernel, start: CP, *, max_sweeps: int, tolerance: float) -> CP:
     unfolded = kernel.tensor.flatten(1)
     step = _Steps()
     best, last, ahead = start, None, (_unit(start.inn), start.space)
-    sweeps = 0
+    errors: list[float] = []
     for sweeps in range(1, max_sweeps + 1):
         now, plain = _sweep(unfolded, kernel.size, ahead, last, step.size)
         if now.error > best.error:  # take the sweep back, then one without extrapolation
@@ -108,13 +108,23 @@ def als(kernel: Kernel, start: CP, *, max_sweeps: int, tolerance: float) -> CP:
             step.cut()
             last, ahead = None, (best.inn, best.space)
             continue
-        fallen = best.error - now.error
         best, ahead = now, (now.inn, _moved(now.space, last[2] if last else None, step.size))
         last = plain
         step.grow()
-        if now.error <= _EXACT or fallen < tolerance * now.error:
+        errors.append(now.error)
+        if now.error <= _EXACT or _stalled(errors, tolerance):
             return replace(best, sweeps=sweeps, converged=True)
-    return replace(best, sweeps=sweeps, converged=False)
+    return replace(best, sweeps=max_sweeps, converged=False)
+
+
+_PATIENCE = 4
+"""Sweeps over which a stall must last: one extrapolated sweep in between may gain nothing by chance."""
+
+
+def _stalled(errors: list[float], tolerance: float) -> bool:
+    if len(errors) <= _PATIENCE:
+        return False
+    return errors[-1 - _PATIENCE] - errors[-1] < _PATIENCE * tolerance * errors[-1]
 
 
 _EXACT = 1e-7
