@@ -176,18 +176,18 @@ class _HeaderReader:
         raise self._error(f"{self._prefix}_{code}", detail, got=got, expected=expected, mend=mend)
 
     def _raw_header(self, start: bytes, size: int, file: Any) -> bytes:  # noqa: ANN401 - any opened file
-        if start.startswith(_PICKLE_STARTS):
-            raise self._error(
-                f"{self._prefix}_header_invalid",
-                "this is a pickle (torch.save writes such files), and pickles are never opened here",
-                got=start,
-                expected="a safetensors file",
-                mend="load it where you trust it, and write it with ranksearch.pack or ranksearch.pack_data",
-            )
         if len(start) < _LENGTH_BYTES:
             self._refuse("truncated", "the file is shorter than a header length", got=f"{size} bytes")
         length = int.from_bytes(start, "little")
         if length > self._limits.header_bytes:
+            if start.startswith(_PICKLE_STARTS):
+                raise self._error(
+                    f"{self._prefix}_header_invalid",
+                    "this is a pickle (torch.save writes such files), and pickles are never opened here",
+                    got=start,
+                    expected="a safetensors file",
+                    mend="load it where you trust it, and write it with ranksearch.pack or ranksearch.pack_data",
+                )
             limit = f"at most {self._limits.header_bytes} bytes"
             self._refuse("too_large", "the header claims too many bytes", got=length, expected=limit)
         if length > size - _LENGTH_BYTES:

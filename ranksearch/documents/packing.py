@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ranksearch.contracts.errors import DocumentError
-from ranksearch.contracts.summaries import MODEL_FORMAT, TensorSpec
+from ranksearch.contracts.summaries import MODEL_FORMAT, TORCH_DTYPES, TensorSpec
 from ranksearch.documents.exporting import as_inputs, export_with_free_batch, in_eval_mode
 from ranksearch.documents.graph import encode_graph
 from ranksearch.documents.loading import load
@@ -120,7 +120,14 @@ def _metadata(
 
 
 def _spec_of(tensor: Tensor) -> TensorSpec:
-    return TensorSpec(shape=tuple(tensor.shape[1:]), dtype=str(tensor.dtype).removeprefix("torch."))
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    if dtype not in TORCH_DTYPES.values():
+        detail, expected = (
+            "an input or output is of a dtype that documents do not hold",
+            list(TORCH_DTYPES.values()),
+        )
+        raise DocumentError("document_not_exportable", detail, got=dtype, expected=expected)
+    return TensorSpec(shape=tuple(tensor.shape[1:]), dtype=dtype)
 
 
 def _outputs(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[TensorSpec, ...]:

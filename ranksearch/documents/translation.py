@@ -13,7 +13,7 @@ from torch.fx import Node as TracedNode
 from torch.utils import _pytree as pytree
 
 from ranksearch.contracts.errors import DocumentError
-from ranksearch.contracts.summaries import TensorSpec
+from ranksearch.contracts.summaries import TORCH_DTYPES, TensorSpec
 from ranksearch.documents.bound_arguments import bound_arguments, is_in_place
 from ranksearch.documents.graph import (
     Call,
@@ -137,7 +137,14 @@ def _spec(node: object, batch: str, what: str) -> TensorSpec:
             expected="tensors of shape (batch, …)",
             mend="wrap the model so that it takes and returns such tensors only",
         )
-    return TensorSpec(shape=tuple(shape[1:]), dtype=str(value.dtype).removeprefix("torch."))
+    dtype = str(value.dtype).removeprefix("torch.")
+    if dtype not in TORCH_DTYPES.values():
+        detail, expected = (
+            f"an {what} of the model is of a dtype that documents do not hold",
+            list(TORCH_DTYPES.values()),
+        )
+        raise DocumentError("document_not_exportable", detail, got=dtype, expected=expected)
+    return TensorSpec(shape=tuple(shape[1:]), dtype=dtype)
 
 
 def _is_free(size: object) -> bool:
