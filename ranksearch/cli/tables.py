@@ -29,12 +29,11 @@ _UNITS = ("", " k", " M", " G", " T")
 
 
 def count(number: float) -> str:
-    """A large number with three digits or so: 1,814,073,344 → "1.81 G"."""
-    for unit in _UNITS:
-        if abs(number) < 1000 or unit == _UNITS[-1]:  # noqa: PLR2004 - the SI's thousand
-            return f"{number:.0f}{unit}" if unit == "" or abs(number) >= 100 else f"{number:.3g}{unit}"  # noqa: PLR2004 - three digits
-        number /= 1000
-    raise AssertionError("unreachable")
+    """A large number with three digits: 1,814,073,344 → "1.81 G"."""
+    rounded = float(f"{number:.3g}")
+    power = next((power for power in range(len(_UNITS)) if abs(rounded) < 1000 ** (power + 1)), len(_UNITS) - 1)
+    scaled = rounded / 1000**power
+    return f"{scaled:g}{_UNITS[power]}" if power else f"{number:.0f}"
 
 
 def ago(moment: datetime) -> str:
