@@ -11,7 +11,7 @@ from torch import nn
 
 from proxy.cache import FactorCache, factor_key, weight_hash
 from proxy.decompose import decompose_many, refuse_shape
-from proxy.errors import ProxyError, RankOutOfRange, UnknownLayer, UnsupportedLayer, UnsupportedMethod
+from proxy.errors import ProxyError, RankOutOfRange, ShapeMismatch, UnknownLayer, UnsupportedLayer, UnsupportedMethod
 from proxy.factors import Factors
 from proxy.layers import DenseLayer, factorized_layer
 from proxy.ranks import Ranks, parse_ranks
@@ -32,8 +32,8 @@ def compress(
 
     Args:
         model: any module.
-        ranks: layer name → ``{"method": "cp3", "rank": 48}``, ``{"method": "tucker2", "ranks": {"out": …, "in": …}}``
-            or ``{"method": "dense"}``; layers not named stay dense.
+        ranks: layer name → ``{"method": "cp3", "rank": 48}``, ``{"method": "tucker2", "ranks": {"out": …,
+            "in": …}}`` or ``{"method": "dense"}``; layers not named stay dense.
         cache: where factors are looked up and kept; with all of them there, nothing is decomposed.
         hashes: layer name → :func:`proxy.weight_hash`, so that a search does not hash the same weights again.
         **options: solver options of :func:`proxy.decompose`.
@@ -63,14 +63,25 @@ def assemble(model: nn.Module, factors: Mapping[str, Factors]) -> nn.Module:
     for name in factors:
         if name not in modules:
             raise _unknown(name, list(modules))
-    # A memo that maps each replaced module to its chain makes deepcopy put the chain wherever the module was, under
-    # all its names, and never copy the dense weight.
+        _check_fit(name, modules[name], factors[name])
+    # A memo that maps each replaced module to its chain makes deepcopy put the chain wherever the module was,
+    # under all its names, and never copy the dense weight.
     memo: dict[int, Any] = {
-        id(modules[name]): factorized_layer(modules[name], found)  # type: ignore[arg-type]  # the factors fit its weight
-        for name, found in factors.items()
+        id(modules[name]): factorized_layer(modules[name], found) for name, found in factors.items()
     }
     copied: nn.Module = copy.deepcopy(model, memo)
     return copied
+
+
+def _check_fit(name: str, module: nn.Module, factors: Factors) -> None:
+    weight = module._parameters.get("weight")  # noqa: SLF001 - None for modules without one
+    if not layer_kind(module) or weight is None or tuple(weight.shape) != factors.weight_shape:
+        raise ShapeMismatch(
+            "these are factors of another weight",
+            layer=name,
+            got=f"factors of a weight of shape {factors.weight_shape}",
+            expected="no weight" if weight is None else f"shape {tuple(weight.shape)}",
+        )
 
 
 def factorize(
@@ -111,7 +122,9 @@ def _parsed(
         raise _unknown(name, list(modules), list(reasons))
     if not isinstance(choice, Mapping) or "method" not in choice:
         raise RankOutOfRange(
-            "a layer's choice names its method", got=repr(choice), expected='such as {"method": "cp3", "rank": 48}'
+            "a layer's choice names its method",
+            got=repr(choice),
+            expected='such as {"method": "cp3", "rank": 48}',
         )
     if choice["method"] == "dense":
         return None
@@ -120,7 +133,7 @@ def _parsed(
     reason = reasons.get(name)  # an alias of a layer has no entry of its own
     if reason is not None:
         raise UnsupportedLayer(reason, got=repr(choice), mend="leave it out, or choose the method 'dense'")
-    shape = tuple(module.weight.shape)  # type: ignore[union-attr, arg-type]  # convolutions and linear layers have one
+    shape = tuple(module.weight.shape)  # type: ignore[arg-type]  # convolutions and linear layers have one
     misfit = refuse_shape(choice["method"], shape)
     if misfit is not None:
         raise UnsupportedMethod(misfit, got=f"a weight of shape {shape}", mend="choose a method of its rank grids")

@@ -1,13 +1,12 @@
 """Where factors are kept between trials: the protocol, the key, and a cache in memory.
 
-Ownership: a cache may hand out the same :class:`Factors` many times; nobody changes their tensors (layers are built
-from copies). The key covers everything that decides the factors, so an entry never goes stale.
+Ownership: a cache may hand out the same :class:`Factors` many times; nobody changes their tensors (layers are
+built from copies). The key covers everything that decides the factors, so an entry never goes stale.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import Protocol
 
 import torch
@@ -52,7 +51,7 @@ def weight_hash(weight: Tensor) -> str:
     """sha256 over a weight's type, shape and bytes: 64 hexadecimal digits, the same on every device and machine."""
     data = weight.detach().to("cpu").contiguous()
     digest = hashlib.sha256(f"{data.dtype}{tuple(data.shape)}".encode())
-    digest.update(data.flatten().view(torch.uint8).numpy())  # type: ignore[no-untyped-call]  # torch leaves numpy() untyped
+    digest.update(data.flatten().view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 
@@ -70,8 +69,8 @@ def factor_key(
 ) -> str:
     """The name of the factors of one weight, method, ranks and solver options: 64 hexadecimal digits.
 
-    Options that do not matter to the method (the solver of an exact SVD) do not matter to the key. The device is left
-    out on purpose: factors computed on another device differ by round-off and are as good.
+    Options that do not matter to the method (the solver of an exact SVD) do not matter to the key. The device
+    is left out on purpose: factors computed on another device differ by round-off and are as good.
 
     Args:
         weight: the weight, or its :func:`weight_hash`.

@@ -1,7 +1,8 @@
 """Putting the feature statistics of a compressed network right, without labels and without gradients.
 
-Decomposition shifts the distribution of the features inside a network, which hides how good the ranks are (PARS, Sobolev
-et al., Mathematics 2022). Two levels mend it: ``statistics`` here, ``reconstruction`` in :mod:`proxy.reconstruction`.
+Decomposition shifts the distribution of the features inside a network, which hides how good the ranks are
+(PARS, Sobolev et al., Mathematics 2022). Two levels mend it: ``statistics`` here, ``reconstruction`` in
+:mod:`proxy.reconstruction`.
 """
 
 from __future__ import annotations
@@ -54,10 +55,11 @@ def calibrate(
 ) -> Calibration:
     """Adapt a compressed network to its own features, in place.
 
-    ``statistics``: every BatchNorm's running statistics become the plain average over the calibration batches (its
-    own momentum and mode are kept), and every factorised layer that no BatchNorm follows directly has its output
-    moments corrected to the dense layer's, ``y' = (y − m_c)/s_c · s_0 + m_0``, folded into the last weight and bias.
-    One forward pass: both act on the features of already corrected layers, as BatchNorm in training mode does.
+    ``statistics``: every BatchNorm's running statistics become the plain average over the calibration batches
+    (its own momentum and mode are kept), and every factorised layer that no BatchNorm follows directly has
+    its output moments corrected to the dense layer's, ``y' = (y − m_c)/s_c · s_0 + m_0``, folded into the
+    last weight and bias. One forward pass: both act on the features of already corrected layers, as BatchNorm
+    in training mode does.
 
     ``reconstruction``: the last layer of every factorised layer is refitted to the dense layer's outputs
     (:mod:`proxy.reconstruction`); BatchNorm keeps the dense network's statistics, which the refit aims at.
@@ -86,9 +88,7 @@ def calibrate(
     return _statistics(model, batches, reference)
 
 
-def _statistics(
-    model: nn.Module, batches: Iterable[Any], reference: nn.Module | OutputMoments | None
-) -> Calibration:
+def _statistics(model: nn.Module, batches: Iterable[Any], reference: nn.Module | OutputMoments | None) -> Calibration:
     stream = iter(batches)
     first = next(stream, None)
     if first is None:
@@ -185,9 +185,7 @@ def _unfollowed(model: nn.Module, image: Tensor) -> dict[str, FactorizedLayer]:
             followed.add(outputs[id(args[0])][0])
 
     handles = [layer.register_forward_hook(leave(name)) for name, layer in layers.items()]
-    handles += [
-        module.register_forward_pre_hook(enter) for module in model.modules() if isinstance(module, _BatchNorm)
-    ]
+    handles += [module.register_forward_pre_hook(enter) for module in model.modules() if isinstance(module, _BatchNorm)]
     try:
         with evaluating(model), torch.no_grad():
             model(image)
@@ -205,9 +203,7 @@ class _Correction:
     batches.
     """
 
-    def __init__(
-        self, layers: Mapping[str, FactorizedLayer], moments: OutputMoments, dense: nn.Module | None
-    ) -> None:
+    def __init__(self, layers: Mapping[str, FactorizedLayer], moments: OutputMoments, dense: nn.Module | None) -> None:
         missing = [name for name in layers if dense is None and name not in moments]
         if missing:
             raise MissingInput("the output moments lack layers", got=sorted(moments), expected=sorted(layers))
@@ -269,17 +265,14 @@ def _mean_std(data: Float[Tensor, "N T"]) -> tuple[Float[Tensor, " T"], Float[Te
     return wide.mean(0), wide.var(0, correction=0).sqrt()
 
 
-def _affine(
-    now: tuple[Tensor, Tensor], goal: tuple[Tensor, Tensor]
-) -> tuple[Float[Tensor, " T"], Float[Tensor, " T"]]:
+def _affine(now: tuple[Tensor, Tensor], goal: tuple[Tensor, Tensor]) -> tuple[Float[Tensor, " T"], Float[Tensor, " T"]]:
     """(scale, shift) that turn the moments ``now`` into ``goal``.
 
-    A channel that is constant where the dense one is not carries no signal to amplify: only its mean is corrected.
+    A channel that is constant where the dense one is not carries no signal to amplify: only its mean is
+    corrected.
     """
     alive = now[1] > _DEAD * goal[1]
-    scale = torch.where(
-        alive, goal[1] / torch.where(alive, now[1], torch.ones_like(now[1])), torch.ones_like(now[1])
-    )
+    scale = torch.where(alive, goal[1] / torch.where(alive, now[1], torch.ones_like(now[1])), torch.ones_like(now[1]))
     return scale, goal[0] - scale * now[0]
 
 
@@ -310,7 +303,9 @@ def _dense_layer(dense: nn.Module, name: str) -> nn.Module:
 def output_moments(
     model: nn.Module, batches: Iterable[Any], names: Iterable[str]
 ) -> dict[str, tuple[Float[Tensor, " T"], Float[Tensor, " T"]]]:
-    """Mean and standard deviation of every output channel of some dense layers: once per study, for all its trials.
+    """Mean and standard deviation of every output channel of some dense layers.
+
+    Computed once per study, they serve all its trials.
 
     Args:
         model: the dense network; run in eval mode, left as it was.

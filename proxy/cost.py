@@ -1,10 +1,10 @@
 """Multiply-accumulates and parameters of a whole model.
 
 The MACs are counted where they happen, by a dispatch mode that sees every ATen operator of one forward pass: so
-factorised layers, functional convolutions, attention and matrix products in any forward are counted alike, and each
-is booked to the innermost module at work. Counted: convolutions, also transposed; mm, addmm, bmm, baddbmm, mv, addmv;
-scaled dot-product attention. Not counted, as everybody does: biases, normalisation, activations, pooling; and fused
-recurrent kernels (LSTM, GRU), which show no products to a counter.
+factorised layers, functional convolutions, attention and matrix products in any forward are counted alike,
+and each is booked to the innermost module at work. Counted: convolutions, also transposed; mm, addmm, bmm,
+baddbmm, mv, addmv; scaled dot-product attention. Not counted, as everybody does: biases, normalisation,
+activations, pooling; and fused recurrent kernels (LSTM, GRU), which show no products to a counter.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import prod
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -163,7 +163,7 @@ class MacCounter(TorchDispatchMode):
     """
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self.macs: dict[str, int] = {}
         self.foreign: set[str] = set()
         self._model = model
@@ -171,7 +171,7 @@ class MacCounter(TorchDispatchMode):
         self._owners: dict[int, str] = {}
         self._handles: list[Any] = []
 
-    def __enter__(self) -> MacCounter:
+    def __enter__(self) -> Self:
         for name, module in self._model.named_modules():
             weight = module._parameters.get("weight")  # noqa: SLF001 - unlike getattr, runs no parametrisation
             if weight is not None:

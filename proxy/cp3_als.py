@@ -3,13 +3,13 @@
 Shapes: T output channels, S input channels, D kernel positions, R rank; factors A (T, R), B (S, R), C (D, R).
 
 One sweep. With two factors fixed, the third solves ``A Γ = G``, ``G = Y_(1) (B ⊙ C)``, ``Γ = BᵀB * CᵀC`` (Kolda &
-Bader 2009, §3.4). Only two products of a sweep are large (T·S·D·R): G for A, and ``P = Y_(1)ᵀ A``, from which both
-remaining right-hand sides follow by cheap contractions: G_B = Σ_d P_d * c_d, and then G_C = Σ_s P_s * b_s. The error
-needs no reconstruction: with unit ‖Y‖, ``‖Y − Ŷ‖² = 1 − 2⟨C, G_C⟩ + ⟨C Γ, C⟩``.
+Bader 2009, §3.4). Only two products of a sweep are large (T·S·D·R): G for A, and ``P = Y_(1)ᵀ A``, from which
+both remaining right-hand sides follow by cheap contractions: G_B = Σ_d P_d * c_d, and then G_C = Σ_s P_s *
+b_s. The error needs no reconstruction: with unit ‖Y‖, ``‖Y − Ŷ‖² = 1 − 2⟨C, G_C⟩ + ⟨C Γ, C⟩``.
 
-Extrapolation. After each update a factor is moved on by β times its last step; β grows while the error falls and is
-cut, and the sweep taken back, when it rises (Ang, Cohen, Gillis, Hien, *Accelerating block coordinate descent for
-nonnegative tensor factorization*, NLAA 2021). On ResNet kernels this halves the sweeps.
+Extrapolation. After each update a factor is moved on by β times its last step; β grows while the error falls
+and is cut, and the sweep taken back, when it rises (Ang, Cohen, Gillis, Hien, *Accelerating block coordinate
+descent for nonnegative tensor factorization*, NLAA 2021). On ResNet kernels this halves the sweeps.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ _JITTER = 0.01
 def initial(kernel: Kernel, rank: int, seed: int) -> CP:
     """The strongest terms of the kernel's slice-wise SVDs, with a little seeded noise.
 
-    :attr:`Kernel.slice_svds` writes the kernel as D·min(T, S) orthogonal rank-one terms; the R strongest are the best
-    start of that form: never degenerate (their energies add up to at most ‖Y‖²), with a useful error from the first
-    sweep, and defined for every rank below break-even, also above T and S, where leading singular vectors run out.
-    They are a stationary point of the updates of A and B, hence the noise.
+    :attr:`Kernel.slice_svds` writes the kernel as D·min(T, S) orthogonal rank-one terms; the R strongest are
+    the best start of that form: never degenerate (their energies add up to at most ‖Y‖²), with a useful error
+    from the first sweep, and defined for every rank below break-even, also above T and S, where leading
+    singular vectors run out. They are a stationary point of the updates of A and B, hence the noise.
     """
     left, values, right, directions = kernel.slice_svds
     terms = values.shape[1]
@@ -70,14 +70,12 @@ def initial(kernel: Kernel, rank: int, seed: int) -> CP:
     noise = torch.Generator().manual_seed(seed)
     started = []
     for index, factor in enumerate(factors):
-        jitter = torch.randn(len(factor), rank, generator=noise, dtype=torch.float64).to(factor) / sqrt(
-            len(factor)
-        )
+        jitter = torch.randn(len(factor), rank, generator=noise, dtype=torch.float64).to(factor) / sqrt(len(factor))
         size = torch.nn.functional.pad(strength if index == 0 else torch.ones_like(strength), (0, surplus))
         weak = size.new_full((), float(strength[-1]) if index == 0 else 1.0)
         full = torch.nn.functional.pad(factor, (0, surplus))
         started.append(full + jitter * torch.where(size > 0, _JITTER * size, weak))
-    return CP(*started)
+    return CP(started[0], started[1], started[2])
 
 
 def als(kernel: Kernel, start: CP, *, max_sweeps: int, tolerance: float) -> CP:
@@ -93,8 +91,8 @@ def als(kernel: Kernel, start: CP, *, max_sweeps: int, tolerance: float) -> CP:
         The factors of the best sweep.
 
     Note:
-        Where the kernel has no best approximation of this rank, norms grow slowly for ever and the sweeps run out:
-        that is the degeneracy that :mod:`proxy.epc` mends.
+        Where the kernel has no best approximation of this rank, norms grow slowly for ever and the sweeps run
+        out: that is the degeneracy that :mod:`proxy.epc` mends.
     """
     unfolded = kernel.tensor.flatten(1)
     step = _Steps()
@@ -190,10 +188,10 @@ def _solved(target: Float[Tensor, "I R"], gamma: Float[Tensor, "R R"]) -> Float[
     diagonal = gamma.diagonal()
     ridge = float(diagonal.mean()) * (1e-12 if gamma.dtype == torch.float64 else 1e-6)
     for _ in range(6):
-        lower, info = torch.linalg.cholesky_ex(
-            gamma + torch.diag_embed(torch.full_like(diagonal, max(ridge, 1e-30)))
-        )
+        lower, info = torch.linalg.cholesky_ex(gamma + torch.diag_embed(torch.full_like(diagonal, max(ridge, 1e-30))))
         if not int(info):
-            return torch.cholesky_solve(target.mT, lower).mT
+            solution: Tensor = torch.cholesky_solve(target.mT, lower)
+            return solution.mT
         ridge *= 100
-    return target @ torch.linalg.pinv(gamma, hermitian=True)
+    least: Tensor = target @ torch.linalg.pinv(gamma, hermitian=True)
+    return least

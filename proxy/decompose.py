@@ -88,8 +88,8 @@ def decompose(
         weight: of a convolution ``(T, S, k…)`` or a linear layer ``(T, S)``; not changed.
         method: ``svd``, ``spatial_svd``, ``tucker2`` or ``cp3``.
         ranks: ``{"rank": 48}``, ``{"ranks": {"out": 32, "in": 24}}``, an int or a sequence in the weight's order.
-        solver: ``epc``, ``als`` or ``tensorly``; the matrix methods are exact whatever it says, and Tucker-2 knows
-            ``tensorly`` and its own.
+        solver: ``epc``, ``als`` or ``tensorly``; the matrix methods are exact whatever it says, and Tucker-2
+            knows ``tensorly`` and its own.
         max_error_slack: by how much EPC may raise the relative error, as a fraction of it.
         seed: same seed, device, thread count and options: same factors, whatever else was decomposed before.
         dtype: type of the factors; the weight's by default. The work is done in float32 or wider in any case.
@@ -153,9 +153,7 @@ def refuse_shape(method: str, shape: Sequence[int]) -> str | None:
     return None
 
 
-def _solved(
-    kernel: Kernel, method: str, ranks: object, options: SolverOptions, dtype: torch.dtype | None
-) -> Factors:
+def _solved(kernel: Kernel, method: str, ranks: object, options: SolverOptions, dtype: torch.dtype | None) -> Factors:
     reason = refuse_shape(method, kernel.shape)
     if reason is not None:
         raise UnsupportedMethod(
@@ -180,9 +178,9 @@ def _solved(
 def _threads_for(kernel: Kernel) -> Iterator[None]:
     """One thread for a small kernel on the CPU, the process's own number after it.
 
-    Thousands of operations of some microseconds each gain nothing from a second thread and, when the cores are busy,
-    wait for it at every barrier: ten times slower was seen. One thread also makes the factors independent of the
-    machine's core count.
+    Thousands of operations of some microseconds each gain nothing from a second thread and, when the cores
+    are busy, wait for it at every barrier: ten times slower was seen. One thread also makes the factors
+    independent of the machine's core count.
     """
     before = torch.get_num_threads()
     if before == 1 or kernel.tensor.device.type != "cpu" or kernel.tensor.dtype != torch.float64:
@@ -238,8 +236,8 @@ _EPC_TOLERANCE = 0.03
 def sweep_limits(kernel: Kernel, rank: int) -> tuple[int, int]:
     """Most sweeps of ALS and of EPC by default: 60 and 12 for small kernels, down to 12 and 4 for the largest.
 
-    An honest heuristic: the error's last per cent costs as many sweeps as all before it, and a sweep on 512×512×9 at
-    rank 2,000 costs ten thousand times one on 16×16×9.
+    An honest heuristic: the error's last per cent costs as many sweeps as all before it, and a sweep on
+    512×512×9 at rank 2,000 costs ten thousand times one on 16×16×9.
     """
     work = kernel.tensor.numel() * rank
     share = min(1.0, (2e6 / work) ** 0.25)
@@ -280,9 +278,9 @@ def ranks_for_error(
     """The ranks with the fewest parameters whose relative error is at most the bound.
 
     ``svd`` and ``spatial_svd``: exact, from the singular values. ``tucker2``: the cheapest pair by the truncated
-    HOSVD, then smaller pairs as long as HOOI keeps the bound. ``cp3``: bisection over the rank with the solver asked
-    for; its error falls with the rank but for the solver's luck, so the result is a rank that meets the bound while
-    a slightly smaller one missed it.
+    HOSVD, then smaller pairs as long as HOOI keeps the bound. ``cp3``: bisection over the rank with the
+    solver asked for; its error falls with the rank but for the solver's luck, so the result is a rank that
+    meets the bound while a slightly smaller one missed it.
 
     Args:
         weight: not changed.

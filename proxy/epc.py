@@ -1,19 +1,20 @@
 r"""Error-preserving correction: the most stable CP decomposition within an error bound.
 
-``min ss(A, B, C)  s.t.  ‖Y − [[A, B, C]]‖² ≤ δ²`` by alternating over the factors. Phan, Tichavský, Cichocki, *Error
-Preserving Correction*, arXiv 1709.08349; with the sensitivity as objective, Phan et al., ECCV 2020, arXiv 2008.05441.
+``min ss(A, B, C)  s.t.  ‖Y − [[A, B, C]]‖² ≤ δ²`` by alternating over the factors. Phan, Tichavský, Cichocki,
+*Error Preserving Correction*, arXiv 1709.08349; with the sensitivity as objective, Phan et al., ECCV 2020,
+arXiv 2008.05441.
 
 Shapes: T output channels, S input channels, D kernel positions, R rank; factors A (T, R), B (S, R), C (D, R).
 
 The update of A (B and C alike) is exact. In A alone ``ss = Σ_r w_r² ‖a_r‖² + const`` with ``w_r² = D‖b_r‖² +
-S‖c_r‖²``. Put ``Ã = A diag(w)``, ``Z = (B ⊙ C) diag(1/w)``, ``G = Y_(1) Z``, ``Γ = ZᵀZ = Q diag(s) Qᵀ``: the problem is
-the least ``‖Ã‖²`` with ``‖Y_(1) − Ã Zᵀ‖² ≤ δ²``, solved by ridge regression ``Ã = G (Γ + μI)⁻¹`` with the multiplier
-1/μ. With ``f_r = ‖(G Q)_r‖²`` the error is
+S‖c_r‖²``. Put ``Ã = A diag(w)``, ``Z = (B ⊙ C) diag(1/w)``, ``G = Y_(1) Z``, ``Γ = ZᵀZ = Q diag(s) Qᵀ``: the
+problem is the least ``‖Ã‖²`` with ``‖Y_(1) − Ã Zᵀ‖² ≤ δ²``, solved by ridge regression ``Ã = G (Γ + μI)⁻¹``
+with the multiplier 1/μ. With ``f_r = ‖(G Q)_r‖²`` the error is
 
     err(μ) = ‖Y‖² − Σ f_r/s_r + Σ (f_r/s_r) (μ / (s_r + μ))²,
 
-increasing in μ. Hence μ = 0 where even that misses δ², else the one root of err(μ) = δ². The former A is feasible, so
-no update raises ss; round-off is guarded by taking such a round back.
+increasing in μ. Hence μ = 0 where even that misses δ², else the one root of err(μ) = δ². The former A is
+feasible, so no update raises ss; round-off is guarded by taking such a round back.
 """
 
 from __future__ import annotations
@@ -129,7 +130,9 @@ def _updated(
 
 
 def multiplier(energies: Float[Tensor, " R"], values: Float[Tensor, " R"], gap: float, guess: float) -> float:
-    """The μ ≥ 0 with ``Σ e_r (μ / (s_r + μ))² = gap``: 0 where the gap is not positive, ∞ where it is out of reach.
+    """The μ ≥ 0 with ``Σ e_r (μ / (s_r + μ))² = gap``.
+
+    0 where the gap is not positive, ∞ where it is out of reach.
 
     Newton's method on ``log h(log μ)``, whose slope lies between 0 and 2, inside a bracket that falls back to the
     geometric mean. Ends below the root (never above: the error bound must hold), within 1e-6 of the gap.
@@ -159,6 +162,6 @@ def multiplier(energies: Float[Tensor, " R"], values: Float[Tensor, " R"], gap: 
         # aimed a hair below the root, so that the last step lands on the feasible side
         new = mu * exp(max(-7.0, min(7.0, log(gap * (1 - 5e-7) / height) / slope))) if slope > 0 else mu * 10
         if not low < new < high:
-            new = sqrt(low * high) if 0 < low and high < inf else (high / 10 if high < inf else low * 10)
+            new = sqrt(low * high) if low > 0 and high < inf else (high / 10 if high < inf else low * 10)
         mu = new
     return low

@@ -1,7 +1,7 @@
 """The rank grid of a layer: which ranks are worth trying, and what each costs.
 
-Shapes: T output channels, S input channels, D kernel positions, kh × kw kernel; positions are output (or input, or
-intermediate) pixels of one image, summed over all calls of the layer.
+Shapes: T output channels, S input channels, D kernel positions, kh × kw kernel; positions are output (or
+input, or intermediate) pixels of one image, summed over all calls of the layer.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def rank_grids(
     """Method → its grid, from cheap to dear, for every method that can make the layer cheaper.
 
     The points lie about evenly in log MACs, from the fraction ``lowest`` of the dense layer's (or rank 1) up to
-    break-even: every point costs fewer MACs and fewer parameters than the dense layer. The top of the grid, staying
-    dense, is not in the list.
+    break-even: every point costs fewer MACs and fewer parameters than the dense layer. The top of the grid,
+    staying dense, is not in the list.
 
     Args:
         geometry: the layer.

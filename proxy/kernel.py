@@ -22,9 +22,9 @@ _DOUBLE_UP_TO = 1 << 17
 class Kernel:
     """One weight, scaled to unit norm, with the factorisations that several ranks share.
 
-    Solvers see :attr:`tensor` only, whose norm is one, so that their tolerances need no units and kernels of 1e-30
-    work like any other; :attr:`scale` gives the size back. The matrix factorisations are computed once and shared
-    by all ranks of a grid.
+    Solvers see :attr:`tensor` only, whose norm is one, so that their tolerances need no units and kernels of
+    1e-30 work like any other; :attr:`scale` gives the size back. The matrix factorisations are computed once
+    and shared by all ranks of a grid.
 
     Args:
         weight: ``(T, S)`` or ``(T, S, k…)``; any float type.

@@ -1,7 +1,8 @@
 """Factorised layers: chains of plain convolutions or linear layers that stand in for a dense one.
 
-Stride, padding, padding mode and dilation stay on the k×k layer, which commutes with the 1×1 layers around it because
-the first has no bias; the bias goes to the last. The spatial halves take the vertical and the horizontal share of each.
+Stride, padding, padding mode and dilation stay on the k×k layer, which commutes with the 1×1 layers around it
+because the first has no bias; the bias goes to the last. The spatial halves take the vertical and the
+horizontal share of each.
 
 Shapes: T output channels, S input channels, kh × kw kernel, D = kh·kw.
 """
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from proxy.factors import Factors
 from proxy.ranks import Ranks
 
-__all__ = ["DenseLayer", "FactorizedLayer", "factorized_layers", "factorized_layer"]
+__all__ = ["DenseLayer", "FactorizedLayer", "factorized_layer", "factorized_layers"]
 
 DenseLayer: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
 

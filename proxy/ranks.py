@@ -1,7 +1,7 @@
 """Rank vectors: what a method's ranks are called, how far they go, and how users write them.
 
-A single rank is written ``{"rank": 48}``, a pair ``{"ranks": {"out": 32, "in": 24}}``; inside this package ranks are
-plain tuples in the order of the weight ``(O, I, k…)``, hence ``(R_out, R_in)``.
+A single rank is written ``{"rank": 48}``, a pair ``{"ranks": {"out": 32, "in": 24}}``; inside this package
+ranks are plain tuples in the order of the weight ``(O, I, k…)``, hence ``(R_out, R_in)``.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def parse_ranks(method: str, ranks: object, shape: Sequence[int]) -> Ranks:
 
     Args:
         method: name of the decomposition.
-        ranks: ``{"rank": r}``, ``{"ranks": {"out": …, "in": …}}``, ``{"ranks": […]}``, an int or a sequence of ints.
+        ranks: ``{"rank": r}``, ``{"ranks": {"out": …, "in": …}}``, ``{"ranks": […]}``, an int, or several.
         shape: shape of the weight.
 
     Raises:

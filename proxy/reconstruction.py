@@ -1,24 +1,26 @@
-"""Closed-form layerwise reconstruction: the last layer of each factorised layer refitted to the dense layer's outputs.
+"""Closed-form layerwise reconstruction: last layers refitted to the outputs of the dense layers they stand for.
 
-After Zhang, Zou, He, Sun, *Accelerating Very Deep Convolutional Networks for Classification and Detection*, TPAMI 2015:
-asymmetric, layer by layer in forward order. Features come from the compressed network (as refitted so far), targets
-from the dense one, on unlabelled images, so that each layer also makes up for the errors of those before it.
+After Zhang, Zou, He, Sun, *Accelerating Very Deep Convolutional Networks for Classification and Detection*,
+TPAMI 2015: asymmetric, layer by layer in forward order. Features come from the compressed network (as
+refitted so far), targets from the dense one, on unlabelled images, so that each layer also makes up for the
+errors of those before it.
 
 Shapes: N positions of all images, R features entering the last layer, T output channels.
 
-With z the features, y the dense outputs, ``C = E[(z−z̄)(z−z̄)ᵀ]`` (R, R), ``X = E[(y−ȳ)(z−z̄)ᵀ]`` (T, R), W₀ the factor and
-``λ = 1e-3 · mean(diag C)``:
+With z the features, y the dense outputs, ``C = E[(z−z̄)(z−z̄)ᵀ]`` (R, R), ``X = E[(y−ȳ)(z−z̄)ᵀ]`` (T, R), W₀
+the factor and ``λ = 1e-3 · mean(diag C)``:
 
     W = argmin E‖y − W z − b‖² + λ‖W − W₀‖² = (X + λW₀)(C + λI)⁻¹,   b = ȳ − W z̄.
 
-Caveat: two passes up to every factorised layer, one in each network; BatchNorm is not re-estimated after it (seen to
-cost up to one point on ResNet-20), since the refit aims at the features that the dense statistics belong to.
+Caveat: two passes up to every factorised layer, one in each network; BatchNorm is not re-estimated after it
+(seen to cost up to one point on ResNet-20), since the refit aims at the features that the dense statistics
+belong to.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -108,11 +110,8 @@ def _stopping_at(module: nn.Module, *, at_input: bool) -> Iterator[list[Tensor]]
 
 
 def _reach(model: nn.Module, images: Tensor, module: nn.Module, *, at_input: bool) -> Tensor:
-    with _stopping_at(module, at_input=at_input) as kept:
-        try:
-            model(images)
-        except _ReachedError:
-            pass
+    with _stopping_at(module, at_input=at_input) as kept, suppress(_ReachedError):
+        model(images)
     return kept[0]
 
 

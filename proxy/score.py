@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -66,8 +66,8 @@ def score(
     Args:
         model: run in eval mode without gradients; left as it was.
         validation: batches: images, ``(images, labels)`` or ``(images, None)``.
-        reference: the dense network, or its logits (:func:`reference_logits`): one tensor per batch, or one tensor for
-            all images. Needed for ``kl``.
+        reference: the dense network, or its logits (:func:`reference_logits`): one tensor per batch, or one
+            tensor for all images. Needed for ``kl``.
         metric: ``accuracy`` (needs labels; higher is better) or ``kl`` (needs a reference; lower is better).
         stop: told the running score after every batch but the last it is asked for; True ends the measurement.
 
@@ -106,9 +106,8 @@ class _References:
     def __init__(self, reference: Reference | None) -> None:
         self._reference = reference
         self._seen = 0
-        self._batches: Iterator[Tensor] | None = (
-            iter(reference) if reference is not None and not isinstance(reference, Tensor | nn.Module) else None
-        )
+        single = reference is None or isinstance(reference, Tensor | nn.Module)
+        self._batches: Iterator[Tensor] = iter(()) if single else iter(reference)  # type: ignore[arg-type]  # a sequence
 
     def for_batch(self, images: Tensor) -> Tensor | None:
         if self._reference is None:
@@ -119,7 +118,7 @@ class _References:
         if isinstance(self._reference, Tensor):
             self._seen += len(images)
             return self._reference[self._seen - len(images) : self._seen]
-        found = next(self._batches, None) if self._batches is not None else None
+        found = next(self._batches, None)
         if found is None:
             raise ShapeMismatch("fewer reference batches than validation batches", mend="batch both alike")
         return found
@@ -133,10 +132,8 @@ class _Tally:
         self._count = 0
         self._sums: dict[str, float] = {}
 
-    def add(
-        self, logits: Float[Tensor, "N K *p"], labels: Int[Tensor, "N *p"] | None, reference: Tensor | None
-    ) -> None:
-        if not isinstance(logits, Tensor) or logits.ndim < 2:  # noqa: PLR2004 - images, classes
+    def add(self, logits: Float[Tensor, "N K *p"], labels: Tensor | None, reference: Tensor | None) -> None:
+        if _rank(logits) < 2:  # noqa: PLR2004 - images, classes
             raise ShapeMismatch("the outputs are no logits", got=_shape(logits), expected="a tensor (N, K)")
         if not bool(torch.isfinite(logits).all()):
             raise NotFinite(
@@ -162,9 +159,7 @@ class _Tally:
 
     def _add_reference(self, flat: Tensor, logs: Tensor, reference: Tensor, logits: Tensor) -> None:
         if reference.shape != logits.shape:
-            raise ShapeMismatch(
-                "the reference's outputs do not fit", got=_shape(reference), expected=_shape(logits)
-            )
+            raise ShapeMismatch("the reference's outputs do not fit", got=_shape(reference), expected=_shape(logits))
         wide = reference.to(flat.device).movedim(1, -1).flatten(0, -2).double()
         goal = wide.log_softmax(1)
         self._add("kl", (goal.exp() * (goal - logs)).sum())
@@ -187,6 +182,10 @@ class _Tally:
             count=self._count,
             complete=complete,
         )
+
+
+def _rank(value: object) -> int:
+    return value.ndim if isinstance(value, Tensor) else 0
 
 
 def _shape(value: object) -> object:

@@ -21,13 +21,12 @@ def _energies(*factors: Tensor) -> list[Tensor]:
     return [(factor * factor).sum(0) for factor in factors]
 
 
-def sensitivity(
-    out: Float[Tensor, "T R"], inn: Float[Tensor, "S R"], space: Float[Tensor, "D R"]
-) -> Float[Tensor, ""]:
-    """Expected squared change of the tensor per unit variance of i.i.d. noise on every factor entry, to first order.
+def sensitivity(out: Float[Tensor, "T R"], inn: Float[Tensor, "S R"], space: Float[Tensor, "D R"]) -> Float[Tensor, ""]:
+    """Expected squared change of the tensor per unit variance of noise on every factor entry, to first order.
 
     ``ss = Σ_r D‖a_r‖²‖b_r‖² + T‖b_r‖²‖c_r‖² + S‖a_r‖²‖c_r‖²``: noise on the T entries of a_r moves the tensor by
-    ``n ∘ b_r ∘ c_r``, whose expected energy is T‖b_r‖²‖c_r‖²; the other two modes alike, and independent noises add.
+    ``n ∘ b_r ∘ c_r``, whose expected energy is T‖b_r‖²‖c_r‖²; the other two modes alike, and independent
+    noises add.
     """
     a, b, c = _energies(out, inn, space)
     return (len(space) * a * b + len(out) * b * c + len(inn) * a * c).sum()
@@ -46,9 +45,9 @@ def balance(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The same tensor with each component's size shared among its three vectors so that ``ss`` is least.
 
-    With ``p = ‖a‖‖b‖‖c‖`` fixed, ``ss_r = p² (D/‖c‖² + T/‖a‖² + S/‖b‖²)``, a sum of three terms of fixed product, so
-    the least value ``3 (TSD)^{1/3} p^{4/3}`` has them equal: ``‖a‖² : ‖b‖² : ‖c‖² = T : S : D``. Every factor entry
-    then has the same mean square. A component with a zero vector becomes zero altogether.
+    With ``p = ‖a‖‖b‖‖c‖`` fixed, ``ss_r = p² (D/‖c‖² + T/‖a‖² + S/‖b‖²)``, a sum of three terms of fixed
+    product, so the least value ``3 (TSD)^{1/3} p^{4/3}`` has them equal: ``‖a‖² : ‖b‖² : ‖c‖² = T : S : D``.
+    Every factor entry then has the same mean square. A component with a zero vector becomes zero altogether.
     """
     factors = (out, inn, space)
     norms = [torch.linalg.vector_norm(factor, dim=0) for factor in factors]

@@ -37,8 +37,8 @@ class Site:
         name: qualified module name.
         kind: ``conv1d``, ``conv2d``, ``conv3d``, ``conv_transpose1d`` … or ``linear``.
         weight_shape: ``(T, S, k…)``.
-        output_size: spatial size of the output, of the first call; empty for linear layers and layers never called.
-        calls: how often one forward pass calls it.
+        output_size: spatial size of the output, of the first call; empty for linear layers and layers never
+        called. calls: how often one forward pass calls it.
         macs: of one image, all calls together.
         params: of weight and bias.
         weight_hash: for :func:`proxy.factor_key` and ``proxy.compress(hashes=…)``.
@@ -84,7 +84,14 @@ def find_sites(
     batch = batch_size(example_inputs)
     options = {"points": points, "lowest": lowest, "rank_multiple": rank_multiple}
     return [
-        _site(name, module, seen[name], batch, reasons[name] or _foreign(name, counter), options)
+        _site(
+            name,
+            module,
+            seen[name],
+            batch,
+            reason=reasons[name] or _foreign(name, counter),
+            options=options,
+        )
         for name, module in _layers(model)
     ]
 
@@ -107,9 +114,7 @@ class _Calls:
 @contextmanager
 def _watching(model: nn.Module) -> Iterator[dict[str, _Calls]]:
     seen = {name: _Calls() for name, _ in _layers(model)}
-    handles = [
-        module.register_forward_hook(_watch(seen[name]), with_kwargs=True) for name, module in _layers(model)
-    ]
+    handles = [module.register_forward_hook(_watch(seen[name]), with_kwargs=True) for name, module in _layers(model)]
     try:
         yield seen
     finally:
@@ -141,13 +146,12 @@ def _channels(module: nn.Module) -> tuple[int, int]:
 
 
 def _site(
-    name: str, module: nn.Module, calls: _Calls, batch: int, reason: str | None, options: dict[str, Any]
+    name: str, module: nn.Module, calls: _Calls, batch: int, *, reason: str | None, options: dict[str, Any]
 ) -> Site:
     weight: Tensor = module.weight  # type: ignore[assignment]  # every such layer has one
-    bias = 0 if module.bias is None else int(module.bias.numel())  # type: ignore[operator]  # as above
-    geometry = Geometry(
-        tuple(weight.shape), bias, calls.before // batch, calls.between // batch, calls.after // batch
-    )
+    offset: Tensor | None = module._parameters.get("bias")  # noqa: SLF001 - typed, unlike the attribute
+    bias = 0 if offset is None else offset.numel()
+    geometry = Geometry(tuple(weight.shape), bias, calls.before // batch, calls.between // batch, calls.after // batch)
     transposed = layer_kind(module).startswith("conv_transpose")
     if reason is None and calls.count == 0:
         reason = "it is not called in a forward pass of the example inputs"
@@ -187,7 +191,9 @@ def static_reasons(model: nn.Module) -> dict[str, str | None]:
     return {name: _static_reason(module, owners) for name, module in _layers(model)}
 
 
-def _static_reason(module: nn.Module, owners: Mapping[int, int]) -> str | None:
+def _static_reason(  # noqa: PLR0911 - one return for each reason
+    module: nn.Module, owners: Mapping[int, int]
+) -> str | None:
     kind = layer_kind(module)
     if parametrize.is_parametrized(module):
         return "its weight is parametrised; remove the parametrisation first"

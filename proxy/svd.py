@@ -1,5 +1,6 @@
-"""Truncated SVD: the best rank-R matrix (Eckart–Young), for 1×1 convolutions and linear layers; and the same for k×k
-kernels cut into a vertical and a horizontal half.
+"""Truncated SVD: the best rank-R matrix (Eckart–Young).
+
+For 1×1 convolutions and linear layers, and for k×k kernels cut into a vertical and a horizontal half.
 
 Shapes: T output channels, S input channels, kh × kw kernel, R rank.
 """
@@ -31,8 +32,8 @@ def svd(kernel: Kernel, rank: int) -> Factors:
 def spatial_svd(kernel: Kernel, rank: int) -> Factors:
     """Best pair of a (kh × 1) and a (1 × kw) convolution: SVD of the weight as an (S·kh) × (T·kw) matrix.
 
-    Jaderberg, Vedaldi, Zisserman, *Speeding up Convolutional Neural Networks with Low Rank Expansions*, BMVC 2014,
-    scheme 2, solved in closed form as in Tai et al., ICLR 2016.
+    Jaderberg, Vedaldi, Zisserman, *Speeding up Convolutional Neural Networks with Low Rank Expansions*, BMVC
+    2014, scheme 2, solved in closed form as in Tai et al., ICLR 2016.
     """
     left, values, right = kernel.separable_svd
     inn, out = _halves(left, values, right, rank)

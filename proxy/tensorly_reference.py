@@ -1,7 +1,8 @@
 """TensorLy's solvers behind the same interface: the reference, for whoever wants it and for the tests.
 
-TensorLy's default backend is NumPy and its choice is global to the process: here the kernel goes in as a NumPy array
-inside a thread-local backend context, so that nobody else's choice changes and the result is the same whatever it is.
+TensorLy's default backend is NumPy and its choice is global to the process: here the kernel goes in as a
+NumPy array inside a thread-local backend context, so that nobody else's choice changes and the result is the
+same whatever it is.
 """
 
 from __future__ import annotations
@@ -59,7 +60,8 @@ def tensorly_tucker2(
             init="svd",
             random_state=seed,
         )
-    found = {name: torch.as_tensor(x).to(kernel.tensor) for name, x in (("out", out), ("core", core), ("in", inn))}
+    arrays = {"out": out, "core": core, "in": inn}
+    found = {name: torch.as_tensor(array).to(kernel.tensor) for name, array in arrays.items()}
     tensors = {name: kernel.finished(x, kernel.scale if name == "core" else 1.0) for name, x in found.items()}
     error = core_error(found["core"])
     converged = len(errors) < max_sweeps
@@ -67,4 +69,4 @@ def tensorly_tucker2(
 
 
 def _array(kernel: Kernel) -> Any:  # noqa: ANN401 - a NumPy array; NumPy is not imported for a type
-    return kernel.tensor.cpu().numpy()  # type: ignore[no-untyped-call]  # torch leaves numpy() untyped
+    return kernel.tensor.cpu().numpy()

@@ -1,7 +1,8 @@
 """Tucker-2 decomposition of a kernel by higher-order orthogonal iteration.
 
-``Y ≈ core ×_out U ×_in V`` with orthonormal U (T, R_out), V (S, R_in). De Lathauwer, De Moor, Vandewalle, *On the best
-rank-1 and rank-(R1,…,RN) approximation…*, SIAM J. Matrix Anal. 21(4), 2000; for layers, Kim et al., ICLR 2016.
+``Y ≈ core ×_out U ×_in V`` with orthonormal U (T, R_out), V (S, R_in). De Lathauwer, De Moor, Vandewalle, *On
+the best rank-1 and rank-(R1,…,RN) approximation…*, SIAM J. Matrix Anal. 21(4), 2000; for layers, Kim et al.,
+ICLR 2016.
 
 Shapes: T output channels, S input channels, D kernel positions.
 """
@@ -40,7 +41,8 @@ def tucker2(kernel: Kernel, ranks: tuple[int, int], *, max_sweeps: int = 30, tol
     rank_out, rank_in = ranks
     inn = kernel.channel_bases[1][:, :rank_in].to(kernel.tensor.dtype)
     out, last, sweeps, converged = inn, 2.0, 0, False
-    for sweeps in range(1, max_sweeps + 1):
+    while sweeps < max_sweeps and not converged:
+        sweeps += 1
         reduced = torch.einsum("tsd,sb->tbd", kernel.tensor, inn)
         out = leading(gram(reduced.flatten(1)))[:, :rank_out].to(inn)
         reduced = torch.einsum("tsd,ta->sad", kernel.tensor, out)
@@ -50,8 +52,6 @@ def tucker2(kernel: Kernel, ranks: tuple[int, int], *, max_sweeps: int = 30, tol
         error = core_error(captured)
         converged = last - error <= tolerance * error
         last = error
-        if converged:
-            break
     core = torch.einsum("tsd,ta,sb->abd", kernel.tensor, out, inn)
     tensors = {
         "out": kernel.finished(out),
@@ -59,9 +59,7 @@ def tucker2(kernel: Kernel, ranks: tuple[int, int], *, max_sweeps: int = 30, tol
         "in": kernel.finished(inn),
     }
     error = 0.0 if kernel.is_zero else core_error(core)
-    return Factors(
-        "tucker2", ranks, kernel.shape, tensors, error, sweeps=sweeps, converged=converged, solver="hooi"
-    )
+    return Factors("tucker2", ranks, kernel.shape, tensors, error, sweeps=sweeps, converged=converged, solver="hooi")
 
 
 def core_error(core: Float[Tensor, "A B D"]) -> float:
