@@ -10,7 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFoundError, RankSearchError, UnavailableError
+from ranksearch.contracts.errors import (
+    ConflictError,
+    EvaluationError,
+    NotFoundError,
+    RankSearchError,
+    UnavailableError,
+)
 from ranksearch.contracts.jobs import (
     ClaimRequest,
     CompressOutcome,
@@ -34,8 +40,9 @@ _HAND_BACK_SECONDS = 3.0
 
 
 class JobsApi(Renews, Protocol):
-    """What the agent needs of ``client.jobs``. ``patience=0``: the agent does the trying again, since it also has
-    to listen for its stop.
+    """What the agent needs of ``client.jobs``.
+
+    With ``patience=0`` a call is made once: the agent does the trying again, since it also has to listen for its stop.
     """
 
     def claim(self, request: ClaimRequest, *, patience: float | None = None) -> Job | None:
@@ -142,9 +149,7 @@ class Agent:
 
     def _evaluate(self, task: Task, output: Path, lease: LeaseKeeper) -> Outcome:
         files = {blob.sha256: self._cache.path(blob) for blob in blobs_of(task)}
-        outcome = self._evaluator.run(
-            task, files, output, unwanted=lambda: lease.lost or self._stopping.is_set()
-        )
+        outcome = self._evaluator.run(task, files, output, unwanted=lambda: lease.lost or self._stopping.is_set())
         if isinstance(task, CompressTask) and isinstance(outcome, CompressOutcome):
             sha256 = self._blobs.upload(output / outcome.sha256)
             outcome = CompressOutcome(sha256=sha256)
@@ -176,7 +181,7 @@ class Agent:
                 log.warning("job %s: the outcome is not wanted any more: %s", job.id, error.detail)
                 return
             except RankSearchError as error:
-                log.exception("job %s: the service refused the outcome: %s", job.id, error)
+                log.error("job %s: the service refused the outcome: %s", job.id, error)  # noqa: TRY400 - its traceback says nothing
                 return
             else:
                 return

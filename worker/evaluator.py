@@ -31,11 +31,11 @@ _POLL_SECONDS = 0.1
 _GRACE_SECONDS = 2.0
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error: the agent asked for it
+class Interrupted(Exception):
     """The evaluation was ended because its agent no longer wants the result."""
 
 
-class EvaluationFailed(Exception):  # noqa: N818 - carries the error to report, is none of the product's own
+class EvaluationFailed(Exception):
     """The child reported a problem, crashed or hung.
 
     Attributes:

@@ -196,7 +196,7 @@ class RanksError(InputError):
     }
 
 
-class BudgetInfeasible(InputError):  # noqa: N818 - the field's word; "InfeasibleBudgetError" says no more
+class BudgetInfeasible(InputError):
     """A budget that no choice of ranks can meet; ``extra["nearest_feasible"]`` holds the nearest one."""
 
     codes: ClassVar[Mapping[str, int]] = {"budget_infeasible": 422}

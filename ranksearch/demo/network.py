@@ -37,9 +37,7 @@ class DigitsNet(nn.Module):
         super().__init__()
         self.stem = nn.Sequential(nn.Conv2d(1, 32, 3, padding=1, bias=False), nn.BatchNorm2d(32), nn.ReLU())
         self.stage1 = Block(32)
-        self.down = nn.Sequential(
-            nn.Conv2d(32, 64, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU()
-        )
+        self.down = nn.Sequential(nn.Conv2d(32, 64, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(64), nn.ReLU())
         self.stage2 = nn.Sequential(Block(64), Block(64))
         self.head = nn.Linear(64, 10)
 
@@ -112,4 +110,4 @@ def train(digits: Digits, epochs: int = 10, seed: int = 0, network: nn.Module | 
 @torch.no_grad()
 def accuracy(net: nn.Module, digits: Digits, part: tuple[Tensor, Tensor]) -> float:
     """Share of images that the network classifies correctly."""
-    return (net(digits.normalised(part[0])).argmax(1) == part[1]).float().mean().item()
+    return float((net(digits.normalised(part[0])).argmax(1) == part[1]).float().mean())

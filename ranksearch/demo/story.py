@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +14,9 @@ from ranksearch.client import Client, StudyHandle
 from ranksearch.contracts.errors import UnavailableError
 from ranksearch.contracts.studies import Best, LayerChoice
 from ranksearch.local import LocalDeployment
+
+if TYPE_CHECKING:
+    from torch import nn
 
 __all__ = ["run"]
 
@@ -36,6 +40,7 @@ def run(*, trials: int = 40, budget: str = "40%", seed: int = 0, keep: bool = Fa
     try:
         from ranksearch.demo import network  # noqa: PLC0415 - torch and scikit-learn are extras
         from ranksearch.documents import pack, pack_data  # noqa: PLC0415 - as above
+
         network.load_digits()
     except ImportError as error:
         raise UnavailableError(
@@ -86,7 +91,9 @@ def run(*, trials: int = 40, budget: str = "40%", seed: int = 0, keep: bool = Fa
             _step(console, 6, "Pull the compressed network and evaluate it here, on the held-out images")
             small = network.accuracy(_pulled(study, work), digits, digits.held_out)
             console.print(summary_table(best, network.accuracy(dense, digits, digits.held_out), small))
-            console.print(f"   The same as JSON: {study.url}  (with the token; it answered trial {_asked(client, best)})")
+            console.print(
+                f"   The same as JSON: {study.url}  (with the token; it answered trial {_asked(client, best)})"
+            )
             if keep:
                 _hold(console, local)
     console.print("Everything that was started has been stopped.", style="dim")
@@ -134,7 +141,7 @@ def _step(console: Console, number: int, what: str) -> None:
     console.print(f"\n[bold cyan]{number}[/] [bold]{what}[/]")
 
 
-def _pulled(study: StudyHandle, work: Path) -> "torch.nn.Module":
+def _pulled(study: StudyHandle, work: Path) -> nn.Module:
     from ranksearch.documents import load  # noqa: PLC0415 - torch is an extra
 
     return load(study.pull(work / "compressed.safetensors"))

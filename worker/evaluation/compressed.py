@@ -16,9 +16,7 @@ from worker.evaluation.trial import calibrated
 __all__ = ["write_compressed"]
 
 
-def write_compressed(
-    session: Session, task: CompressTask, files: Mapping[str, Path], output: Path
-) -> CompressOutcome:
+def write_compressed(session: Session, task: CompressTask, files: Mapping[str, Path], output: Path) -> CompressOutcome:
     """Compress and calibrate as the trial did, and write the document into ``output``, named by its sha256.
 
     Raises:

@@ -57,9 +57,10 @@ def refused_images(error: RuntimeError, shape: tuple[int, ...]) -> DatasetError:
 
 
 def _from_proxy(error: ProxyError) -> RankSearchError:
+    kind: type[RankSearchError]
     where = "" if error.layer is None else f"layer {error.layer!r}: "
-    told = {"got": error.got, "expected": error.expected, "mend": error.mend}
     if error.code in _RANKS:
-        return RanksError(_RANKS[error.code], where + error.detail, **told)
-    code = "evaluation_not_finite" if error.code == "not_finite" else "evaluation_failed"
-    return EvaluationError(code, where + error.detail, **told)
+        kind, code = RanksError, _RANKS[error.code]
+    else:
+        kind, code = EvaluationError, "evaluation_not_finite" if error.code == "not_finite" else "evaluation_failed"
+    return kind(code, where + error.detail, got=error.got, expected=error.expected, mend=error.mend)

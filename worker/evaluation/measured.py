@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
 import proxy
 from ranksearch.contracts.profiles import Cost
 from ranksearch.contracts.studies import Seconds, TrialResult
-from torch import Tensor
-
 from worker.evaluation.session import Images, Session
 
 __all__ = ["first_image", "result_of"]

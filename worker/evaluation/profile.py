@@ -14,7 +14,6 @@ from ranksearch.contracts.errors import DocumentError
 from ranksearch.contracts.jobs import InspectOutcome, InspectTask
 from ranksearch.contracts.profiles import Cost, GridPoint, ModelProfile, SiteProfile
 from ranksearch.contracts.ranks import LayerRanks
-from ranksearch.documents import example_inputs
 from worker.evaluation.session import Session
 
 __all__ = ["SOLVER", "inspect"]
@@ -31,7 +30,7 @@ def inspect(session: Session, task: InspectTask, files: Mapping[str, Path]) -> I
     """
     start = time.perf_counter()
     network = session.network(task.model, files[task.model.sha256])
-    inputs = tuple(tensor.to(session.device) for tensor in example_inputs(network))
+    inputs = session.example_inputs(network)
     dense = proxy.cost(network, inputs)
     sites = [_site_profile(session, network, site) for site in proxy.find_sites(network, inputs)]
     profile = ModelProfile(
@@ -98,5 +97,7 @@ def _outputs(network: nn.Module, inputs: tuple[Tensor, ...]) -> Iterator[Tensor]
             pending[:0] = answer
         else:
             raise DocumentError(
-                "document_graph_invalid", "the network answers something that is no tensor", got=type(answer).__name__
+                "document_graph_invalid",
+                "the network answers something that is no tensor",
+                got=type(answer).__name__,
             )

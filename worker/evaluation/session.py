@@ -14,7 +14,7 @@ import proxy
 from ranksearch.contracts.errors import DatasetError
 from ranksearch.contracts.jobs import DataSelection
 from ranksearch.contracts.resources import Blob
-from ranksearch.documents import load, load_data
+from ranksearch.documents import example_inputs, load, load_data
 from worker.evaluation.faults import refused_images
 from worker.factor_cache import DiskCache
 
@@ -147,6 +147,10 @@ class Session:
         """
         return self._networks.get(blob.sha256, lambda: load(path).to(self.device).eval())
 
+    def example_inputs(self, network: nn.Module) -> tuple[Tensor, ...]:
+        """Random inputs of the shapes that a loaded network was packed with, a batch of two, on the device."""
+        return example_inputs(network.input_specs, 2, device=self.device)  # type: ignore[arg-type]  # load() sets them
+
     def hashes(self, blob: Blob, network: nn.Module) -> dict[str, str]:
         """Layer name → weight hash of a network, computed once."""
         return self._hashes.get(blob.sha256, lambda: proxy.weight_hashes(network))
@@ -161,9 +165,7 @@ class Session:
         return self._images.get(key, lambda: Images(path, selection, batch_size, self.device))
 
     @torch.no_grad()
-    def reference(
-        self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images
-    ) -> Sequence[Tensor]:
+    def reference(self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images) -> Sequence[Tensor]:
         """The dense network's logits for every batch of a selection.
 
         Raises:
