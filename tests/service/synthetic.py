@@ -64,7 +64,9 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def site(name: str, macs: int, params: int, *, points: int = 7, steepness: float = 1.0, method: str = "cp3") -> dict[str, Any]:
+def site(
+    name: str, macs: int, params: int, *, points: int = 7, steepness: float = 1.0, method: str = "cp3"
+) -> dict[str, Any]:
     """A layer whose error falls as its rank rises; ``steepness`` says how sensitive it is."""
     grid = []
     for step in range(1, points + 1):
@@ -89,7 +91,9 @@ def site(name: str, macs: int, params: int, *, points: int = 7, steepness: float
     }
 
 
-def profile(sites: list[dict[str, Any]] | None = None, *, shape=(3, 8, 8), outputs=(10,), rest=(5000, 50)) -> ModelProfile:
+def profile(
+    sites: list[dict[str, Any]] | None = None, *, shape=(3, 8, 8), outputs=(10,), rest=(5000, 50)
+) -> ModelProfile:
     if sites is None:
         sites = [site(f"layer{i}.conv", 10_000 * (i + 1), 100 * (i + 1), steepness=1 + 0.4 * i) for i in range(4)]
     return ModelProfile.model_validate(

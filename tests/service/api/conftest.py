@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+
+@dataclass
+class Process:
+    """``python -m service`` on a free port."""
+
+    data_dir: Path
+    process: subprocess.Popen[bytes]
+    http: httpx.Client
+    token: str
+    host: str
+    port: int
+
+    @staticmethod
+    def wait_for(condition: Callable[[], Any], seconds: float = 15) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, "it did not happen in time"
+            time.sleep(0.02)
+
+    def stop(self) -> int:
+        self.process.terminate()
+        return self.process.wait(15)
+
+
+def launch(data_dir: Path, *arguments: str) -> Process:
+    command = [sys.executable, "-m", "service", "--data-dir", str(data_dir), "--port", "0", *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    announced = data_dir / "service.json"
+    Process.wait_for(lambda: announced.exists() or process.poll() is not None)
+    assert process.poll() is None, process.stderr and process.stderr.read().decode()
+    url = httpx.URL(json.loads(announced.read_text())["url"])
+    token = (data_dir / "token").read_text().strip()
+    http = httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=20)
+    return Process(data_dir, process, http, token, url.host, url.port or 0)
+
+
+def end(process: Process) -> None:
+    process.http.close()
+    process.process.kill()
+    process.process.wait()
+    if process.process.stderr is not None:
+        process.process.stderr.close()
+
+
+@pytest.fixture(scope="session")
+def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """One for all tests that leave nothing in it."""
+    running = launch(tmp_path_factory.mktemp("process") / "data")
+    yield running
+    end(running)
+
+
+@pytest.fixture
+def launched(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts processes that a test may stop or kill."""
+    running: list[Process] = []
+
+    def start(*arguments: str) -> Process:
+        running.append(launch(tmp_path / "data", *arguments))
+        return running[-1]
+
+    yield start
+    for one in running:
+        end(one)
