@@ -42,7 +42,7 @@ class _Unplanned:
 
 
 def plan_trial(backend: Backend, job_id: str, token: str) -> None:
-    """Give a leased trial its ranks and number, unless it has them.
+    """Give a leased trial its ranks and number, unless it has them; other jobs need no plan.
 
     Raises:
         ConflictError: ``lease_lost``, where the lease ended meanwhile.
@@ -50,7 +50,7 @@ def plan_trial(backend: Backend, job_id: str, token: str) -> None:
     with backend.reading() as session:
         job = session.get_one(JobRow, job_id)
         study_id = job.study_id
-        if job.trial_number is not None or study_id is None:
+        if job.kind != "trial" or job.trial_number is not None or study_id is None:
             return
     with backend.planning_lock(study_id):
         with backend.reading() as session:
