@@ -1,0 +1,193 @@
+import pytest
+import torch
+
+import proxy
+from proxy.errors import NotFinite, RankOutOfRange, ShapeMismatch, UnsupportedMethod
+from tests.proxy.conftest import cp_tensor, seeded
+
+METHODS = [("cp3", (5,)), ("tucker2", (4, 3)), ("spatial_svd", (5,))]
+
+
+def same(one, other):
+    return all(torch.equal(one.tensors[name], other.tensors[name]) for name in one.tensors)
+
+
+@pytest.mark.parametrize(("method", "ranks"), METHODS)
+def test_the_same_seed_gives_the_same_factors(method, ranks):
+    weight = seeded(8, 7, 3, 3)
+    torch.manual_seed(1)
+    one = proxy.decompose(weight, method, ranks)
+    torch.manual_seed(2)
+    assert same(one, proxy.decompose(weight, method, ranks))
+
+
+@pytest.mark.parametrize(("method", "ranks"), METHODS)
+def test_many_at_once_are_the_same_as_one_by_one(method, ranks):
+    weight, other = seeded(8, 7, 3, 3), seeded(8, 7, 3, 3, seed=1)
+    many = proxy.decompose_many([(other, "cp3", 9), (weight, "cp3", 2), (weight, method, ranks)])
+    assert same(many[2], proxy.decompose(weight, method, ranks))
+
+
+def test_the_thread_count_does_not_matter_to_small_kernels():
+    weight = seeded(8, 7, 3, 3)
+    one = proxy.decompose(weight, "cp3", 9)
+    torch.set_num_threads(2)
+    assert same(one, proxy.decompose(weight, "cp3", 9))
+    assert torch.get_num_threads() == 2
+
+
+def test_the_global_generator_is_left_alone():
+    before = torch.get_rng_state()
+    proxy.decompose(seeded(8, 7, 3, 3), "cp3", 9)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(("method", "ranks"), METHODS)
+def test_an_all_zero_kernel_is_exact(method, ranks):
+    found = proxy.decompose(torch.zeros(8, 7, 3, 3), method, ranks)
+    assert found.relative_error == 0
+    assert torch.equal(found.reconstruct(), torch.zeros(8, 7, 3, 3))
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e-10, 1e10, 1e30])
+@pytest.mark.parametrize(("method", "ranks"), METHODS)
+def test_the_scale_of_a_kernel_does_not_matter(method, ranks, scale):
+    weight = seeded(8, 7, 3, 3, dtype=torch.float32)
+    found = proxy.decompose(weight * scale, method, ranks)
+    assert found.relative_error == pytest.approx(proxy.decompose(weight, method, ranks).relative_error, rel=1e-3)
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in found.tensors.values())
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize(("method", "ranks"), METHODS)
+def test_a_kernel_with_no_numbers_is_refused(method, ranks, bad):
+    weight = seeded(8, 7, 3, 3)
+    weight[1, 2, 0, 1] = bad
+    with pytest.raises(NotFinite, match="1 of 504 entries"):
+        proxy.decompose(weight, method, ranks)
+
+
+@pytest.mark.parametrize("weight", [torch.zeros(3), torch.zeros(3, 0), torch.zeros(3, 3, dtype=torch.int64)])
+def test_what_is_no_weight_is_refused(weight):
+    with pytest.raises(ShapeMismatch):
+        proxy.decompose(weight, "svd", 1)
+
+
+def test_one_dead_input_channel_and_one_dead_output_channel():
+    weight = seeded(8, 7, 3, 3)
+    weight[:, 2] = 0
+    weight[3] = 0
+    found = proxy.decompose(weight, "cp3", 20)
+    assert float(found.reconstruct()[3].abs().max()) < 0.05
+    assert found.relative_error < 0.6
+
+
+def test_rank_one_of_a_kernel_of_one_channel():
+    assert proxy.decompose(seeded(1, 1, 3, 3), "cp3", 1).relative_error < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_the_factors_have_the_weights_type(dtype):
+    found = proxy.decompose(seeded(8, 7, 3, 3).to(dtype), "cp3", 5)
+    assert {tensor.dtype for tensor in found.tensors.values()} == {dtype}
+
+
+def test_another_type_can_be_asked_for():
+    assert proxy.decompose(seeded(8, 7), "svd", 3, dtype=torch.float32).tensors["in"].dtype == torch.float32
+
+
+def test_an_unknown_solver_is_refused():
+    with pytest.raises(UnsupportedMethod, match="no such solver"):
+        proxy.decompose(seeded(8, 7, 3, 3), "cp3", 5, solver="magic")
+
+
+@pytest.mark.parametrize(
+    ("method", "shape"), [("svd", (8, 7, 3, 3)), ("cp3", (8, 7, 1, 1)), ("cp3", (8, 7)), ("spatial_svd", (8, 7, 1, 3))]
+)
+def test_a_method_that_does_not_fit_the_shape_is_refused(method, shape):
+    with pytest.raises(UnsupportedMethod):
+        proxy.decompose(seeded(*shape), method, 1)
+
+
+def test_a_rank_above_the_maximum_is_refused():
+    with pytest.raises(RankOutOfRange, match="1 to 7"):
+        proxy.decompose(seeded(8, 7), "svd", 8)
+
+
+def test_the_weight_is_left_alone():
+    weight = seeded(8, 7, 3, 3)
+    proxy.decompose(weight, "cp3", 5)
+    assert torch.equal(weight, seeded(8, 7, 3, 3))
+
+
+def test_svd_needs_the_least_rank_within_the_bound():
+    weight = seeded(20, 30)
+    rank = proxy.ranks_for_error(weight, "svd", 0.4)["rank"]
+    assert proxy.decompose(weight, "svd", rank).relative_error <= 0.4
+    assert proxy.decompose(weight, "svd", rank - 1).relative_error > 0.4
+
+
+def test_cp3_meets_the_bound_and_one_less_does_not():
+    weight = seeded(10, 9, 3, 3)
+    rank = proxy.ranks_for_error(weight, "cp3", 0.5)["rank"]
+    assert proxy.decompose(weight, "cp3", rank).relative_error <= 0.5
+    assert proxy.decompose(weight, "cp3", rank - 1).relative_error > 0.5
+
+
+def test_tucker2_finds_exact_ranks():
+    out, core, inn = seeded(12, 3), seeded(3, 4, 9, seed=1), seeded(10, 4, seed=2)
+    weight = torch.einsum("ta,abd,sb->tsd", out, core, inn)
+    assert proxy.ranks_for_error(weight, "tucker2", 1e-4) == {"ranks": {"out": 3, "in": 4}}
+
+
+def test_tucker2_is_as_cheap_as_brute_force():
+    weight = seeded(6, 5, 2, 2)
+    found = proxy.ranks_for_error(weight, "tucker2", 0.6)["ranks"]
+
+    def params(out, inn):
+        return 6 * out + 5 * inn + 4 * out * inn
+
+    fitting = [
+        params(out, inn)
+        for out in range(1, 7)
+        for inn in range(1, 6)
+        if proxy.decompose(weight, "tucker2", (out, inn)).relative_error <= 0.6
+    ]
+    assert params(found["out"], found["in"]) <= 1.05 * min(fitting)
+
+
+def test_an_unreachable_bound_gives_the_maximum():
+    assert proxy.ranks_for_error(seeded(6, 5), "svd", 0.0) == {"rank": 5}
+
+
+@pytest.mark.parametrize("method", ["cp3", "tucker2"])
+def test_tensorly_is_a_solver(method):
+    weight = cp_tensor(8, 7, 9, 3)
+    ranks = 3 if method == "cp3" else (3, 3)
+    assert proxy.decompose(weight, method, ranks, solver="tensorly", max_sweeps=500, tolerance=1e-10).relative_error < 1e-2
+
+
+def test_tensorlys_backend_stays_the_callers():
+    import tensorly as tl
+
+    tl.set_backend("pytorch")
+    try:
+        proxy.decompose(cp_tensor(8, 7, 9, 3), "cp3", 3, solver="tensorly")
+        assert tl.get_backend() == "pytorch"
+    finally:
+        tl.set_backend("numpy")
+
+
+def test_factors_survive_their_record():
+    import json
+
+    found = proxy.decompose(seeded(8, 7, 3, 3), "tucker2", (4, 3))
+    record = json.loads(json.dumps(found.record(), sort_keys=True))
+    assert proxy.Factors.restore(found.tensors, record).record() == found.record()
+
+
+def test_tensors_of_another_record_are_refused():
+    found = proxy.decompose(seeded(8, 7, 3, 3), "tucker2", (4, 3))
+    other = proxy.decompose(seeded(8, 7, 3, 3), "tucker2", (3, 3))
+    with pytest.raises(ShapeMismatch):
+        proxy.Factors.restore(other.tensors, found.record())
