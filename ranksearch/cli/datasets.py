@@ -54,9 +54,7 @@ def upload(
 def pack_data(
     source: Annotated[
         Path,
-        typer.Argument(
-            metavar="SOURCE", help="A folder of images, one folder a class or none at all; or an npz file."
-        ),
+        typer.Argument(metavar="SOURCE", help="A folder of images, one folder a class or none at all; or an npz file."),
     ],
     *,
     output: Annotated[

@@ -40,9 +40,7 @@ def up(
     json: Json = False,
 ) -> None:
     """Run the service and its workers on this machine until Ctrl-C. State stays for the next time."""
-    deployment = LocalDeployment(
-        data_dir or data_directory(), workers=workers, host=host, port=port, device=device
-    )
+    deployment = LocalDeployment(data_dir or data_directory(), workers=workers, host=host, port=port, device=device)
     with _terminable(), deployment:
         if json:
             show_json(

@@ -40,9 +40,7 @@ def submit(
     validation: Annotated[str | None, typer.Option("--validation", help="And the images that validate.")] = None,
     n_trials: Annotated[int | None, typer.Option("--n-trials", help="Rank vectors to try.", min=1)] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the search.", min=0)] = None,
-    methods: Annotated[
-        str | None, typer.Option("--methods", help='In order of preference, such as "cp3,svd".')
-    ] = None,
+    methods: Annotated[str | None, typer.Option("--methods", help='In order of preference, such as "cp3,svd".')] = None,
     keep_dense: Annotated[
         list[str] | None, typer.Option("--keep-dense", help="A layer that stays as it is; may be repeated.")
     ] = None,
@@ -91,9 +89,7 @@ def submit(
 
 def _bounds(macs: str | None, params: str | None) -> dict[str, int | str]:
     given = {"macs": macs, "params": params}
-    bounds = {
-        word: int(bound) if bound.isdecimal() else bound for word, bound in given.items() if bound is not None
-    }
+    bounds = {word: int(bound) if bound.isdecimal() else bound for word, bound in given.items() if bound is not None}
     return bounds or {"macs": _DEFAULT_MACS}
 
 

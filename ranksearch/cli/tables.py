@@ -87,9 +87,7 @@ def study_lines(study: Study) -> list[str]:
 
 def trials_table(trials: Iterable[Trial], metric: str) -> Table:
     """One line a trial."""
-    made = table(
-        "trial", "state", "origin", "macs", metric, "seconds", numbers=["trial", "macs", metric, "seconds"]
-    )
+    made = table("trial", "state", "origin", "macs", metric, "seconds", numbers=["trial", "macs", metric, "seconds"])
     for trial in trials:
         result = trial.result
         made.add_row(
@@ -104,31 +102,21 @@ def trials_table(trials: Iterable[Trial], metric: str) -> Table:
 
 
 def layers_table(best: Best) -> Table:
-    """One line a layer: its ranks, its cost dense and compressed, its error or why it stays dense."""
-    made = table(
-        "layer", "ranks", "macs", "→", "params", "→ ", "error", numbers=["macs", "→", "params", "→ ", "error"]
-    )
+    """One line a layer: its ranks, its costs dense → compressed, its error or why it stays dense."""
+    made = table("layer", "ranks", "macs", "params", "weight error", numbers=["macs", "params", "weight error"])
     for layer in best.layers:
+        is_dense = layer.choice.get("method") == "dense"
         made.add_row(
             printable(layer.name),
             ranks_text(layer),
-            count(layer.dense.macs),
-            count(layer.compressed.macs),
-            count(layer.dense.params),
-            count(layer.compressed.params),
-            "" if layer.relative_error is None else f"{layer.relative_error:.3f}",
+            _change(layer.dense.macs, layer.compressed.macs),
+            _change(layer.dense.params, layer.compressed.params),
+            "" if is_dense or layer.relative_error is None else f"{layer.relative_error:.3f}",
         )
     made.add_section()
-    made.add_row(
-        "total",
-        "",
-        count(best.macs.dense),
-        count(best.macs.compressed),
-        count(best.params.dense),
-        count(best.params.compressed),
-        "",
-        style="bold",
-    )
+    macs = _change(best.macs.dense, best.macs.compressed)
+    params = _change(best.params.dense, best.params.compressed)
+    made.add_row("whole network", "", macs, params, "", style="bold")
     return made
 
 
@@ -154,9 +142,7 @@ def best_summary(best: Best) -> list[str]:
         lines.append(_measured("accuracy", best.dense_result, best.result, lambda result: result.accuracy))
     if best.metric == "kl" or best.result.accuracy is None:
         lines.append(_measured("kl", best.dense_result, best.result, lambda result: result.kl))
-    lines.append(
-        f"measured   on {best.result.images} validation images, {best.result.device}; no latency measured"
-    )
+    lines.append(f"measured   on {best.result.images} validation images, {best.result.device}; no latency measured")
     return lines
 
 
@@ -209,11 +195,13 @@ def workers_table(workers: Iterable[Worker]) -> Table:
     return made
 
 
+def _change(dense: int, compressed: int) -> str:
+    return count(dense) if dense == compressed else f"{count(dense)} → {count(compressed)}"
+
+
 def _share(word: str, share: CostShare) -> str:
-    return (
-        f"{word:<10} {count(share.dense)} → {count(share.compressed)}: "
-        f"{share.compression_ratio:.1f}× fewer, {share.fraction:.1%} remain"
-    )
+    change = _change(share.dense, share.compressed)
+    return f"{word:<10} {change}: compression ratio {share.compression_ratio:.1f}×, {share.fraction:.1%} remain"
 
 
 def _metric(value: float | None) -> str:

@@ -95,8 +95,8 @@ def test_best_shows_every_layer(ranksearch):
 
 def test_best_shows_macs_and_params_with_their_words(ranksearch):
     out = ranksearch("best", wire.STUDY).stdout
-    assert "macs       1 M → 333 k: 3.0× fewer, 33.3% remain" in out
-    assert "params     5 k → 2.5 k: 2.0× fewer, 50.0% remain" in out
+    assert "macs       1 M → 333 k: compression ratio 3.0×, 33.3% remain" in out
+    assert "params     5 k → 2.5 k: compression ratio 2.0×, 50.0% remain" in out
 
 
 def test_best_compares_accuracy_with_the_dense_network(ranksearch):
