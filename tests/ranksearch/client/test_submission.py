@@ -169,9 +169,7 @@ def test_the_handle_knows_the_best_url(client):
 
 
 def test_waiting_ends_with_the_study(answers):
-    client, _ = answers(
-        httpx.Response(200, json=wire.study()), httpx.Response(200, json=wire.study("completed", 10))
-    )
+    client, _ = answers(httpx.Response(200, json=wire.study()), httpx.Response(200, json=wire.study("completed", 10)))
     assert client.study(wire.STUDY).wait(progress=True).progress.complete == 10
 
 

@@ -88,9 +88,7 @@ def test_a_model_that_contradicts_itself_is_refused(model, changes, code):
 
 
 def test_a_data_set_is_summarised(data):
-    summary = summarise_dataset(
-        data(labels=torch.tensor([0, 4, 1, 2, 1, 0]), class_names='["a","b","c","d","e","f"]')
-    )
+    summary = summarise_dataset(data(labels=torch.tensor([0, 4, 1, 2, 1, 0]), class_names='["a","b","c","d","e","f"]'))
     assert (summary.count, summary.image_shape, summary.dtype) == (6, (3, 4, 5), "float32")
     assert (summary.label_min, summary.label_max, summary.num_classes) == (0, 4, 6)
     assert summary.mean == (0.5, 0.0, 0.0)

@@ -323,6 +323,11 @@ def test_ten_million_tensors_take_bounded_memory(tmp_path):
     assert grown < 64
 
 
+def test_names_that_ask_for_millions_of_modules_are_too_large(rewritten):
+    aliases = {".".join(["x"] * 50) + f".{index}.y": "scale" for index in range(51_000)}
+    assert code_of(rewritten(setter("tensor_aliases", value=aliases))) == "document_too_large"
+
+
 def test_the_name_of_a_huge_architecture_takes_bounded_memory(tmp_path):
     specs = '[{"shape":[3,224,224],"dtype":"float32"}]'
     metadata = {"format": "ranksearch.model/1", "kind": "registry", "architecture": "torchvision:vit_h_14"}

@@ -69,7 +69,16 @@ def test_it_can_be_packed_as_a_graph(network, document, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name", ["shufflenet_v2_x0_5", "torchvision:os", "torchvision:../x", "timm:resnet18", "", "torchvision:get_model"]
+    "name",
+    [
+        "shufflenet_v2_x0_5",
+        "torchvision:os",
+        "torchvision:../x",
+        "timm:resnet18",
+        "",
+        "torchvision:get_model",
+        "torchvision:ssd300_vgg16",
+    ],
 )
 def test_an_unknown_architecture_is_refused(rewritten, name):
     assert code_of(rewritten(architecture=name)) == "document_unknown_architecture"
@@ -118,8 +127,18 @@ def test_a_state_dict_that_does_not_fit_is_not_written(network, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_network_without_plain_outputs_is_refused(tmp_path):
+def test_a_segmentation_network_s_outputs_are_described(tmp_path):
     name = "lraspp_mobilenet_v3_large"
     state = torchvision.models.get_model(name, weights=None, weights_backbone=None).state_dict()
     path = pack_state_dict(f"torchvision:{name}", state, torch.randn(2, 3, 64, 64), tmp_path / "m.safetensors")
     assert summarise_model(path).outputs[0].shape == (21, 64, 64)
+
+
+@pytest.mark.parametrize("name", ["regnet_x_400mf", "swin_t", "googlenet"])
+def test_an_architecture_that_computes_while_it_is_built(tmp_path, name):
+    options = {"init_weights": False, "aux_logits": False} if name == "googlenet" else {}
+    network = randomised(torchvision.models.get_model(name, weights=None, **options))
+    images = torch.randn(2, 3, 64, 64)
+    given = {"aux_logits": False} if name == "googlenet" else {}
+    path = pack_state_dict(f"torchvision:{name}", network.state_dict(), images, tmp_path / "m.safetensors", **given)
+    assert_same_outputs(network, load(path), images)
