@@ -27,9 +27,7 @@ _MAX_SIZE = 2**24
 _MAX_ELEMENTS = 2**28
 _MAX_SCALE = 2**12
 _UNBOUNDED = frozenset({"aten.slice.Tensor", "aten.slice_scatter.default"})  # "to the end" is 2**63 - 1 there
-_RANGES = frozenset(
-    {"aten.arange.default", "aten.arange.start", "aten.arange.start_step", "aten.linspace.default"}
-)
+_RANGES = frozenset({"aten.arange.default", "aten.arange.start", "aten.arange.start_step", "aten.linspace.default"})
 _UNARY = frozenset({"size.neg", "size.float", "size.int"})
 
 

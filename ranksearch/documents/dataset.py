@@ -115,9 +115,7 @@ class Dataset:
         std = torch.tensor(self.summary.std).view(1, -1, 1, 1)
         return (values - mean) / std
 
-    def batches(
-        self, size: int, start: int = 0, stop: int | None = None
-    ) -> Iterator[tuple[Tensor, Tensor | None]]:
+    def batches(self, size: int, start: int = 0, stop: int | None = None) -> Iterator[tuple[Tensor, Tensor | None]]:
         """The images ``[start, stop)`` and their labels, ``size`` at a time.
 
         Raises:

@@ -147,9 +147,7 @@ def references(value: Value | Output) -> Iterator[Reference]:
 def encode_graph(graph: Graph) -> str:
     """The graph as JSON; the same graph always gives the same text."""
     content = {
-        "modules": {
-            name: {"kind": spec.kind, "options": dict(spec.options)} for name, spec in graph.modules.items()
-        },
+        "modules": {name: {"kind": spec.kind, "options": dict(spec.options)} for name, spec in graph.modules.items()},
         "module_aliases": dict(graph.module_aliases),
         "tensor_aliases": dict(graph.tensor_aliases),
         "unsaved": sorted(graph.unsaved),

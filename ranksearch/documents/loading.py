@@ -26,6 +26,8 @@ from ranksearch.documents.tensor_bytes import read_tensor
 
 __all__ = ["load"]
 
+_MAX_MODULES = 50_000
+
 
 def load(path: str | os.PathLike[str]) -> nn.Module:
     """The network of the model document at ``path``, on the CPU, in eval mode.
@@ -42,9 +44,7 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
     header = read_header(path)
     summary = model_summary(header)
     buffers = frozenset(
-        parse_bounded_json(
-            header.metadata["buffers"], "buffers", error=DocumentError, code="document_header_invalid"
-        )
+        parse_bounded_json(header.metadata["buffers"], "buffers", error=DocumentError, code="document_header_invalid")
     )
     if summary.architecture is not None:
         network = build_registered(summary.architecture, header.metadata.get("options", "{}"), header)
@@ -80,6 +80,7 @@ def _check_names(graph: Graph, header: TensorFileHeader) -> None:
             _refuse("document_graph_invalid", "an alias names no module of the graph", got=[alias, target])
     known = set(header.tensors) | set(graph.tensor_aliases)
     _check_nesting(graph, known)
+    _check_extent(graph, known)
     used = set()
     for node in graph.nodes:
         values = (node.argument,) if isinstance(node, Call) else (*node.args, *node.kwargs.values())
@@ -101,6 +102,18 @@ def _check_nesting(graph: Graph, tensors: set[str]) -> None:
         if nested := owners & (graph.modules.keys() | graph.module_aliases.keys()):
             _refuse("document_graph_invalid", "a module lies inside another", got=sorted(nested)[:5])
         owners = {name.rpartition(".")[0] for name in owners if name}
+
+
+def _check_extent(graph: Graph, tensors: set[str]) -> None:
+    """The names alone do not ask for more modules than any network has; an empty one takes kilobytes."""
+    paths: set[str] = set()
+    for name in (*graph.modules, *graph.module_aliases, *(name.rpartition(".")[0] for name in tensors)):
+        path = name
+        while path and path not in paths:
+            paths.add(path)
+            path = path.rpartition(".")[0]
+        if len(paths) > _MAX_MODULES:
+            _refuse("document_too_large", "the names ask for too many modules", expected=f"at most {_MAX_MODULES}")
 
 
 def _check_finite(tensors: Mapping[str, Tensor], buffers: frozenset[str]) -> None:

@@ -56,9 +56,7 @@ def build_module(name: str, spec: ModuleSpec, tensors: Mapping[str, Tensor]) -> 
     if missing := form.required - set(tensors):
         mend = "pack the model again with ranksearch.pack"
         detail = f"module {name!r} lacks tensors"
-        raise DocumentError(
-            "document_missing_tensor", detail, got=sorted(tensors), expected=sorted(missing), mend=mend
-        )
+        raise DocumentError("document_missing_tensor", detail, got=sorted(tensors), expected=sorted(missing), mend=mend)
     if extra := set(tensors) - form.required - form.optional:
         _refuse(name, "has tensors that its kind does not have", sorted(extra), sorted(form.required))
     for tensor_name, tensor in tensors.items():

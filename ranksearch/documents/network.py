@@ -64,9 +64,7 @@ class DocumentNetwork(nn.Module):
         output_specs: the same of the outputs, in the order in which they occur in the result.
     """
 
-    def __init__(
-        self, graph: Graph, input_specs: Sequence[TensorSpec], output_specs: Sequence[TensorSpec]
-    ) -> None:
+    def __init__(self, graph: Graph, input_specs: Sequence[TensorSpec], output_specs: Sequence[TensorSpec]) -> None:
         super().__init__()
         self.input_specs = tuple(input_specs)
         self.output_specs = tuple(output_specs)

@@ -136,9 +136,7 @@ def _outputs(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[TensorSpec
             results = pytree.tree_leaves(network(*inputs))
     except Exception as problem:
         detail = "the network cannot be run on the example inputs"
-        raise DocumentError(
-            "document_not_exportable", detail, got=f"{type(problem).__name__}: {problem}"
-        ) from problem
+        raise DocumentError("document_not_exportable", detail, got=f"{type(problem).__name__}: {problem}") from problem
     batch = inputs[0].shape[0]
     if not all(isinstance(item, Tensor) and item.ndim and item.shape[0] == batch for item in results):
         detail, mend = (

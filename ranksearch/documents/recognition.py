@@ -103,14 +103,10 @@ def _module_of(
 ) -> str | None:
     """The module whose tensors these are, all of them and no others."""
     first, _ = tensors[0]
-    prefixes = [
-        name.removesuffix(f".{first}") for name in names.names_of(tensors[0][1]) if name.endswith(f".{first}")
-    ]
+    prefixes = [name.removesuffix(f".{first}") for name in names.names_of(tensors[0][1]) if name.endswith(f".{first}")]
     called = [path for path, _ in (node.meta.get("nn_module_stack") or {}).values()][-1:]
     given = {leaf for leaf, tensor in tensors if tensor is not None}
-    for prefix in sorted(
-        prefixes, key=lambda prefix: prefix not in called
-    ):  # the one it was called by comes first
+    for prefix in sorted(prefixes, key=lambda prefix: prefix not in called):  # the one it was called by comes first
         inside = names.inside(prefix)
         complete = given <= inside <= given | (optional - {leaf for leaf, _ in tensors})
         if complete and all(f"{prefix}.{leaf}" in names.names_of(t) for leaf, t in tensors if t is not None):

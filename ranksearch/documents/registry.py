@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Sequence
 from typing import Any, NoReturn
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from ranksearch.contracts.errors import DocumentError
 from ranksearch.contracts.summaries import TORCH_DTYPES
@@ -42,12 +45,29 @@ def build_registered(architecture: str, options: str, header: TensorFileHeader) 
     parsed = parse_bounded_json(options, "the options", error=DocumentError, code=code)
     if not isinstance(parsed, dict):
         raise DocumentError(code, "the options are not an object", got=options)
-    with torch.device("meta"):  # shapes without memory
+    with _EmptyOnMeta():  # shapes without memory
         network = build_architecture(architecture, parsed)
     _compare(network.state_dict(), header)
-    if any(buffer.is_meta for buffer in _unsaved_buffers(network)):  # these no file holds: they must be computed
-        network = build_architecture(architecture, parsed)
     return network
+
+
+class _EmptyOnMeta(TorchFunctionMode):
+    """Makes ``torch.empty`` take no memory, which is how layers make their weights.
+
+    Everything else is computed as ever: builders compute widths, and buffers that no file holds, from tensors.
+    """
+
+    def __torch_function__(
+        self,
+        func: Any,  # noqa: ANN401 - torch's own signature
+        types: Any,  # noqa: ANN401 - the same
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:  # noqa: ANN401 - the same
+        given = dict(kwargs or {})
+        if func is torch.empty:
+            given["device"] = "meta"
+        return func(*args, **given)
 
 
 def build_architecture(architecture: str, options: dict[str, Any]) -> nn.Module:
@@ -70,14 +90,12 @@ def build_architecture(architecture: str, options: dict[str, Any]) -> nn.Module:
 
     builder = torchvision.models.get_model_builder(name)
     defaults: dict[str, Any] = {"init_weights": False} if name in _SLOW_INITIALISATION else {}
-    if name.startswith(("deeplab", "fcn_", "lraspp")):
+    if "weights_backbone" in inspect.signature(builder).parameters:
         defaults["weights_backbone"] = None  # the default would download them
     try:
         network: nn.Module = builder(weights=None, **{**defaults, **options})
-    except (TypeError, ValueError) as problem:
-        _refuse_options(
-            f"torchvision refuses the options for {name}: {problem}", options, "options of its builder"
-        )
+    except Exception as problem:  # noqa: BLE001 - a builder may fail at an odd option in any way
+        _refuse_options(f"torchvision refuses the options for {name}: {problem}", options, "options of its builder")
     return network.eval()
 
 
@@ -95,9 +113,7 @@ def check_options(options: dict[str, Any]) -> None:
         elif name in _FRACTIONS:
             good = type(value) in (int, float) and 0 <= value <= _FRACTIONS[name]
         else:
-            _refuse_options(
-                f"the option {name!r} is unknown", name, sorted({*_FLAGS, *_WHOLE_NUMBERS, *_FRACTIONS})
-            )
+            _refuse_options(f"the option {name!r} is unknown", name, sorted({*_FLAGS, *_WHOLE_NUMBERS, *_FRACTIONS}))
         if not good:
             _refuse_options(f"the option {name!r} has an unusable value", value, "a value within its bounds")
 
@@ -111,17 +127,15 @@ def _names() -> frozenset[str]:
             "registry documents need torchvision, which is not installed",
             mend="pip install torchvision, or pack the model itself with ranksearch.pack",
         ) from problem
-    return frozenset(name for name in torchvision.models.list_models() if not name.startswith("quantized_"))
+    models = torchvision.models
+    # Detectors take and give lists of images; quantised networks run on no common set of operators.
+    others = {*models.list_models(module=models.detection), *models.list_models(module=models.quantization)}
+    return frozenset(models.list_models()) - others
 
 
 def _refuse_options(detail: str, got: object, expected: object) -> NoReturn:
     mend = "give only options of the architecture's builder that change its shape"
     raise DocumentError("document_header_invalid", detail, got=got, expected=expected, mend=mend)
-
-
-def _unsaved_buffers(network: nn.Module) -> list[torch.Tensor]:
-    saved = network.state_dict().keys()
-    return [buffer for name, buffer in network.named_buffers() if name not in saved]
 
 
 def _compare(expected: dict[str, torch.Tensor], header: TensorFileHeader) -> None:
@@ -140,6 +154,4 @@ def _compare(expected: dict[str, torch.Tensor], header: TensorFileHeader) -> Non
         dtype = getattr(torch, TORCH_DTYPES[stored.dtype])
         if dtype.is_floating_point != tensor.dtype.is_floating_point:
             detail = f"tensor {name!r} is of a wrong dtype"
-            raise DocumentError(
-                "document_wrong_dtype", detail, got=str(dtype), expected=str(tensor.dtype), mend=mend
-            )
+            raise DocumentError("document_wrong_dtype", detail, got=str(dtype), expected=str(tensor.dtype), mend=mend)

@@ -223,9 +223,7 @@ class _Translator:
         self._used.add(free[0])
         return TensorRef(free[0])
 
-    def finish(
-        self, output: Output, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]
-    ) -> Translated:
+    def finish(self, output: Output, inputs: tuple[TensorSpec, ...], outputs: tuple[TensorSpec, ...]) -> Translated:
         names = self._names
         kept = {f"{module}.{leaf}" for module in self._specs for leaf in names.inside(module)} | self._used
         stored: dict[str, str] = {}
