@@ -136,9 +136,7 @@ def model_summary(header: TensorFileHeader) -> ModelSummary:
     if kind not in ("graph", "registry"):
         _refuse_model("the document's kind is unknown", got=kind, expected="graph or registry")
     if (architecture is not None) != (kind == "registry") or ("graph" in metadata) != (kind == "graph"):
-        _refuse_model(
-            "a graph document needs a graph and a registry document an architecture", got=sorted(metadata)
-        )
+        _refuse_model("a graph document needs a graph and a registry document an architecture", got=sorted(metadata))
     inputs = _model_member(metadata, "inputs", _SPECS)
     outputs = _model_member(metadata, "outputs", _SPECS)
     if not inputs or not outputs:

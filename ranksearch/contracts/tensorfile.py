@@ -223,9 +223,7 @@ class _HeaderReader:
 
     def _tensor(self, name: str, entry: object) -> StoredTensor:
         if not name or len(name) > _MAX_NAME or not name.isprintable():
-            self._refuse(
-                "header_invalid", "a tensor's name is not printable text of 1 to 1024 characters", got=name
-            )
+            self._refuse("header_invalid", "a tensor's name is not printable text of 1 to 1024 characters", got=name)
         if not isinstance(entry, dict) or set(entry) != {"dtype", "shape", "data_offsets"}:
             wrong, expected = f"the entry of tensor {name!r} is malformed", "dtype, shape, data_offsets"
             self._refuse("header_invalid", wrong, got=entry, expected=expected)
@@ -260,9 +258,7 @@ class _HeaderReader:
             self._refuse("truncated", "the file ends before its last tensor", got=got, expected=f"{end} bytes")
         if end < data_bytes:
             got = f"{data_bytes} bytes of data"
-            self._refuse(
-                "header_invalid", "there are bytes behind the last tensor", got=got, expected=f"{end} bytes"
-            )
+            self._refuse("header_invalid", "there are bytes behind the last tensor", got=got, expected=f"{end} bytes")
 
 
 def _without_blocking(path: str, flags: int) -> int:
