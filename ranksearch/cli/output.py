@@ -15,6 +15,7 @@ from rich.table import Table
 from ranksearch.contracts.errors import RankSearchError
 
 __all__ = [
+    "Once",
     "as_json",
     "json_line",
     "on_terminal",
@@ -40,6 +41,19 @@ def results() -> Console:
 def say(message: str) -> None:
     """A message, on stderr."""
     _console(stderr=True).print(printable(message), soft_wrap=True)
+
+
+class Once:
+    """Says a message when it is another one than before."""
+
+    def __init__(self) -> None:
+        self._said: str | None = None
+
+    def __call__(self, message: str | None) -> None:
+        """Say it, on stderr; None says nothing."""
+        if message is not None and message != self._said:
+            say(message)
+            self._said = message
 
 
 def on_terminal() -> bool:

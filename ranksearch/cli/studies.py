@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ranksearch.cli.options import Json, StudyArgument, Token, Url, connect
-from ranksearch.cli.output import on_terminal, say, show, show_json
+from ranksearch.cli.output import Once, on_terminal, say, show, show_json
 from ranksearch.cli.study_names import find_study
 from ranksearch.cli.tables import best_summary, layers_table, studies_table, study_lines, workers_table
 from ranksearch.client.studies import COMPRESSED
@@ -72,7 +72,15 @@ def pull(
     with connect(url, token) as client:
         found = find_study(client, study)
         progress = on_terminal() and not json
-        path = client.studies.pull(found.id, output, artifact, progress=progress, timeout=timeout)
+        tell = Once()
+        path = client.studies.pull(
+            found.id,
+            output,
+            artifact,
+            progress=progress,
+            timeout=timeout,
+            seen=lambda latest: tell(f"{latest.name} is being made" if latest.state == "pending" else None),
+        )
     if json:
         show_json({"study": found.id, "artifact": artifact, "path": str(path), "size": path.stat().st_size})
     else:

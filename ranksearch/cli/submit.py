@@ -7,7 +7,8 @@ import typer
 
 from ranksearch.cli.ending import end_with
 from ranksearch.cli.options import Json, Token, Url, connect
-from ranksearch.cli.output import on_terminal, say
+from ranksearch.cli.output import Once, on_terminal, say
+from ranksearch.cli.watch import lines
 from ranksearch.client import StudyHandle
 from ranksearch.contracts.errors import BudgetInfeasible, RankSearchError
 from ranksearch.contracts.studies import Study
@@ -60,8 +61,7 @@ def submit(
     """Upload what is not there yet and search for the best ranks within a budget."""
     bars = on_terminal() and not json
     with connect(url, token) as client:
-        if bars:
-            say("uploading; then a worker inspects the model, if none has yet")
+        tell = Once()
         try:
             handle = client.submit(
                 model,
@@ -77,12 +77,15 @@ def submit(
                 batch_size=batch_size,
                 name=name,
                 progress=bars,
+                seen=None if bars else lambda latest: tell(latest.waiting_for),
             )
         except BudgetInfeasible as error:
             raise _with_command(error, context) from error
         if not json:
             say(f"submitted {handle.id}\n  the best ranks, at any time: {handle.url}")
         waits = bars if watch is None else watch
+        if waits and not bars and not json:
+            lines(client, handle.id)
         study = _waited(handle, bars=bars) if waits else handle.status()
     end_with(study, best_url=handle.url, machine=json)
 

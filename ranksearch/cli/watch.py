@@ -24,7 +24,7 @@ from ranksearch.client.study_bar import headline
 from ranksearch.contracts.errors import RankSearchError, UnavailableError
 from ranksearch.contracts.studies import Study, Trial
 
-__all__ = ["watch"]
+__all__ = ["lines", "watch"]
 
 _RECENT: Final = 8
 _ASK_EVERY: Final = 1.0
@@ -54,24 +54,24 @@ def watch(
         elif results().is_terminal:
             _live(client, found, deadline)
         else:
-            _lines(client, found, deadline)
+            lines(client, found.id, deadline)
         found = client.studies.get(found.id)
         best_url = client.study(found.id).url
     end_with(found, best_url=best_url, machine=json, result=False)
 
 
-def _lines(client: Client, study: Study, deadline: float | None) -> None:
-    """A line whenever something is worth telling: for logs."""
+def lines(client: Client, study: str, deadline: float | None = None) -> None:
+    """A line whenever something is worth telling, until the study has ended: for logs."""
     told = ""
     while True:
-        study = client.studies.get(study.id)
-        words = headline(study)
+        latest = client.studies.get(study)
+        words = headline(latest)
         if words != told:
-            show(printable(f"{study.progress.finished}/{study.progress.n_trials} trials, {words}"))
+            show(printable(f"{latest.progress.finished}/{latest.progress.n_trials} trials, {words}"))
             told = words
-        if study.state in FINAL_STATES:
+        if latest.state in FINAL_STATES:
             return
-        _check(study, deadline)
+        _check(latest, deadline)
         time.sleep(_ASK_EVERY)
 
 

@@ -80,10 +80,7 @@ def resolve(url: str | None = None, token: str | None = None) -> Address:
     is_local = local is not None and wanted == local.rstrip("/")
     local_token = _local_token(directory) if is_local else None
     chosen = (
-        token
-        or (local_token if url is None and is_local else None)
-        or os.environ.get(TOKEN_VARIABLE)
-        or local_token
+        token or (local_token if url is None and is_local else None) or os.environ.get(TOKEN_VARIABLE) or local_token
     )
     return Address(wanted, _checked_token(chosen), directory if is_local else None)
 

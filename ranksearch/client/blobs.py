@@ -16,9 +16,7 @@ class Blobs:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def download(
-        self, sha256: str, path: str | Path, *, size: int | None = None, progress: Progress = False
-    ) -> Path:
+    def download(self, sha256: str, path: str | Path, *, size: int | None = None, progress: Progress = False) -> Path:
         """Write a blob to a file: verified, atomic, resumed after a cut.
 
         Raises:

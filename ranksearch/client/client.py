@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -13,6 +13,7 @@ from ranksearch.client.handle import StudyHandle
 from ranksearch.client.jobs import Jobs
 from ranksearch.client.progress import Progress
 from ranksearch.client.studies import Studies
+from ranksearch.client.study_bar import inspection_spinner
 from ranksearch.client.submission import (
     Budget,
     DataReference,
@@ -24,6 +25,7 @@ from ranksearch.client.submission import (
 from ranksearch.client.transport import Transport
 from ranksearch.client.workers import Workers
 from ranksearch.contracts.ranks import Method
+from ranksearch.contracts.resources import Model
 from ranksearch.contracts.studies import DataSlice, Metric
 
 __all__ = ["Client"]
@@ -86,6 +88,7 @@ class Client:
         name: str | None = None,
         progress: Progress = False,
         timeout: float | None = None,
+        seen: Callable[[Model], object] | None = None,
     ) -> StudyHandle:
         """Upload what is not there yet, wait until the model has been inspected, and submit a study.
 
@@ -105,8 +108,9 @@ class Client:
             metric: by default accuracy where the validation images have labels, else kl.
             batch_size: of the evaluations.
             name: by which people know the study.
-            progress: of the uploads: True for bars on stderr, or a callable.
+            progress: of the uploads and the inspection: True for bars on stderr, or a callable for the uploads.
             timeout: seconds to wait for the inspection; None: without end.
+            seen: is shown the model as often as it is looked at during the inspection.
 
         Raises:
             BudgetInfeasible: no ranks meet the budget; ``extra["nearest_feasible"]`` is the nearest one.
@@ -117,7 +121,8 @@ class Client:
         bounds = constraints(budget)
         uploaded = submission.model(model)
         calibrating, validating = submission.data_slices(data, calibration, validation)
-        inspected = self.models.wait(uploaded.id, timeout=timeout)
+        with inspection_spinner(shown=progress is True and seen is None) as show:
+            inspected = self.models.wait(uploaded.id, timeout=timeout, seen=seen or show)
         request = study_request(
             model=inspected.id,
             calibration=calibrating,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from ranksearch.client.progress import Progress, metered
 from ranksearch.client.transport import Transport, segment
@@ -14,6 +14,8 @@ from ranksearch.contracts.errors import ConflictError, RankSearchError
 from ranksearch.contracts.resources import Dataset, Model
 
 __all__ = ["Datasets", "Models"]
+
+_LONGEST_NAME: Final = 200
 
 Document = TypeVar("Document", bound=Model | Dataset)
 
@@ -42,7 +44,7 @@ class _Documents(Generic[Document]):
                 "POST",
                 self._path,
                 repeatable=True,
-                params={"name": name or parcel.path.stem},
+                params={"name": name or parcel.path.stem[:_LONGEST_NAME]},
                 body=lambda: parcel.pieces(meter),
                 headers=parcel.headers,
             )
@@ -74,9 +76,7 @@ class Models(_Documents[Model]):
     def __init__(self, transport: Transport) -> None:
         super().__init__(transport, Model, "/v1/models")
 
-    def wait(
-        self, model: str, *, timeout: float | None = None, seen: Callable[[Model], object] | None = None
-    ) -> Model:
+    def wait(self, model: str, *, timeout: float | None = None, seen: Callable[[Model], object] | None = None) -> Model:
         """The model once a worker has inspected it.
 
         Args:

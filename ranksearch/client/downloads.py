@@ -20,9 +20,7 @@ _PARTIAL: Final = 206
 _RANGE_NOT_SATISFIABLE: Final = 416
 
 
-def download(
-    transport: Transport, path: str, target: Path, sha256: str, *, size: int | None, meter: Meter
-) -> None:
+def download(transport: Transport, path: str, target: Path, sha256: str, *, size: int | None, meter: Meter) -> None:
     """Put the bytes behind ``path`` at ``target``, or leave ``target`` as it was.
 
     They go to a temporary file beside the target; only when their sha256 is right does it take the target's place.
@@ -84,9 +82,7 @@ def _receive(transport: Transport, path: str, file: IO[bytes], *, size: int | No
 
 
 def _continues(response: httpx.Response, done: int) -> bool:
-    return response.status_code == _PARTIAL and response.headers.get("Content-Range", "").startswith(
-        f"bytes {done}-"
-    )
+    return response.status_code == _PARTIAL and response.headers.get("Content-Range", "").startswith(f"bytes {done}-")
 
 
 def _append(response: httpx.Response, file: IO[bytes], *, size: int | None, meter: Meter) -> None:

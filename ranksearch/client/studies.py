@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -65,9 +65,7 @@ class Studies:
         Raises:
             ConflictError: ``study_finished``.
         """
-        return self._transport.parsed(
-            Study, self._transport.request("POST", f"{_path(study)}/cancel", repeatable=True)
-        )
+        return self._transport.parsed(Study, self._transport.request("POST", f"{_path(study)}/cancel", repeatable=True))
 
     def trials(self, study: str) -> Iterator[Trial]:
         """Its trials, page by page as they are asked for."""
@@ -116,6 +114,7 @@ class Studies:
         *,
         progress: Progress = False,
         timeout: float | None = None,
+        seen: Callable[[Artifact], object] | None = None,
     ) -> Path:
         """Write a study's artifact to a file: verified, atomic, resumed after a cut. Waits while it is being made.
 
@@ -125,6 +124,7 @@ class Studies:
             name: of the artifact.
             progress: True for a bar on stderr, or a callable that takes the bytes done and their total.
             timeout: seconds to wait while it is being made; None: without end.
+            seen: is shown the artifact as often as it is looked at.
 
         Raises:
             NotFoundError: the study has no such artifact, or not yet.
@@ -136,8 +136,9 @@ class Studies:
             lambda: self._artifact(study, name),
             lambda latest: latest.state != "pending",
             what=f"making {name}",
-            why_not=lambda latest: f"{latest.name} is {latest.state}",
+            why_not=lambda latest: self.get(study).waiting_for or latest.state,
             timeout=timeout,
+            seen=seen,
         )
         if artifact.blob is None:
             raise _artifact_error(artifact)

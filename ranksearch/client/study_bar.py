@@ -1,13 +1,14 @@
-"""A study's progress as one line on stderr."""
+"""A study's progress, and a model's inspection, as one line on stderr."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
 
+from ranksearch.contracts.resources import Model
 from ranksearch.contracts.studies import Study
 
-__all__ = ["headline", "study_bar"]
+__all__ = ["headline", "inspection_spinner", "study_bar"]
 
 
 @contextlib.contextmanager
@@ -29,6 +30,19 @@ def study_bar(*, shown: bool) -> Iterator[Callable[[Study], None]]:
             bar.update(task, completed=progress.finished, total=progress.n_trials, description=headline(study))
 
         yield show
+
+
+@contextlib.contextmanager
+def inspection_spinner(*, shown: bool) -> Iterator[Callable[[Model], None]]:
+    """Something to show a model to while it is being inspected."""
+    if not shown:
+        yield lambda model: None  # noqa: ARG005 - shown to nobody
+        return
+    from rich.console import Console  # noqa: PLC0415 - `import ranksearch` stays quick
+    from rich.markup import escape  # noqa: PLC0415 - the same
+
+    with Console(stderr=True).status("inspecting the model") as status:
+        yield lambda model: status.update(escape(model.waiting_for or f"inspecting {model.name}"))
 
 
 def headline(study: Study) -> str:

@@ -51,11 +51,7 @@ class Submission:
         if isinstance(reference, Model):
             return reference
         path = existing_file(reference, "a model document")
-        return (
-            self._models.get(str(reference))
-            if path is None
-            else self._models.upload(path, progress=self._progress)
-        )
+        return self._models.get(str(reference)) if path is None else self._models.upload(path, progress=self._progress)
 
     def dataset(self, reference: DataReference) -> Dataset:
         """The data set that a reference means, uploaded if it is a file."""
@@ -172,7 +168,5 @@ def existing_file(reference: str | os.PathLike[str], kind: str) -> Path | None:
     if path.is_file():
         return path
     if not isinstance(reference, str) or path.suffix or os.sep in reference:
-        raise InputError(
-            "invalid_request", "there is no such file", got=str(reference), expected=f"{kind}, or an id"
-        )
+        raise InputError("invalid_request", "there is no such file", got=str(reference), expected=f"{kind}, or an id")
     return None

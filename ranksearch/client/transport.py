@@ -107,9 +107,7 @@ class Transport:
         attempts = self.attempts(patience)
         sent_headers = {**(headers or {}), **({"Content-Type": "application/json"} if json is not None else {})}
         while True:
-            content = (
-                body() if body is not None else json.model_dump_json(by_alias=True) if json is not None else None
-            )
+            content = body() if body is not None else json.model_dump_json(by_alias=True) if json is not None else None
             try:
                 response = self._http.request(
                     method,
@@ -200,7 +198,7 @@ class Transport:
     def refusal(self, response: httpx.Response) -> RankSearchError:
         """The error that an unsuccessful answer describes."""
         if response.headers.get("Content-Type", "").partition(";")[0].strip() == "application/problem+json":
-            with contextlib.suppress(ValueError):
+            with contextlib.suppress(ValueError, TypeError):  # a problem document of somebody else
                 problem = response.json()
                 if isinstance(problem, dict):
                     self._answered = True

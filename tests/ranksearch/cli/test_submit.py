@@ -127,3 +127,15 @@ def test_worker_hands_over_its_options_but_not_the_token(monkeypatch):
     CliRunner().invoke(app, ["worker", "--url", "http://x", "--token", "hush", "--device", "cpu"])
     assert called["words"][1:] == ["-m", "worker", "--url", "http://x", "--device", "cpu"]
     assert called["environment"]["RANKSEARCH_TOKEN"] == "hush"  # noqa: S105 - made up
+
+
+def test_an_inspection_that_does_not_move_says_why(ranksearch, service):
+    waiting = wire.model("inspecting", waiting_for="no worker is connected")
+    service.answers["GET", f"/v1/models/{wire.MODEL}"] = [waiting, waiting, waiting, wire.model()]
+    assert ranksearch("submit", wire.MODEL, wire.DATASET).stderr.count("no worker is connected") == 1
+
+
+def test_watch_tells_line_by_line_where_there_is_no_terminal(ranksearch, service):
+    service.answers[STUDY] = [wire.study(), wire.study("completed", 10)]
+    lines = ranksearch("submit", wire.MODEL, wire.DATASET, "--watch").stdout.splitlines()
+    assert lines[:2] == ["0/10 trials, running", "10/10 trials, completed"]

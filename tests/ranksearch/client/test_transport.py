@@ -213,3 +213,11 @@ def test_pages_are_fetched_as_they_are_asked_for(answers):
 def test_members_of_a_newer_service_are_ignored(answers):
     client, _ = answers(httpx.Response(200, json=wire.study(moon="full")))
     assert client.studies.get(wire.STUDY).id == wire.STUDY
+
+
+def test_a_problem_document_that_contradicts_itself_is_invalid(answers):
+    document = wire.problem("study_not_found", 404, extra={"got": "twice", "code": "thrice"})
+    client, _ = answers(problem_answer(404, document))
+    with pytest.raises(UnavailableError) as caught:
+        client.studies.get(wire.STUDY)
+    assert caught.value.code == "service_answer_invalid"
