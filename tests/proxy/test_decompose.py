@@ -1,4 +1,7 @@
+import json
+
 import pytest
+import tensorly as tl
 import torch
 
 import proxy
@@ -164,12 +167,12 @@ def test_an_unreachable_bound_gives_the_maximum():
 def test_tensorly_is_a_solver(method):
     weight = cp_tensor(8, 7, 9, 3)
     ranks = 3 if method == "cp3" else (3, 3)
-    assert proxy.decompose(weight, method, ranks, solver="tensorly", max_sweeps=500, tolerance=1e-10).relative_error < 1e-2
+    assert (
+        proxy.decompose(weight, method, ranks, solver="tensorly", max_sweeps=500, tolerance=1e-10).relative_error < 1e-2
+    )
 
 
 def test_tensorlys_backend_stays_the_callers():
-    import tensorly as tl
-
     tl.set_backend("pytorch")
     try:
         proxy.decompose(cp_tensor(8, 7, 9, 3), "cp3", 3, solver="tensorly")
@@ -179,8 +182,6 @@ def test_tensorlys_backend_stays_the_callers():
 
 
 def test_factors_survive_their_record():
-    import json
-
     found = proxy.decompose(seeded(8, 7, 3, 3), "tucker2", (4, 3))
     record = json.loads(json.dumps(found.record(), sort_keys=True))
     assert proxy.Factors.restore(found.tensors, record).record() == found.record()

@@ -5,7 +5,8 @@ from scipy.optimize import brentq
 
 import proxy
 from proxy.cp3_als import als, initial
-from proxy.epc import epc, multiplier
+from proxy.epc import _energy, _updated, epc, multiplier
+from proxy.factors import khatri_rao
 from proxy.kernel import Kernel
 from proxy.sensitivity import balance, sensitivity
 from tests.proxy.conftest import seeded
@@ -51,24 +52,17 @@ def test_one_update_solves_its_problem_exactly(kernel, start):
     """No feasible factor A has a lower sensitivity: checked against many feasible ones around the solution."""
     _, b, c = balance(*start.tensors)
     bound = start.error * 1.05
-    out = epc(kernel, start, bound=bound, max_sweeps=1, tolerance=0).out
-    from proxy.epc import _energy, _updated
-    from proxy.factors import khatri_rao
-
     weight = (9 * _energy(b) + 7 * _energy(c)).sqrt()
     gamma = (b.mT @ b) * (c.mT @ c)
     best, _, _ = _updated(kernel.tensor.flatten(1) @ khatri_rao(b, c), gamma, weight, bound**2, 1e-3)
     least = float(sensitivity(best, b, c))
     generator = torch.Generator().manual_seed(3)
-    feasible = 0
     for size in (1e-4, 1e-3, 1e-2, 1e-1):
         for _ in range(100):
             other = best + size * torch.randn(best.shape, generator=generator, dtype=best.dtype) * best.abs().mean()
             other = other * (1 - size * float(torch.rand((), generator=generator)))
             if float((torch.einsum("tr,sr,dr->tsd", other, b, c) - kernel.tensor).norm()) <= bound:
-                feasible += 1
                 assert float(sensitivity(other, b, c)) >= least * (1 - 1e-9)
-    assert out.shape == best.shape
 
 
 @pytest.mark.parametrize("gap", [1e-9, 1e-3, 0.2, 0.9])
@@ -103,7 +97,5 @@ def test_a_real_kernel_is_stabilised(real_kernel):
 
 @pytest.mark.shared
 def test_more_slack_buys_more_stability(real_kernel):
-    found = [
-        proxy.decompose(real_kernel, "cp3", 64, max_error_slack=slack).sensitivity for slack in (0.0, 0.01, 0.02)
-    ]
+    found = [proxy.decompose(real_kernel, "cp3", 64, max_error_slack=slack).sensitivity for slack in (0.0, 0.01, 0.02)]
     assert found == sorted(found, reverse=True)
