@@ -24,7 +24,8 @@ class Child:
     """A running ``python -m module``. Its output goes to a log file.
 
     It is the leader of a session of its own: Ctrl-C on the terminal reaches only the parent, which stops its
-    children in order, and what a child leaves behind can be swept up with it.
+    children in order, and what a child leaves behind can be swept up with it. On Linux it ends with the thread that
+    started it, however that ends.
 
     Args:
         name: in messages.
