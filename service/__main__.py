@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
                 database_url=given.database_url,
                 lease_seconds=given.lease_seconds,
                 max_upload_bytes=given.max_upload_bytes,
+                keep_alive_seconds=given.keep_alive_seconds,
             )
             serve(settings, given.host, given.port)
     except (DataDirInUse, OSError) as problem:
@@ -44,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--database-url", help="SQLAlchemy URL; default: an SQLite file in the data directory")
     parser.add_argument("--lease-seconds", type=float, default=60)
     parser.add_argument("--max-upload-bytes", type=int, default=Settings.model_fields["max_upload_bytes"].default)
+    parser.add_argument("--keep-alive-seconds", type=float, default=15, help="between comments on a quiet stream")
     levels = ["debug", "info", "warning", "error"]
     parser.add_argument("--log-level", choices=levels, default="info")
     return parser

@@ -12,6 +12,7 @@ from starlette.concurrency import run_in_threadpool
 
 from service.api import documents, events, health, jobs, studies
 from service.api.access import Gate, OneToken, documented_scheme
+from service.api.limits import BodyLimit
 from service.api.logs import RequestLog
 from service.api.problems import install_problems
 from service.scheduling.backend import Backend
@@ -24,7 +25,7 @@ from service.storage.engine import Database
 from service.storage.migrations import migrate
 from service.version import VERSION
 
-__all__ = ["create_app", "open_backend"]
+__all__ = ["close_backend", "create_app", "open_backend"]
 
 log = logging.getLogger(__name__)
 
@@ -68,15 +69,14 @@ def create_app(settings: Settings) -> FastAPI:
         version=VERSION,
         summary="Makes trained CNNs several times cheaper: a joint search of all layers' decomposition ranks.",
         lifespan=lifespan,
-        max_body_size=settings.max_json_bytes,
         redoc_url=None,
     )
     install_problems(app)
     app.include_router(health.router)
     locked = [Depends(documented_scheme)]
-    for router in (documents.reading, studies.router, events.router, jobs.router):
+    for router in (documents.router, studies.router, events.router, jobs.router):
         app.include_router(router, dependencies=locked)
-    app.include_router(documents.uploading, dependencies=locked)
+    app.add_middleware(BodyLimit, limit=settings.max_json_bytes)
     app.add_middleware(Gate, verifier=OneToken(settings.token))
     app.add_middleware(RequestLog)
     return app

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 _GRACE_SECONDS = 1
 
 
-class DataDirInUse(Exception):  # noqa: N818 - what happened, in words
+class DataDirInUse(Exception):
     """Another service runs on the same data directory."""
 
 
@@ -133,11 +133,7 @@ def serve(settings: Settings, host: str, port: int) -> None:
 
 def _url(host: str, port: int) -> str:
     reachable = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - compared, not bound
-    return (
-        f"http://[{reachable}]:{port}"
-        if ":" in reachable and "[" not in reachable
-        else f"http://{reachable}:{port}"
-    )
+    return f"http://[{reachable}]:{port}" if ":" in reachable and "[" not in reachable else f"http://{reachable}:{port}"
 
 
 def _who(data_dir: Path) -> str:

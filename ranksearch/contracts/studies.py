@@ -35,7 +35,7 @@ __all__ = [
 Metric = Literal["accuracy", "kl"]
 StudyState = Literal["queued", "running", "paused", "completed", "failed", "cancelled"]
 TrialState = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
-"""Optuna's own words. WAITING: not planned yet, or handed back and to be claimed again."""
+"""Optuna's own words. WAITING: handed back, and to be claimed again. FAIL: also when its study was cancelled."""
 TrialOrigin = Literal["uniform", "equal_error", "sampler"]
 """Where a trial's ranks came from: a strong allocation computed from the profile, or the sampler."""
 
@@ -127,7 +127,11 @@ class StudyRequest(Request):
 
 
 class Progress(Resource):
-    """How many of a study's trials are in which state."""
+    """How many of a study's trials are in which state.
+
+    Trials that were never planned when their study ended count nowhere: then the counts add up to less than
+    ``n_trials``.
+    """
 
     n_trials: int
     complete: int
@@ -165,12 +169,12 @@ class TrialResult(Resource):
 
 
 class Trial(Resource):
-    """One rank vector and what came of it."""
+    """One rank vector and what came of it. It has a number, and is listed, once its ranks are planned."""
 
     number: int
     state: TrialState
     origin: TrialOrigin | None = None
-    ranks: RankVector | None = Field(default=None, description="None while the trial is not planned yet")
+    ranks: RankVector | None = None
     planned: Cost | None = Field(default=None, description="cost by the profile; never above the budget")
     value: float | None = None
     result: TrialResult | None = None

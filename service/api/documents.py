@@ -16,7 +16,7 @@ from service.api.uploads import receive
 from service.scheduling import answers
 from service.scheduling.intake import take_blob, take_dataset, take_model
 
-__all__ = ["reading", "uploading"]
+__all__ = ["router"]
 
 BODY = {
     "requestBody": {
@@ -27,12 +27,10 @@ BODY = {
 NameQuery = Annotated[str, Query(min_length=1, max_length=200)]
 Sha256Path = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 
-reading = APIRouter(prefix="/v1", responses=PROBLEMS)
-uploading = APIRouter(prefix="/v1", responses=PROBLEMS, max_body_size=1 << 62)
-"""Routes whose bodies are files: not the limit for JSON, but one of their own; see :mod:`.uploads`."""
+router = APIRouter(prefix="/v1", responses=PROBLEMS)
 
 
-@uploading.post("/models", status_code=201, tags=["models"], openapi_extra=BODY)
+@router.post("/models", status_code=201, tags=["models"], openapi_extra=BODY)
 async def upload_model(request: Request, response: Response, backend: TheBackend, name: NameQuery) -> Model:
     """Upload a model document (the raw bytes). 201 and an inspection; 200 where it is here already."""
     model, created = await receive(request, backend, partial(take_model, backend, name=name))
@@ -40,19 +38,19 @@ async def upload_model(request: Request, response: Response, backend: TheBackend
     return model
 
 
-@reading.get("/models", tags=["models"])
+@router.get("/models", tags=["models"])
 def list_models(backend: TheBackend, cursor: Cursor = None, limit: Limit = 50) -> Page[Model]:
     """Models, newest first."""
     return answers.models(backend, cursor, limit)
 
 
-@reading.get("/models/{model}", tags=["models"])
+@router.get("/models/{model}", tags=["models"])
 def get_model(backend: TheBackend, model: str) -> Model:
     """One model, with its profile once it is inspected."""
     return answers.model(backend, model)
 
 
-@uploading.post("/datasets", status_code=201, tags=["datasets"], openapi_extra=BODY)
+@router.post("/datasets", status_code=201, tags=["datasets"], openapi_extra=BODY)
 async def upload_dataset(request: Request, response: Response, backend: TheBackend, name: NameQuery) -> Dataset:
     """Upload a data set document (the raw bytes). 201; 200 where it is here already."""
     dataset, created = await receive(request, backend, partial(take_dataset, backend, name=name))
@@ -60,19 +58,19 @@ async def upload_dataset(request: Request, response: Response, backend: TheBacke
     return dataset
 
 
-@reading.get("/datasets", tags=["datasets"])
+@router.get("/datasets", tags=["datasets"])
 def list_datasets(backend: TheBackend, cursor: Cursor = None, limit: Limit = 50) -> Page[Dataset]:
     """Data sets, newest first."""
     return answers.datasets(backend, cursor, limit)
 
 
-@reading.get("/datasets/{dataset}", tags=["datasets"])
+@router.get("/datasets/{dataset}", tags=["datasets"])
 def get_dataset(backend: TheBackend, dataset: str) -> Dataset:
     """One data set."""
     return answers.dataset(backend, dataset)
 
 
-@uploading.put("/blobs/{sha256}", status_code=201, tags=["blobs"], openapi_extra=BODY)
+@router.put("/blobs/{sha256}", status_code=201, tags=["blobs"], openapi_extra=BODY)
 async def put_blob(request: Request, response: Response, backend: TheBackend, sha256: Sha256Path) -> Blob:
     """Upload bytes that hash to ``sha256``. 201; 200 where they are here already."""
     blob, created = await receive(request, backend, partial(take_blob, backend), sha256)
@@ -80,7 +78,7 @@ async def put_blob(request: Request, response: Response, backend: TheBackend, sh
     return blob
 
 
-@reading.api_route("/blobs/{sha256}", methods=["GET"], tags=["blobs"], response_class=Response)
+@router.get("/blobs/{sha256}", tags=["blobs"], response_class=Response)
 def get_blob(request: Request, backend: TheBackend, sha256: Sha256Path) -> Response:
     """A blob's bytes; ``Range`` and ``If-None-Match`` are understood."""
     return blob_response(request, backend, sha256)

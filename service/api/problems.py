@@ -21,7 +21,6 @@ from ranksearch.contracts.errors import (
     NotFoundError,
     RankSearchError,
     UnavailableError,
-    UploadError,
 )
 from ranksearch.contracts.resources import Problem
 from service.storage.blobs import storage_full
@@ -90,7 +89,8 @@ def install_problems(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def _http(request: Request, problem: HTTPException) -> Response:
-        response = problem_response(_http_problem(request, problem))
+        cause = problem.__cause__  # reading the body was refused by one of ours; FastAPI wraps that
+        response = problem_response(cause if isinstance(cause, RankSearchError) else _http_problem(request, problem))
         for name, value in (problem.headers or {}).items():
             response.headers[name] = value
         return response
@@ -103,10 +103,6 @@ def _http_problem(request: Request, problem: HTTPException) -> RankSearchError:
             return NotFoundError("not_found", "there is nothing at this address", got=where, expected="see /docs")
         case 405:
             return NotFoundError("method_not_allowed", "this address does not take that method", got=where)
-        case 413:
-            return UploadError(
-                "upload_too_large", "the body is larger than this address takes", mend="send less at a time"
-            )
         case status if status < 500:  # noqa: PLR2004 - the sender's mistake
             return InputError("invalid_request", str(problem.detail), got=where)
         case _:
@@ -131,8 +127,9 @@ def _validation_problem(errors: Any) -> InputError:  # noqa: ANN401 - pydantic's
             mend="remove it, or correct its name",
             errors=others,
         )
-    if kind == "missing" and not place:
-        return InputError("invalid_request", "the request has no body", expected="a JSON body", mend=_MEND_JSON)
+    if not place and tuple(first["loc"]) == ("body",):
+        detail = "the request has no body" if kind == "missing" else "the body is not a JSON object"
+        return InputError("invalid_request", detail, expected="a JSON object", mend=_MEND_JSON)
     got = first.get("input")
     return InputError(
         "invalid_request",

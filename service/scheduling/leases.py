@@ -160,9 +160,7 @@ def wait_again(session: Session, study: StudyRow | None, job: JobRow) -> None:
     Backend.ring_after(session, JOBS)
 
 
-def hand_back(
-    session: Session, study: StudyRow | None, job: JobRow, problem: dict[str, object], limit: int
-) -> None:
+def hand_back(session: Session, study: StudyRow | None, job: JobRow, problem: dict[str, object], limit: int) -> None:
     """An attempt gave no result: wait again, or fail after ``limit`` attempts."""
     if job.attempts < limit:
         job.problem = problem
@@ -199,9 +197,7 @@ def _lock_next(session: Session) -> tuple[JobRow, StudyRow | None] | None:
     while (candidate := session.execute(first).first()) is not None:
         study = None if candidate.study_id is None else locked_study(session, candidate.study_id)
         job = session.scalars(
-            select(JobRow)
-            .where(JobRow.id == candidate.id, JobRow.state == "waiting")
-            .with_for_update(skip_locked=True)
+            select(JobRow).where(JobRow.id == candidate.id, JobRow.state == "waiting").with_for_update(skip_locked=True)
         ).first()
         if job is not None:
             return job, study
@@ -221,9 +217,7 @@ def _expire_one(backend: Backend, job_id: str) -> int:
         job = session.scalars(select(JobRow).where(*overdue).with_for_update(skip_locked=True)).first()
         if job is None:  # renewed or completed in between
             return 0
-        log.warning(
-            "lease expired job=%s kind=%s worker=%s attempt=%d", job.id, job.kind, job.worker, job.attempts
-        )
+        log.warning("lease expired job=%s kind=%s worker=%s attempt=%d", job.id, job.kind, job.worker, job.attempts)
         problem = EvaluationError(
             "evaluation_crashed",
             f"the worker {job.worker} stopped renewing its lease",

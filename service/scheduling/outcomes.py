@@ -68,9 +68,7 @@ def fail(backend: Backend, job_id: str, request: FailRequest) -> None:
         if row is not None and row.state in {"waiting", "failed"} and row.done_token == request.lease_token:
             return
         job = held(session, job_id, request.lease_token)
-        log.warning(
-            "job failed job=%s kind=%s worker=%s code=%s", job.id, job.kind, job.worker, request.problem.code
-        )
+        log.warning("job failed job=%s kind=%s worker=%s code=%s", job.id, job.kind, job.worker, request.problem.code)
         if request.retry:
             hand_back(session, study, job, problem, backend.settings.max_attempts)
         else:

@@ -131,9 +131,7 @@ def _inspected_model(session: Session, model: str) -> ModelRow:
     return row
 
 
-def _slice(
-    session: Session, role: str, wanted: DataSlice, profile: ModelProfile
-) -> tuple[DataSlice, DatasetSummary]:
+def _slice(session: Session, role: str, wanted: DataSlice, profile: ModelProfile) -> tuple[DataSlice, DatasetSummary]:
     """The slice with its end filled in, and its data set."""
     row = session.get(DatasetRow, wanted.dataset)
     if row is None:

@@ -118,9 +118,7 @@ class OptunaRecords:
 
 
 def _plain(ranks: RankVector) -> dict[str, Any]:
-    return {
-        name: choice.model_dump(mode="json", by_alias=True, exclude_none=True) for name, choice in ranks.items()
-    }
+    return {name: choice.model_dump(mode="json", by_alias=True, exclude_none=True) for name, choice in ranks.items()}
 
 
 def _costs(cost: Cost) -> dict[str, int]:

@@ -29,11 +29,7 @@ class BulkRDBStorage(RDBStorage):
     def _get_prepared_new_trial(
         self, study_id: int, template_trial: FrozenTrial | None, session: Session
     ) -> models.TrialModel:
-        if (
-            template_trial is None
-            or template_trial.state != TrialState.RUNNING
-            or template_trial.intermediate_values
-        ):
+        if template_trial is None or template_trial.state != TrialState.RUNNING or template_trial.intermediate_values:
             return super()._get_prepared_new_trial(study_id, template_trial, session)
         trial = models.TrialModel(
             study_id=study_id, state=template_trial.state, datetime_start=template_trial.datetime_start

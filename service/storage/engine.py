@@ -68,9 +68,7 @@ class Database:
         self.url = url
         sqlite = make_url(url).get_backend_name() == "sqlite"
         connect: dict[str, Any] = {"check_same_thread": False} if sqlite else {}
-        self.engine = create_engine(
-            url, connect_args=connect, pool_size=20, max_overflow=40, pool_pre_ping=not sqlite
-        )
+        self.engine = create_engine(url, connect_args=connect, pool_size=20, max_overflow=40, pool_pre_ping=not sqlite)
         prepare_engine(self.engine)
         self.writing_engine = self.engine.execution_options(**{_WRITES: True})
         self._write_lock = threading.RLock() if sqlite else None

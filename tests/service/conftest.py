@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -10,14 +11,15 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from optuna.storages._rdb.storage import _VersionManager
 
-from service.app import create_app
+from service.app import close_backend, create_app, open_backend
 from service.scheduling.backend import Backend
 from service.settings import Settings
 from tests.service import synthetic
 from tests.service.agent import Agent
 
-TOKEN = "a-token-for-the-tests"
+TOKEN = "a-token-for-the-tests"  # noqa: S105 - of services that live as long as a test
 
 
 @dataclass
@@ -87,9 +89,35 @@ def data_dir(tmp_path: Path) -> Path:
     return tmp_path / "data"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def optuna_looks_up_its_version_once() -> Iterator[None]:
+    """It executes its twelve migrations for that, at every start: most of what starting a service takes."""
+    with pytest.MonkeyPatch.context() as patched:
+        head = _VersionManager.get_head_version
+        known: list[str] = []
+
+        def once(self: _VersionManager) -> str:
+            if not known:
+                known.append(head(self))
+            return known[0]
+
+        patched.setattr(_VersionManager, "get_head_version", once)
+        yield
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Made once and copied: all the tables, ours and Optuna's, and nothing in them."""
+    settings = Settings(data_dir=tmp_path_factory.mktemp("empty"), token=TOKEN)
+    close_backend(open_backend(settings))
+    return settings.data_dir / "ranksearch.db"
+
+
 @pytest.fixture
-def start(data_dir: Path) -> Iterator[Start]:
+def start(data_dir: Path, empty_database: Path) -> Iterator[Start]:
     """Starts services on the test's data directory; all are stopped at the end. Settings may be given."""
+    data_dir.mkdir()
+    shutil.copy(empty_database, data_dir)
     with ExitStack() as stack:
 
         def started(**changes: Any) -> Running:

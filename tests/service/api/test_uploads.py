@@ -169,16 +169,18 @@ def test_a_blob_is_taken_back_when_its_rows_cannot_be_written(service, monkeypat
 
 
 def test_a_cut_off_upload_leaves_nothing(process):
+    stored = process.data_dir / "blobs" / "sha256"
+    before = set(stored.rglob("*"))
     with socket.create_connection((process.host, process.port)) as connection:
         head = (
-            f"POST /v1/models?name=m HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {process.token}\r\n"
+            f"POST /v1/models?name=cut-off HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {process.token}\r\n"
             "Content-Length: 5000000\r\n\r\n"
         )
         connection.sendall(head.encode() + b"x" * 1_000_000)
         process.wait_for(lambda: list((process.data_dir / "blobs" / "incoming").iterdir()))
     process.wait_for(lambda: not list((process.data_dir / "blobs" / "incoming").iterdir()))
-    assert not (process.data_dir / "blobs" / "sha256").exists()
-    assert process.http.get("/v1/models").json()["items"] == []
+    assert set(stored.rglob("*")) == before
+    assert all(model["name"] != "cut-off" for model in process.http.get("/v1/models").json()["items"])
 
 
 def test_an_early_refusal_is_readable_while_the_body_is_still_being_sent(process):

@@ -51,10 +51,14 @@ def test_sqlite_is_set_up(database, pragma, expected):
 
 
 def test_a_block_that_raises_writes_nothing(database):
-    with pytest.raises(RuntimeError), database.writing() as session:
-        session.add(blob(1))
-        session.flush()
-        raise RuntimeError
+    def write_and_raise() -> None:
+        with database.writing() as session:
+            session.add(blob(1))
+            session.flush()
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_raise()
     with database.reading() as session:
         assert session.scalars(select(BlobRow)).all() == []
 

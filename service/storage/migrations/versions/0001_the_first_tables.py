@@ -142,9 +142,7 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["study_id"], ["rs_studies.id"], name=op.f("fk_rs_jobs_study_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rs_jobs")),
         sa.UniqueConstraint("study_id", "kind", "ordinal", name=op.f("uq_rs_jobs_study_id_kind_ordinal")),
-        sa.UniqueConstraint(
-            "study_id", "kind", "trial_number", name=op.f("uq_rs_jobs_study_id_kind_trial_number")
-        ),
+        sa.UniqueConstraint("study_id", "kind", "trial_number", name=op.f("uq_rs_jobs_study_id_kind_trial_number")),
     )
     with op.batch_alter_table("rs_jobs", schema=None) as batch_op:
         batch_op.create_index(
@@ -155,9 +153,7 @@ def upgrade() -> None:
             ["state", "priority", "queued_at", "ordinal"],
             unique=False,
         )
-        batch_op.create_index(
-            batch_op.f("ix_rs_jobs_study_id_kind_state"), ["study_id", "kind", "state"], unique=False
-        )
+        batch_op.create_index(batch_op.f("ix_rs_jobs_study_id_kind_state"), ["study_id", "kind", "state"], unique=False)
         batch_op.create_index(batch_op.f("ix_rs_jobs_told_state"), ["told", "state"], unique=False)
 
 

@@ -1,0 +1,36 @@
+"""Claims that wait, over real sockets."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from tests.service import synthetic
+from tests.service.agent import Agent
+
+
+def test_a_waiting_claim_is_woken_by_new_work(process):
+    agent = Agent(process.http)
+    agent.work()
+    claimed = {}
+
+    def wait() -> None:
+        claimed["job"] = agent.claim(wait=20)
+        claimed["at"] = time.monotonic()
+
+    waiting = threading.Thread(target=wait)
+    waiting.start()
+    time.sleep(0.3)
+    began = time.monotonic()
+    process.http.post("/v1/models?name=m", content=synthetic.model_document(salt=50))
+    waiting.join()
+    assert claimed["at"] - began < 3
+    agent.complete(claimed["job"])
+
+
+def test_a_waiting_claim_ends_without_work(process):
+    agent = Agent(process.http)
+    agent.work()
+    began = time.monotonic()
+    assert agent.claim(wait=0.5) is None
+    assert 0.4 < time.monotonic() - began < 5
