@@ -174,6 +174,10 @@ def _solved(kernel: Kernel, method: str, ranks: object, options: SolverOptions, 
         return _cp3(kernel, parsed[0], options)
 
 
+_ONE_THREAD_UP_TO = 1 << 18
+"""Entries of a kernel: 128×128×3×3 and below."""
+
+
 @contextmanager
 def _threads_for(kernel: Kernel) -> Iterator[None]:
     """One thread for a small kernel on the CPU, the process's own number after it.
@@ -183,7 +187,7 @@ def _threads_for(kernel: Kernel) -> Iterator[None]:
     independent of the machine's core count.
     """
     before = torch.get_num_threads()
-    if before == 1 or kernel.tensor.device.type != "cpu" or kernel.tensor.dtype != torch.float64:
+    if before == 1 or kernel.tensor.device.type != "cpu" or kernel.tensor.numel() > _ONE_THREAD_UP_TO:
         yield
         return
     torch.set_num_threads(1)
