@@ -174,13 +174,13 @@ def _solved(kernel: Kernel, method: str, ranks: object, options: SolverOptions, 
         return _cp3(kernel, parsed[0], options)
 
 
-_ONE_THREAD_UP_TO = 1 << 18
-"""Entries of a kernel: 128×128×3×3 and below."""
+_ONE_THREAD_UP_TO = 1 << 20
+"""Entries of a kernel: 256×256×3×3 and below."""
 
 
 @contextmanager
 def _threads_for(kernel: Kernel) -> Iterator[None]:
-    """One thread for a small kernel on the CPU, the process's own number after it.
+    """One thread for all but the largest kernels on the CPU, the process's own number after it.
 
     Thousands of operations of some microseconds each gain nothing from a second thread and, when the cores
     are busy, wait for it at every barrier: ten times slower was seen. One thread also makes the factors
