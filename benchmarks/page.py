@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import datetime
+import datetime as dt
 import importlib.metadata
 import json
 import os
@@ -63,7 +63,7 @@ class Page:
 
     def write(self, name: str, chosen: argparse.Namespace, packages: Sequence[str]) -> None:
         """Write the page (and the JSON), and print it."""
-        today = datetime.datetime.now(datetime.UTC).date().isoformat()
+        today = dt.datetime.now(dt.UTC).date().isoformat()
         versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
         command = shlex.join(["python", *[os.path.relpath(sys.argv[0])], *sys.argv[1:]])
         conditions = [

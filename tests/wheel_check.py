@@ -46,8 +46,9 @@ def main(folder: Path) -> None:
         subprocess.run([python, "-c", WITHOUT_EXTRAS], check=True, cwd=clean)
         program = Path(clean) / "bin" / "ranksearch"
         subprocess.run([program, "--help"], check=True, cwd=clean, stdout=subprocess.DEVNULL)
-        away = subprocess.run([program, "status", "--url", "http://127.0.0.1:9", "--token", "t"], cwd=clean, check=False)
-        assert away.returncode == 3, f"`ranksearch status` without a service exits with {away.returncode}"  # noqa: PLR2004
+        status = [program, "status", "--url", "http://127.0.0.1:9", "--token", "t"]
+        away = subprocess.run(status, cwd=clean, check=False)
+        assert away.returncode == 3, f"`ranksearch status` without a service exits with {away.returncode}"
     print(f"{wheel.name}: installs alone, imports without torch, and says so when torch or a service is missing")
 
 

@@ -54,6 +54,9 @@ class JobsApi(Renews, Protocol):
     def complete(self, job: str, lease_token: str, outcome: Outcome, *, patience: float | None = None) -> None:
         """Hand an outcome in."""
 
+    def leave(self, worker: str, *, patience: float | None = None) -> None:
+        """Say goodbye: what the worker holds is handed back, and its waiting claim ends."""
+
     def fail(
         self,
         job: str,
@@ -93,6 +96,7 @@ class Agent:
         self._claim = claim
         self._cache = BlobCache(cache_dir / "blobs", blobs)
         self._stopping = threading.Event()
+        self._claiming = False
 
     def stop(self) -> None:
         """Finish as soon as possible; the job in hand goes back to the service. Safe in a signal handler."""
@@ -105,9 +109,11 @@ class Agent:
             RankSearchError: the service refuses this worker for good, as with a wrong token.
         """
         pause = _FIRST_PAUSE_SECONDS
+        threading.Thread(target=self._end_waiting_claim, name="goodbye", daemon=True).start()
         try:
             while not self._stopping.is_set():
                 try:
+                    self._claiming = True
                     job = self._jobs.claim(self._claim, patience=0)
                 except UnavailableError as error:
                     log.warning("%s; trying again in %.1f s", error.detail, pause)
@@ -115,11 +121,26 @@ class Agent:
                     self._stopping.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                     pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
                     continue
+                finally:
+                    self._claiming = False
                 pause = _FIRST_PAUSE_SECONDS
                 if job is not None:
                     self._do(job)
+            self._leave()
         finally:
             self._evaluator.stop()
+
+    def _end_waiting_claim(self) -> None:
+        """A claim that waits for work cannot be interrupted from here: when the stop comes, have the service end it."""
+        self._stopping.wait()
+        if self._claiming:
+            self._leave()
+
+    def _leave(self) -> None:
+        try:
+            self._jobs.leave(self._claim.worker, patience=_HAND_BACK_SECONDS)
+        except RankSearchError as error:  # then leases expire, and the worker counts as away after a while
+            log.warning("could not say goodbye: %s", error.detail)
 
     def _do(self, job: Job) -> None:
         log.info("job %s: %s%s", job.id, job.task.kind, "" if job.trial is None else f" {job.trial} of {job.study}")

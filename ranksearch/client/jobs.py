@@ -64,6 +64,11 @@ class Jobs:
         path = f"/v1/jobs/{segment(job)}/complete"
         self._transport.request("POST", path, repeatable=True, json=request, patience=patience)
 
+    def leave(self, worker: str, *, patience: float | None = None) -> None:
+        """Say goodbye: what the worker holds is handed back, and its waiting claim ends."""
+        path = f"/v1/workers/{segment(worker)}"
+        self._transport.request("DELETE", path, repeatable=True, patience=patience)
+
     def fail(
         self,
         job: str,

@@ -14,6 +14,7 @@ __all__ = ["LayerRanks", "Method", "RankVector", "TuckerRanks"]
 Method = Literal["dense", "svd", "spatial_svd", "tucker2", "cp3", "tucker2_cp3"]
 Rank = Annotated[int, Field(ge=1, le=1_000_000)]
 
+
 def _is_none(value: object) -> bool:
     """What a method does not take is left out, not sent as null."""
     return value is None
@@ -46,15 +47,9 @@ class LayerRanks(BaseModel):
         wants_rank = self.method in _SINGLE
         wants_ranks = self.method in {"tucker2", "tucker2_cp3"}
         if wants_rank != (self.rank is not None) or wants_ranks != (self.ranks is not None):
-            wanted = (
-                '"rank": R' if wants_rank else '"ranks": {"out": …, "in": …}' if wants_ranks else "no rank"
-            )
+            wanted = '"rank": R' if wants_rank else '"ranks": {"out": …, "in": …}' if wants_ranks else "no rank"
             raise ValueError(f"method {self.method!r} takes {wanted}")
-        if (
-            wants_ranks
-            and (self.ranks is not None)
-            and (self.method == "tucker2_cp3") != (self.ranks.cp is not None)
-        ):
+        if wants_ranks and (self.ranks is not None) and (self.method == "tucker2_cp3") != (self.ranks.cp is not None):
             raise ValueError('"ranks" has a "cp" member for tucker2_cp3, and only for it')
         return self
 

@@ -96,12 +96,12 @@ def train(digits: Digits, epochs: int = 10, seed: int = 0, network: nn.Module | 
     optimiser = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4, nesterov=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=0.1, total_steps=steps)
     for _ in range(epochs):
-        for index in torch.randperm(len(labels))[: len(labels) // batch * batch].split(batch):
+        for index in torch.randperm(len(labels))[: len(labels) // batch * batch].split(batch):  # type: ignore[no-untyped-call]  # torch leaves it untyped
             shifted = functional.pad(images[index], (1, 1, 1, 1), value=float(images.min()))
             top, left = (int(offset) for offset in torch.randint(0, 3, (2,)))
             loss = functional.cross_entropy(net(shifted[..., top : top + 8, left : left + 8]), labels[index])
             optimiser.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             optimiser.step()
             schedule.step()
     return net.eval()

@@ -55,6 +55,12 @@ def fail_job(backend: TheBackend, job: str, failed: FailRequest) -> None:
     outcomes.fail(backend, job, failed)
 
 
+@router.delete("/workers/{worker}", status_code=204)
+def leave(backend: TheBackend, worker: str) -> None:
+    """A worker says goodbye: what it holds is handed back, its waiting claim ends. Repeated, it does nothing."""
+    leases.leave(backend, worker)
+
+
 @router.get("/workers")
 def list_workers(backend: TheBackend) -> Page[Worker]:
     """The workers, the most recently seen first."""
@@ -75,5 +81,5 @@ async def _wait_for_job(request: Request, backend: Backend, wanted: ClaimRequest
             if job is not None or left <= 0 or backend.bell.closed:
                 return job
             await ear.wait(min(left, backend.settings.poll_seconds))
-            if await request.is_disconnected():
+            if await request.is_disconnected() or await run_in_threadpool(leases.has_left, backend, wanted.worker):
                 return None

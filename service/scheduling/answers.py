@@ -16,7 +16,7 @@ from ranksearch.contracts.errors import InputError, NotFoundError
 from ranksearch.contracts.profiles import Cost, ModelProfile
 from ranksearch.contracts.ranks import LayerRanks
 from ranksearch.contracts.resources import Artifact, Dataset, Model, Worker
-from ranksearch.contracts.studies import Best, CostShare, LayerChoice, Study, Trial, TrialResult
+from ranksearch.contracts.studies import Best, CostShare, LayerChoice, Study, StudyRequest, Trial, TrialResult
 from service.scheduling.backend import Backend, profile_of
 from service.scheduling.views import (
     ARTIFACT_NAME,
@@ -215,7 +215,7 @@ def best(backend: Backend, study_id: str) -> Best:
             macs=_share(dense.macs, result.cost.macs),
             params=_share(dense.params, result.cost.params),
             ranks=ranks,
-            layers=_layers(profile_of(session, row.model_id), ranks, row.request["methods"]),
+            layers=_layers(profile_of(session, row.model_id), ranks, StudyRequest.model_validate(row.request)),
         )
 
 
@@ -228,7 +228,7 @@ def _share(dense: int, compressed: int) -> CostShare:
     )
 
 
-def _layers(profile: ModelProfile, ranks: dict[str, LayerRanks], methods: list[str]) -> list[LayerChoice]:
+def _layers(profile: ModelProfile, ranks: dict[str, LayerRanks], request: StudyRequest) -> list[LayerChoice]:
     layers = []
     for site in profile.sites:
         dense = Cost(macs=site.macs, params=site.params)
@@ -236,8 +236,10 @@ def _layers(profile: ModelProfile, ranks: dict[str, LayerRanks], methods: list[s
         if chosen is not None:
             point = next(p for p in site.grids[chosen.method] if p.ranks == chosen)
             compressed, error = Cost(macs=point.macs, params=point.params), point.relative_error
+        elif site.name in request.keep_dense:
+            reason = "the request keeps it dense"
         elif reason is None:
-            offered = any(site.grids.get(method) for method in methods)  # type: ignore[call-overload]  # their names
+            offered = any(site.grids.get(method) for method in request.methods)
             reason = "the search kept it dense" if offered else "it has no rank grid for the methods asked for"
         choice = chosen or LayerRanks(method="dense")
         layers.append(

@@ -43,7 +43,7 @@ class Backend:
         self.records = records
         self.bell = bell
         self.public_url: str | None = None
-        self._spaces: OrderedDict[tuple[str, tuple[str, ...]], SearchSpace] = OrderedDict()
+        self._spaces: OrderedDict[tuple[str, tuple[str, ...], tuple[str, ...]], SearchSpace] = OrderedDict()
         self._lock = threading.Lock()
         self._planning: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -71,18 +71,18 @@ class Backend:
         with self._lock:
             return self._planning[study]
 
-    def space(self, session: Session, model: str, methods: Sequence[Method]) -> SearchSpace:
+    def space(self, session: Session, model: str, methods: Sequence[Method], keep_dense: Sequence[str]) -> SearchSpace:
         """The search space of an inspected model, kept from call to call.
 
         Raises:
             InputError: see :func:`space_of`.
         """
-        key = (model, tuple(methods))
+        key = (model, tuple(methods), tuple(keep_dense))
         with self._lock:
             if key in self._spaces:
                 self._spaces.move_to_end(key)
                 return self._spaces[key]
-        space = space_of(profile_of(session, model), methods)
+        space = space_of(profile_of(session, model), methods, keep_dense)
         with self._lock:
             self._spaces[key] = space
             while len(self._spaces) > 32:  # noqa: PLR2004 - a few megabytes at most

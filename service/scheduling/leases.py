@@ -25,8 +25,10 @@ from service.storage.tables import JobRow, StudyRow, WorkerRow
 __all__ = [
     "expire",
     "hand_back",
+    "has_left",
     "held",
     "lease_lost",
+    "leave",
     "release",
     "renew",
     "saw_worker",
@@ -44,10 +46,29 @@ def saw_worker(backend: Backend, request: ClaimRequest) -> None:
         told = {"name": request.name, "device": request.device, "version": request.version}
         row = session.get(WorkerRow, request.worker)
         if row is None:
-            session.add(WorkerRow(id=request.worker, last_seen_at=now(session), **told))
+            session.add(WorkerRow(id=request.worker, last_seen_at=now(session), left=False, **told))
         else:
             row.name, row.device, row.version = request.name, request.device, request.version
             row.last_seen_at = now(session)
+
+
+def has_left(backend: Backend, worker: str) -> bool:
+    """Whether a worker said goodbye, and so must be given nothing."""
+    with backend.reading() as session:
+        return session.scalar(select(WorkerRow.left).where(WorkerRow.id == worker)) or False
+
+
+def leave(backend: Backend, worker: str) -> None:
+    """A worker says goodbye: what it holds is handed back, and its waiting claim ends empty-handed.
+
+    Its id never gets another job. Repeated, or for a worker never seen, it does nothing.
+    """
+    with backend.writing() as session:
+        session.execute(update(WorkerRow).where(WorkerRow.id == worker).values(left=True))
+        Backend.ring_after(session, JOBS)
+        ids = session.scalars(select(JobRow.id).where(JobRow.worker == worker, JobRow.state == "leased")).all()
+    for job_id in ids:
+        _take_back(backend, job_id, worker)
 
 
 def take_next(backend: Backend, worker: str) -> tuple[str, Lease] | None:
@@ -62,6 +83,8 @@ def take_next(backend: Backend, worker: str) -> tuple[str, Lease] | None:
             return None
     expire(backend)
     with backend.writing() as session:
+        if session.scalar(select(WorkerRow.left).where(WorkerRow.id == worker)):
+            return None
         found = _lock_next(session)
         if found is None:
             return None
@@ -109,6 +132,16 @@ def release(backend: Backend, job_id: str, token: str) -> None:
         job = held(session, job_id, token)
         job.attempts -= 1
         wait_again(session, study, job)
+
+
+def _take_back(backend: Backend, job_id: str, worker: str) -> None:
+    with backend.writing() as session:
+        study = study_of(session, job_id)
+        fence = (JobRow.id == job_id, JobRow.worker == worker, JobRow.state == "leased")
+        job = session.scalars(select(JobRow).where(*fence).with_for_update()).first()
+        if job is not None:
+            job.attempts -= 1
+            wait_again(session, study, job)
 
 
 def expire(backend: Backend) -> int:

@@ -76,7 +76,7 @@ def _read(session: Session, backend: Backend, job_id: str) -> _Unplanned:
         seed=request.seed,
         n_startup_trials=request.n_startup_trials,
     )
-    space = backend.space(session, study.model_id, request.methods)
+    space = backend.space(session, study.model_id, request.methods, request.keep_dense)
     return _Unplanned(
         job=job.id,
         index=job.ordinal,

@@ -96,7 +96,7 @@ def _check(session: Session, backend: Backend, request: StudyRequest) -> _Checke
     _check_labels("validation", validated, profile)
     if metric == "accuracy":
         _check_accuracy(validated, profile)
-    space = backend.space(session, model.id, request.methods)
+    space = backend.space(session, model.id, request.methods, request.keep_dense)
     limits = request.constraints.limits(profile.dense)
     check_feasible(space, limits)
     fixed = request.model_copy(update={"calibration": calibration, "validation": validation})

@@ -159,7 +159,7 @@ def artifact_view(session: Session, job: JobRow) -> Artifact:
 def worker_view(session: Session, backend: Backend, row: WorkerRow) -> Worker:
     """A worker, and what it is doing."""
     job = session.scalars(select(JobRow.id).where(JobRow.state == "leased", JobRow.worker == row.id).limit(1)).first()
-    away = row.last_seen_at < now(session) - backend.settings.worker_away_seconds
+    away = row.left or row.last_seen_at < now(session) - backend.settings.worker_away_seconds
     return Worker(
         id=row.id,
         name=row.name,

@@ -33,7 +33,8 @@ def _why(session: Session, backend: Backend, *jobs: object) -> str | None:
     if not counts.get("waiting") or counts.get("leased"):
         return None
     seen = WorkerRow.last_seen_at >= now(session) - backend.settings.worker_away_seconds
-    workers = session.scalar(select(func.count()).select_from(WorkerRow).where(seen)) or 0
+    present = select(func.count()).select_from(WorkerRow).where(seen, WorkerRow.left.is_(False))
+    workers = session.scalar(present) or 0
     if workers == 0:
         url = backend.public_url or "URL"
         return f"no worker is connected: start one with `ranksearch worker --url {url} --token …`"

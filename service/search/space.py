@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ranksearch.contracts.errors import InputError
+from ranksearch.contracts.errors import InputError, RanksError
 from ranksearch.contracts.profiles import Cost, GridPoint, ModelProfile, SiteProfile
 from ranksearch.contracts.ranks import LayerRanks, Method, RankVector
 
@@ -99,19 +100,31 @@ class SearchSpace:
         return self._rest[word] + int(self.costs[word][self._rows, positions].sum())
 
 
-def space_of(profile: ModelProfile, methods: Sequence[Method]) -> SearchSpace:
+def space_of(profile: ModelProfile, methods: Sequence[Method], keep_dense: Sequence[str] = ()) -> SearchSpace:
     """The space of a model under the methods asked for; a layer takes the first one that it has a grid for.
+
+    Args:
+        profile: of the model.
+        methods: in order of preference.
+        keep_dense: names of layers that are not free.
 
     Raises:
         InputError: ``nothing_to_compress``, or ``unsupported_method`` where other methods would have grids.
+        RanksError: ``unknown_layer`` in ``keep_dense``.
     """
-    free = [site for site in profile.sites if site.reason_dense is None and any(site.grids.values())]
+    _check_names(profile, keep_dense)
+    free = [
+        site
+        for site in profile.sites
+        if site.reason_dense is None and any(site.grids.values()) and site.name not in keep_dense
+    ]
     if not free:
         reasons = sorted({site.reason_dense for site in profile.sites if site.reason_dense})
         raise InputError(
             "nothing_to_compress",
             "the model has no layer that could be factorised",
-            got=reasons[:5] or "no convolution and no linear layer",
+            got=reasons[:5]
+            or (f"kept dense by request: {list(keep_dense)}" if keep_dense else "no layer with weights"),
             expected="a convolution or a linear layer large enough to gain from it",
         )
     sites = [site for site in (_site(found, methods) for found in free) if site is not None]
@@ -126,6 +139,20 @@ def space_of(profile: ModelProfile, methods: Sequence[Method]) -> SearchSpace:
             offered=offered,
         )
     return SearchSpace(sites, profile.dense)
+
+
+def _check_names(profile: ModelProfile, keep_dense: Sequence[str]) -> None:
+    names = [site.name for site in profile.sites]
+    for name in keep_dense:
+        if name not in names:
+            near = get_close_matches(name, names, n=3) or names[:5]
+            raise RanksError(
+                "unknown_layer",
+                "the model has no layer of that name",
+                got=name,
+                expected=f"a name such as {', '.join(near)}",
+                mend="the model's profile lists all names: GET /v1/models/{id}",
+            )
 
 
 def _site(site: SiteProfile, methods: Sequence[Method]) -> Site | None:

@@ -186,6 +186,7 @@ class WorkerRow(Table):
     device: Mapped[str] = mapped_column(String(200))
     version: Mapped[str] = mapped_column(String(50))
     last_seen_at: Mapped[float]
+    left: Mapped[bool] = mapped_column(default=False, doc="said goodbye; asks for nothing any more")
 
 
 class IdempotencyRow(Table):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import sys
 import threading
 import time
@@ -16,7 +16,7 @@ SHA = "ab" * 32
 
 
 def lease(seconds=30.0, token="t1"):  # noqa: S107 - a lease's token, no password
-    expires = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=seconds)
+    expires = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=seconds)
     return Lease(token=token, seconds=seconds, expires_at=expires)
 
 

@@ -91,3 +91,22 @@ def test_a_wrong_token_ends_the_agent(tmp_path):
     agent = Agent(service, service, Evaluator(cache_dir=tmp_path, command=child(GOOD)), CLAIM, tmp_path)
     with pytest.raises(AccessError):
         agent.run()
+
+
+def test_a_stop_while_waiting_for_work_ends_the_claim(tmp_path):
+    service = Service()
+    left = threading.Event()
+    service.leave = lambda worker, *, patience=None: left.set()
+    service.claim = lambda request, *, patience=None: left.wait(20) and None
+    agent = Agent(service, service, Evaluator(cache_dir=tmp_path, command=child(GOOD)), CLAIM, tmp_path)
+    thread = threading.Thread(target=agent.run, daemon=True)
+    thread.start()
+    time.sleep(0.1)
+    agent.stop()
+    thread.join(5)
+    assert not thread.is_alive()
+
+
+def test_a_worker_says_goodbye_at_its_end(serve):
+    service = serve(Service(), GOOD, lambda s: s.idle.is_set())
+    assert ("leave", "wrk_1") in service.calls

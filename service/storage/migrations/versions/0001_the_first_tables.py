@@ -27,6 +27,7 @@ def upgrade() -> None:
         sa.Column("device", sa.String(length=200), nullable=False),
         sa.Column("version", sa.String(length=50), nullable=False),
         sa.Column("last_seen_at", sa.Double(), nullable=False),
+        sa.Column("left", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_rs_workers")),
     )
     op.create_table(
