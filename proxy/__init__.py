@@ -2,7 +2,7 @@
 
 from proxy.assembly import assemble, compress, factorize
 from proxy.cache import FactorCache, MemoryCache, factor_key, weight_hash, weight_hashes
-from proxy.calibrate import Calibration, calibrate, output_moments
+from proxy.calibrate import Calibration, OutputMoments, calibrate, output_moments
 from proxy.cost import Cost, LayerCost, cost
 from proxy.decompose import decompose, decompose_many, ranks_for_error
 from proxy.errors import (
@@ -32,6 +32,7 @@ __all__ = [
     "MemoryCache",
     "MissingInput",
     "NotFinite",
+    "OutputMoments",
     "ProxyError",
     "RankOutOfRange",
     "Score",

@@ -13,6 +13,7 @@ import threading
 from pathlib import Path
 from typing import BinaryIO
 
+from worker.allocator import keep_freed_memory
 from worker.protocol import Assignment
 
 __all__ = ["main"]
@@ -21,6 +22,7 @@ __all__ = ["main"]
 def main(argv: list[str] | None = None) -> None:
     """Serve assignments from standard input until it closes."""
     options = _parser().parse_args(argv)
+    keep_freed_memory()
     pipe = _reserve_standard_output()
     assignments = _read_ahead(sys.stdin.fileno())
     from worker.evaluation import Session, evaluate  # noqa: PLC0415 - torch takes seconds: first watch the agent

@@ -72,7 +72,9 @@ def choose(space: SearchSpace, plan: SearchPlan, index: int, past: Sequence[Past
     if index == 0:
         return Choice(uniform(space, plan.limits), "uniform")
     if index == 1:
-        return Choice(equal_error(space, plan.limits), "equal_error")
+        equal = equal_error(space, plan.limits)
+        if not np.array_equal(equal, uniform(space, plan.limits)):  # the same ranks twice would tell nothing
+            return Choice(equal, "equal_error")
     centre = _centre(space, plan, past)
     rng = np.random.default_rng([plan.seed, index])
     tried = {trial.positions for trial in past} | {tuple(centre.tolist())}

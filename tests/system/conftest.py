@@ -15,15 +15,18 @@ ROOT = Path(__file__).parents[2]
 
 
 class TinyNet(torch.nn.Module):
+    """Layers of two sizes, one of them with no BatchNorm after it."""
+
     def __init__(self):
         super().__init__()
         self.stem = torch.nn.Conv2d(1, 16, 3, padding=1, bias=False)
         self.bn = torch.nn.BatchNorm2d(16)
         self.block = Block(16)
-        self.head = torch.nn.Linear(16, 10)
+        self.down = torch.nn.Conv2d(16, 32, 3, stride=2, padding=1)
+        self.head = torch.nn.Linear(32, 10)
 
     def forward(self, x):
-        return self.head(self.block(torch.relu(self.bn(self.stem(x)))).mean((2, 3)))
+        return self.head(self.down(self.block(torch.relu(self.bn(self.stem(x))))).mean((2, 3)))
 
 
 @pytest.fixture(scope="session")

@@ -126,10 +126,11 @@ class Session:
         self._images: Recent[Images] = Recent(_SELECTIONS)
         self._references: Recent[list[Tensor]] = Recent(_SELECTIONS)
         self._hashes: Recent[dict[str, str]] = Recent(_NETWORKS)
+        self._moments: Recent[proxy.OutputMoments] = Recent(_SELECTIONS)
 
     def forget(self) -> None:
         """Drop everything but the factors: what comes next starts with an empty device."""
-        for kept in (self._networks, self._images, self._references, self._hashes):
+        for kept in (self._networks, self._images, self._references, self._hashes, self._moments):
             kept.clear()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -163,6 +164,12 @@ class Session:
         """
         key = (selection.blob.sha256, selection.start, selection.stop, batch_size)
         return self._images.get(key, lambda: Images(path, selection, batch_size, self.device))
+
+    def moments(self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images) -> proxy.OutputMoments:
+        """The dense layers' output moments on a selection, which layers without a BatchNorm are corrected to."""
+        key = (blob.sha256, selection.blob.sha256, selection.start, selection.stop, len(images))
+        names = self.hashes(blob, network)
+        return self._moments.get(key, lambda: proxy.output_moments(network, images.only(), names))
 
     @torch.no_grad()
     def reference(self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images) -> Sequence[Tensor]:

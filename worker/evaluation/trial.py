@@ -29,8 +29,10 @@ def measure_trial(session: Session, task: TrialTask, files: Mapping[str, Path]) 
     """
     dense = session.network(task.model, files[task.model.sha256])
     images = session.images(task.validation, files[task.validation.blob.sha256], task.batch_size)
-    # The dense logits are the study's, not this trial's: made once, before the clock starts.
+    # The dense network's logits and moments are the study's, not this trial's: made once, before the clock starts.
     reference = session.reference(task.model, dense, task.validation, images)
+    calibration = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size)
+    session.moments(task.model, dense, task.calibration, calibration)
     clock = Stopwatch(session.device)
     small = calibrated(session, task, files, clock)
     with clock.part("validation"):
@@ -50,6 +52,7 @@ def calibrated(
     dense = session.network(task.model, files[task.model.sha256])
     images = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size)
     hashes = session.hashes(task.model, dense)
+    moments = session.moments(task.model, dense, task.calibration, images)
     ranks: dict[str, dict[str, Any]] = {
         name: choice.model_dump(by_alias=True, exclude_none=True) for name, choice in task.ranks.items()
     }
@@ -58,5 +61,5 @@ def calibrated(
     with clock.part("assembly"):
         small = proxy.assemble(dense, factors)
     with clock.part("calibration"):
-        proxy.calibrate(small, images.only(), reference=dense, level="statistics")
+        proxy.calibrate(small, images.only(), reference=moments, level="statistics")
     return small

@@ -1,0 +1,122 @@
+"""What does a trial with warm factors cost beyond its own forward passes?
+
+A trial as the evaluating child runs it (assembly from cached factors, re-estimated statistics, validation) against
+bare forward passes of the same compressed network over the same batches, alternating in one run.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from page import Page, options, shared_data
+from torch import nn
+
+import proxy
+import ranksearch
+from ranksearch.contracts.jobs import DataSelection, TrialTask
+from ranksearch.contracts.ranks import LayerRanks
+from ranksearch.contracts.resources import Blob
+from worker.allocator import keep_freed_memory
+from worker.evaluation.session import Images, Session
+from worker.evaluation.stopwatch import Stopwatch
+from worker.evaluation.trial import calibrated, measure_trial
+
+QUESTION = __doc__.splitlines()[0]
+FRACTION = 0.4
+
+
+def main() -> None:
+    """Measure and write the page."""
+    parser = options(QUESTION)
+    shared_data(parser)
+    parser.add_argument("--images", type=int, default=2000, help="validation images (default: %(default)s)")
+    chosen = parser.parse_args()
+    rounds = 3 if chosen.quick else 10
+    keep_freed_memory()  # as the child does
+    sys.path.insert(0, str(chosen.data))
+    import cifar  # noqa: PLC0415 - lies in the folder that the user named
+
+    page = Page("A trial against its own forward passes", QUESTION)
+    page.text(
+        f"Warm factors, 512 calibration and {chosen.images:,} validation images of CIFAR-10 in batches of 64, cp3 at"
+        f" {FRACTION:.0%} of each layer's MACs; medians of {rounds} alternating rounds."
+    )
+    rows = []
+    for depth in (20,) if chosen.quick else (20, 56):
+        with tempfile.TemporaryDirectory() as folder:
+            trial, bare, assembly = measure(cifar, depth, Path(folder), chosen.images, rounds)
+        ratio = statistics.median(t / b for t, b in zip(trial, bare, strict=True))
+        rows.append(
+            (f"ResNet-{depth}", *(f"{statistics.median(x):.3f}" for x in (bare, trial, assembly)), f"{ratio:.2f}")
+        )
+        page.figures[f"resnet{depth}_ratio"] = ratio
+    page.table(["network", "forward passes, s", "trial, s", "of that assembly, s", "**trial / passes**"], rows)
+    page.text("Goal: at most 1.2.")
+    page.write("trial_cost", chosen, ["torch"])
+
+
+def measure(cifar: object, depth: int, work: Path, validation: int, rounds: int) -> tuple[list[float], ...]:
+    """Seconds of trials, of the bare passes and of the assemblies."""
+    dense = cifar.resnet(depth)  # type: ignore[attr-defined]  # a module from a data folder
+    session = Session(device="cpu", cache_dir=work / "factors")
+    task, files = prepared(cifar, dense, work, validation)
+    network = session.network(task.model, files[task.model.sha256])
+    ranks = {
+        site.name: LayerRanks.model_validate(
+            {"method": "cp3", **min(site.grids["cp3"], key=lambda p: abs(p.macs - FRACTION * site.macs)).ranks}
+        )
+        for site in proxy.find_sites(network, session.example_inputs(network))
+        if "cp3" in site.grids
+    }
+    task = task.model_copy(update={"ranks": ranks})
+    measure_trial(session, task, files)  # warms everything
+    small = calibrated(session, task, files, Stopwatch(session.device))
+    calibration = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size)
+    images = session.images(task.validation, files[task.validation.blob.sha256], task.batch_size)
+    trials, passes, assemblies = [], [], []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        outcome = measure_trial(session, task, files)
+        trials.append(time.perf_counter() - start)
+        assemblies.append(outcome.result.seconds.assembly)
+        passes.append(forward_seconds(small, calibration) + forward_seconds(small, images))
+    return trials, passes, assemblies
+
+
+@torch.no_grad()
+def forward_seconds(network: nn.Module, images: Images) -> float:
+    """Of one bare pass in eval mode."""
+    start = time.perf_counter()
+    for batch in images.only():
+        network(batch)
+    return time.perf_counter() - start
+
+
+def prepared(cifar: object, dense: nn.Module, work: Path, validation: int) -> tuple[TrialTask, dict[str, Path]]:
+    """A task without ranks, and its files."""
+    ranksearch.pack(dense, (torch.zeros(2, 3, 32, 32),), work / "model")
+    for name, split, count in (("calibration", "train", 512), ("validation", "test", validation)):
+        images, labels = cifar.images(split, count)  # type: ignore[attr-defined]  # as above
+        ranksearch.pack_data(torch.from_numpy(images), labels, work / name, mean=cifar.MEAN, std=cifar.STD)  # type: ignore[attr-defined]  # as above
+    blobs = {
+        name: Blob(sha256=f"{index:064x}", size=0) for index, name in enumerate(("model", "calibration", "validation"))
+    }
+    task = TrialTask(
+        model=blobs["model"],
+        ranks={},
+        calibration=DataSelection(blob=blobs["calibration"], start=0, stop=512),
+        validation=DataSelection(blob=blobs["validation"], start=0, stop=validation),
+        metric="accuracy",
+        batch_size=64,
+        seed=0,
+    )
+    return task, {blob.sha256: work / name for name, blob in blobs.items()}
+
+
+if __name__ == "__main__":
+    main()
