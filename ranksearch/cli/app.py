@@ -11,8 +11,8 @@ from typer.core import TyperGroup
 from ranksearch.cli import datasets, deployment, models, studies, submit, watch
 from ranksearch.cli.exit_codes import ExitCode, exit_code
 from ranksearch.cli.options import MACHINE
-from ranksearch.cli.output import say, show_error
 from ranksearch.contracts.errors import RankSearchError
+from ranksearch.terminal.output import say, show_error
 
 __all__ = ["app", "main"]
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ranksearch.cli.options import Json, Token, Url, connect
-from ranksearch.cli.output import on_terminal, say, show, show_json, waiting
-from ranksearch.cli.tables import datasets_table
 from ranksearch.contracts.summaries import summarise_dataset
+from ranksearch.terminal.output import on_terminal, say, show, show_json, waiting
+from ranksearch.terminal.tables import datasets_table
 
 __all__ = ["app", "pack_data"]
 

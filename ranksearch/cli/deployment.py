@@ -15,9 +15,9 @@ from typing import Annotated, Any, Final
 import typer
 
 from ranksearch.cli.options import Json
-from ranksearch.cli.output import say, show, show_json
 from ranksearch.client.address import TOKEN_VARIABLE, data_directory
 from ranksearch.local import LocalDeployment, check_worker, module_environment
+from ranksearch.terminal.output import say, show, show_json
 
 __all__ = ["WORKER_SETTINGS", "demo", "up", "worker"]
 

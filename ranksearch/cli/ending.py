@@ -5,10 +5,10 @@ from __future__ import annotations
 import typer
 
 from ranksearch.cli.exit_codes import ExitCode
-from ranksearch.cli.output import show, show_error, show_json
-from ranksearch.cli.tables import study_lines
 from ranksearch.client.handle import study_error
 from ranksearch.contracts.studies import Study
+from ranksearch.terminal.output import show, show_error, show_json
+from ranksearch.terminal.tables import study_lines
 
 __all__ = ["end_with"]
 

@@ -8,8 +8,8 @@ from typing import Annotated
 import typer
 
 from ranksearch.cli.options import Json, Token, Url, connect
-from ranksearch.cli.output import on_terminal, say, show, show_json
-from ranksearch.cli.tables import models_table
+from ranksearch.terminal.output import on_terminal, say, show, show_json
+from ranksearch.terminal.tables import models_table
 
 __all__ = ["app"]
 

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from ranksearch.cli.options import Json, StudyArgument, Token, Url, connect
-from ranksearch.cli.output import Once, on_terminal, say, show, show_json
 from ranksearch.cli.study_names import find_study
-from ranksearch.cli.tables import best_summary, layers_table, studies_table, study_lines, workers_table
 from ranksearch.client.studies import COMPRESSED
+from ranksearch.terminal.output import Once, on_terminal, say, show, show_json
+from ranksearch.terminal.tables import best_summary, layers_table, studies_table, study_lines, workers_table
 
 __all__ = ["best", "cancel", "pull", "status", "workers"]
 

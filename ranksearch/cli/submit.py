@@ -7,11 +7,11 @@ import typer
 
 from ranksearch.cli.ending import end_with
 from ranksearch.cli.options import Json, Token, Url, connect
-from ranksearch.cli.output import Once, on_terminal, say
 from ranksearch.cli.watch import lines
 from ranksearch.client import StudyHandle
 from ranksearch.contracts.errors import BudgetInfeasible, RankSearchError
 from ranksearch.contracts.studies import Study
+from ranksearch.terminal.output import Once, on_terminal, say
 
 __all__ = ["submit"]
 

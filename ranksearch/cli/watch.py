@@ -15,14 +15,14 @@ from rich.text import Text
 
 from ranksearch.cli.ending import end_with
 from ranksearch.cli.options import Json, StudyArgument, Token, Url, connect
-from ranksearch.cli.output import json_line, printable, results, show
 from ranksearch.cli.study_names import find_study
-from ranksearch.cli.tables import trials_table
 from ranksearch.client import Client
 from ranksearch.client.events import FINAL_STATES
 from ranksearch.client.study_bar import headline
 from ranksearch.contracts.errors import RankSearchError, UnavailableError
 from ranksearch.contracts.studies import Study, Trial
+from ranksearch.terminal.output import json_line, printable, results, show
+from ranksearch.terminal.tables import trials_table
 
 __all__ = ["lines", "watch"]
 

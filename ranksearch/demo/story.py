@@ -12,8 +12,9 @@ from rich.table import Table
 
 from ranksearch.client import Client, StudyHandle
 from ranksearch.contracts.errors import UnavailableError
-from ranksearch.contracts.studies import Best, LayerChoice
+from ranksearch.contracts.studies import Best, Trial
 from ranksearch.local import LocalDeployment
+from ranksearch.terminal.tables import count, layers_table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
 __all__ = ["run"]
 
 
-def run(*, trials: int = 40, budget: str = "40%", seed: int = 0, keep: bool = False) -> Best:
+def run(
+    *, trials: int = 40, budget: str = "40%", seed: int = 0, keep: bool = False, console: Console | None = None
+) -> Best:
     """Train a network, have its ranks searched by a service and a worker started for it, show what came out.
 
     Args:
@@ -29,6 +32,7 @@ def run(*, trials: int = 40, budget: str = "40%", seed: int = 0, keep: bool = Fa
         budget: upper bound on the macs, per cent of the dense network's or absolute.
         seed: of the training and of the search; the same seed tells the same story on the same machine.
         keep: leave service and worker running afterwards, until Ctrl-C.
+        console: where the story is told.
 
     Returns:
         The best trial, as the service answered it.
@@ -36,7 +40,7 @@ def run(*, trials: int = 40, budget: str = "40%", seed: int = 0, keep: bool = Fa
     Raises:
         UnavailableError: scikit-learn, the service or the worker is not installed.
     """
-    console = Console()
+    console = console or Console()
     try:
         from ranksearch.demo import network  # noqa: PLC0415 - torch and scikit-learn are extras
         from ranksearch.documents import pack, pack_data  # noqa: PLC0415 - as above
@@ -82,43 +86,21 @@ def run(*, trials: int = 40, budget: str = "40%", seed: int = 0, keep: bool = Fa
                 seed=seed,
                 name="digits",
             )
-            study.wait(progress=True)
+            _follow(console, client, study)
             best = study.best()
 
             _step(console, 5, "The best ranks")
-            console.print(layers_table(best.layers))
+            console.print(layers_table(best))
 
             _step(console, 6, "Pull the compressed network and evaluate it here, on the held-out images")
             small = network.accuracy(_pulled(study, work), digits, digits.held_out)
             console.print(summary_table(best, network.accuracy(dense, digits, digits.held_out), small))
-            console.print(
-                f"   The same as JSON: {study.url}  (with the token; it answered trial {_asked(client, best)})"
-            )
+            console.print(f"\n   The same as JSON, for whoever has the token: {study.url}")
+            assert client.studies.best(study.id) == best  # noqa: S101 - what was just claimed
             if keep:
                 _hold(console, local)
     console.print("Everything that was started has been stopped.", style="dim")
     return best
-
-
-def layers_table(layers: list[LayerChoice]) -> Table:
-    """Per layer: what became of it and what it costs now."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
-    for column in ("layer", "method"):
-        table.add_column(column)
-    for column in ("rank", "error", "dense MACs", "MACs", "what remains"):
-        table.add_column(column, justify="right")
-    for layer in layers:
-        rank = layer.choice.get("rank") or "×".join(str(r) for r in (layer.choice.get("ranks") or {}).values())
-        table.add_row(
-            layer.name,
-            layer.choice["method"],
-            str(rank) if rank else "–",
-            "–" if layer.relative_error is None else f"{layer.relative_error:.3f}",
-            f"{layer.dense.macs:,}",
-            f"{layer.compressed.macs:,}",
-            f"{layer.compressed.macs / layer.dense.macs:.0%}",
-        )
-    return table
 
 
 def summary_table(best: Best, dense_held_out: float, compressed_held_out: float) -> Table:
@@ -127,13 +109,13 @@ def summary_table(best: Best, dense_held_out: float, compressed_held_out: float)
     table.add_column("")
     for column in ("dense", "compressed"):
         table.add_column(column, justify="right")
+    table.add_column("")
     if best.dense_value is not None:
         table.add_row("accuracy, validation", f"{best.dense_value:.1%}", f"{best.value:.1%}")
     table.add_row("accuracy, held out", f"{dense_held_out:.1%}", f"{compressed_held_out:.1%}")
     for word, share in (("MACs", best.macs), ("parameters", best.params)):
-        table.add_row(
-            word, f"{share.dense:,}", f"{share.compressed:,}  ({share.fraction:.1%}, {share.compression_ratio:.1f}×)"
-        )
+        fewer = f"({share.fraction:.1%} remain: {share.compression_ratio:.1f}× fewer)"
+        table.add_row(word, count(share.dense), count(share.compressed), fewer)
     return table
 
 
@@ -147,8 +129,21 @@ def _pulled(study: StudyHandle, work: Path) -> nn.Module:
     return load(study.pull(work / "compressed.safetensors"))
 
 
-def _asked(client: Client, best: Best) -> int:
-    return client.studies.best(best.study).trial
+def _follow(console: Console, client: Client, study: StudyHandle) -> None:
+    """Show the study as it goes: a bar where somebody watches, a line a trial elsewhere."""
+    if console.is_terminal:
+        study.wait(progress=True)
+        return
+    best: Trial | None = None
+    for event in client.studies.events(study.id):
+        if event.kind == "trial" and event.data["state"] in {"COMPLETE", "FAIL"}:
+            trial = Trial.model_validate(event.data)
+            if trial.value is not None and (best is None or trial.value > (best.value or 0)):
+                best = trial
+            value = "failed" if trial.value is None else f"{trial.value:.1%}"
+            so_far = "" if best is None else f", best so far {best.value:.1%} (trial {best.number})"
+            console.print(f"   trial {trial.number:>3} {trial.origin or '':<12} {value}{so_far}")
+    study.wait()
 
 
 def _hold(console: Console, local: LocalDeployment) -> None:

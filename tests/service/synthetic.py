@@ -95,7 +95,7 @@ def profile(
     sites: list[dict[str, Any]] | None = None, *, shape=(3, 8, 8), outputs=(10,), rest=(5000, 50)
 ) -> ModelProfile:
     if sites is None:
-        sites = [site(f"layer{i}.conv", 10_000 * (i + 1), 100 * (i + 1), steepness=1 + 0.4 * i) for i in range(4)]
+        sites = [site(f"layer{i}.conv", 10_000 * (i + 1), 100 * (i + 1), steepness=0.5 + 0.8 * i) for i in range(4)]
     return ModelProfile.model_validate(
         {
             "dense": {

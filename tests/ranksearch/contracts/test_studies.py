@@ -46,7 +46,7 @@ def test_slices_that_hold_nothing_are_refused(wrong):
 
 def test_a_minimal_request_has_the_documented_defaults():
     request = StudyRequest.model_validate(MINIMAL)
-    assert (request.n_trials, request.seed, request.metric, request.batch_size) == (100, 0, None, 256)
+    assert (request.n_trials, request.seed, request.metric, request.batch_size) == (100, 0, None, 64)
 
 
 @pytest.mark.parametrize(

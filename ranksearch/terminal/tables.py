@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 from rich.table import Table
 
-from ranksearch.cli.output import printable, table
 from ranksearch.contracts.resources import Dataset, Model, Worker
 from ranksearch.contracts.studies import Best, CostShare, LayerChoice, Study, Trial, TrialResult
+from ranksearch.terminal.output import printable, table
 
 __all__ = [
     "ago",

@@ -2,8 +2,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from ranksearch.cli.tables import ago, count, ranks_text
 from ranksearch.contracts.studies import LayerChoice
+from ranksearch.terminal.tables import ago, count, ranks_text
 from tests.ranksearch import wire
 
 
