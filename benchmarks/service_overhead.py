@@ -70,10 +70,10 @@ def main() -> None:
     )
     named = {
         "claim, whole": claims,
-        "of that: planning (sampling and projection)": samplings,
+        "of that: sampling and projection": samplings,
         "completion": completions,
         "renewal (in parallel to an evaluation)": renewals,
-        "**added to a trial: claim + completion − planning**": added,
+        "**added to a trial: claim + completion − sampling**": added,
     }
     rows = [
         (name, *(f"{1e3 * value:.1f}" for value in (statistics.median(values), _high(values), max(values))))
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def measure(local: LocalDeployment, folder: Path, trials: int) -> tuple[list[float], ...]:
-    """Seconds of every claim, its planning, every completion and a renewal of each."""
+    """Seconds of every claim, its sampling, every completion and a renewal of each."""
     seen: list[httpx.Response] = []
     with local.client() as client:
         client._transport._http.event_hooks["response"] = [seen.append]  # noqa: SLF001 - to read Server-Timing
@@ -106,17 +106,17 @@ def measure(local: LocalDeployment, folder: Path, trials: int) -> tuple[list[flo
             client.jobs.complete(job.id, job.lease.token, outcome)
             if job.task.kind == "trial":
                 claims.append(took)
-                samplings.append(planning_seconds(timing))
+                samplings.append(sampling_seconds(timing))
                 renewals.append(renewed - start)
                 completions.append(time.perf_counter() - renewed)
         assert client.studies.get(study).progress.complete == trials  # noqa: S101 - a benchmark of something else
     return claims, samplings, completions, renewals
 
 
-def planning_seconds(timing: str) -> float:
-    """``plan;dur=12.5`` → 0.0125."""
+def sampling_seconds(timing: str) -> float:
+    """``sampling;dur=12.5`` → 0.0125."""
     parts = dict(part.strip().split(";dur=") for part in timing.split(",") if ";dur=" in part)
-    return float(parts["plan"]) / 1e3
+    return float(parts["sampling"]) / 1e3
 
 
 def submit(client: ranksearch.Client, folder: Path, trials: int) -> str:

@@ -15,7 +15,7 @@ from service.api.dependencies import TheBackend
 from service.api.problems import PROBLEMS
 from service.scheduling import answers, leases, outcomes
 from service.scheduling.backend import JOBS, Backend
-from service.scheduling.claims import claim
+from service.scheduling.claims import Claimed, claim
 
 __all__ = ["router"]
 
@@ -25,10 +25,13 @@ _SEEN_SECONDS = 5.0
 
 
 @router.post("/jobs/claim", response_model=Job, responses={204: {"description": "no job for now"}})
-async def claim_job(request: Request, backend: TheBackend, wanted: ClaimRequest) -> Job | Response:
-    """Lease the next job; waits up to ``wait_seconds`` for one."""
-    job = await _wait_for_job(request, backend, wanted)
-    return Response(status_code=204) if job is None else job
+async def claim_job(request: Request, response: Response, backend: TheBackend, wanted: ClaimRequest) -> Job | Response:
+    """Lease the next job; waits up to ``wait_seconds`` for one. ``Server-Timing`` tells how long sampling took."""
+    claimed = await _wait_for_job(request, backend, wanted)
+    if claimed is None:
+        return Response(status_code=204)
+    response.headers["Server-Timing"] = f"sampling;dur={1e3 * claimed.sampling_seconds:.2f}"
+    return claimed.job
 
 
 @router.post("/jobs/{job}/renew")
@@ -67,7 +70,7 @@ def list_workers(backend: TheBackend) -> Page[Worker]:
     return answers.workers(backend)
 
 
-async def _wait_for_job(request: Request, backend: Backend, wanted: ClaimRequest) -> Job | None:
+async def _wait_for_job(request: Request, backend: Backend, wanted: ClaimRequest) -> Claimed | None:
     deadline, seen = time.monotonic() + wanted.wait_seconds, float("-inf")
     with backend.bell.listening(JOBS) as ear:
         while True:
@@ -76,10 +79,10 @@ async def _wait_for_job(request: Request, backend: Backend, wanted: ClaimRequest
                 await run_in_threadpool(leases.saw_worker, backend, wanted)
                 seen = time.monotonic()
             # From here to the answer nothing is interrupted: a lease that nobody hears of only expires.
-            job = await asyncio.shield(run_in_threadpool(claim, backend, wanted))
+            claimed = await asyncio.shield(run_in_threadpool(claim, backend, wanted))
             left = deadline - time.monotonic()
-            if job is not None or left <= 0 or backend.bell.closed:
-                return job
+            if claimed is not None or left <= 0 or backend.bell.closed:
+                return claimed
             await ear.wait(min(left, backend.settings.poll_seconds))
             if await request.is_disconnected() or await run_in_threadpool(leases.has_left, backend, wanted.worker):
                 return None

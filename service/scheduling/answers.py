@@ -237,10 +237,10 @@ def _layers(profile: ModelProfile, ranks: dict[str, LayerRanks], request: StudyR
             point = next(p for p in site.grids[chosen.method] if p.ranks == chosen)
             compressed, error = Cost(macs=point.macs, params=point.params), point.relative_error
         elif site.name in request.keep_dense:
-            reason = "the request keeps it dense"
+            reason = "as requested"
         elif reason is None:
             offered = any(site.grids.get(method) for method in request.methods)
-            reason = "the search kept it dense" if offered else "it has no rank grid for the methods asked for"
+            reason = "the search's choice" if offered else "it has no rank grid for the methods asked for"
         choice = chosen or LayerRanks(method="dense")
         layers.append(
             LayerChoice(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
@@ -25,12 +26,20 @@ from service.scheduling.planning import plan_trial
 from service.scheduling.views import blob_view
 from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow
 
-__all__ = ["claim"]
+__all__ = ["Claimed", "claim"]
 
 log = logging.getLogger(__name__)
 
 
-def claim(backend: Backend, request: ClaimRequest) -> Job | None:
+@dataclass(frozen=True)
+class Claimed:
+    """A leased job, and how many seconds its ranks were sampled for."""
+
+    job: Job
+    sampling_seconds: float
+
+
+def claim(backend: Backend, request: ClaimRequest) -> Claimed | None:
     """The next job, leased; None when there is none.
 
     A trial that cannot be planned counts as an attempt and goes back, so that it cannot block the queue for ever.
@@ -40,7 +49,7 @@ def claim(backend: Backend, request: ClaimRequest) -> Job | None:
         return None
     job_id, lease = taken
     try:
-        plan_trial(backend, job_id, lease.token)
+        sampling_seconds = plan_trial(backend, job_id, lease.token)
     except ConflictError:  # the study was cancelled while it was planned
         return None
     except Exception:
@@ -48,7 +57,7 @@ def claim(backend: Backend, request: ClaimRequest) -> Job | None:
         _give_up(backend, job_id, lease.token)
         raise
     with backend.reading() as session:
-        return _described(session, session.get_one(JobRow, job_id), lease)
+        return Claimed(_described(session, session.get_one(JobRow, job_id), lease), sampling_seconds)
 
 
 def _give_up(backend: Backend, job_id: str, token: str) -> None:

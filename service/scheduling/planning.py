@@ -7,6 +7,7 @@ storage that names its job; the next claim of that job finds and adopts it, so n
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -41,8 +42,11 @@ class _Unplanned:
     past: list[Past]
 
 
-def plan_trial(backend: Backend, job_id: str, token: str) -> None:
+def plan_trial(backend: Backend, job_id: str, token: str) -> float:
     """Give a leased trial its ranks and number, unless it has them; other jobs need no plan.
+
+    Returns:
+        The seconds that the sampler took.
 
     Raises:
         ConflictError: ``lease_lost``, where the lease ended meanwhile.
@@ -51,19 +55,20 @@ def plan_trial(backend: Backend, job_id: str, token: str) -> None:
         job = session.get_one(JobRow, job_id)
         study_id = job.study_id
         if job.kind != "trial" or job.trial_number is not None or study_id is None:
-            return
+            return 0.0
     with backend.planning_lock(study_id):
         with backend.reading() as session:
             wanted = _read(session, backend, job_id)
-        row = _recorded(backend, wanted) if wanted.may_be_recorded else None
+        row, seconds = (_recorded(backend, wanted) if wanted.may_be_recorded else None), 0.0
         if row is None:
-            row = _plan(backend, wanted)
+            row, seconds = _plan(backend, wanted)
         try:
             _store(backend, job_id, token, row)
         except ConflictError:
             if _is_over(backend, job_id):
                 backend.records.tell(wanted.name, row["trial_number"], None)
             raise
+    return seconds
 
 
 def _read(session: Session, backend: Backend, job_id: str) -> _Unplanned:
@@ -123,12 +128,14 @@ def _recorded(backend: Backend, wanted: _Unplanned) -> dict[str, Any] | None:
     }
 
 
-def _plan(backend: Backend, wanted: _Unplanned) -> dict[str, Any]:
+def _plan(backend: Backend, wanted: _Unplanned) -> tuple[dict[str, Any], float]:
+    start = time.perf_counter()
     choice: Choice = choose(wanted.space, wanted.plan, wanted.index, wanted.past)
+    seconds = time.perf_counter() - start
     number = backend.records.record(wanted.name, wanted.plan.direction, wanted.job, choice, wanted.space)
     cost = wanted.space.cost(choice.positions)
     ranks = wanted.space.ranks(choice.positions)
-    return {
+    row = {
         "trial_number": number,
         "origin": choice.origin,
         "positions": choice.positions.tolist(),
@@ -136,6 +143,7 @@ def _plan(backend: Backend, wanted: _Unplanned) -> dict[str, Any]:
         "planned_macs": cost.macs,
         "planned_params": cost.params,
     }
+    return row, seconds
 
 
 def _store(backend: Backend, job_id: str, token: str, row: dict[str, Any]) -> None:

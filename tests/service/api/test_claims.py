@@ -34,3 +34,15 @@ def test_a_waiting_claim_ends_without_work(process):
     began = time.monotonic()
     assert agent.claim(wait=0.5) is None
     assert 0.4 < time.monotonic() - began < 5
+
+
+def test_a_waiting_claim_ends_when_its_worker_leaves(process):
+    agent = Agent(process.http, name="leaving")
+    agent.work()
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(agent.claim(wait=60)))
+    waiting.start()
+    time.sleep(0.3)
+    assert process.http.delete("/v1/workers/leaving").status_code == 204
+    waiting.join(20)
+    assert answers == [None]

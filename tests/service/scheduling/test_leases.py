@@ -198,8 +198,8 @@ def test_two_threads_never_get_the_same_job(service):
 
     def work(name: str) -> None:
         request = ClaimRequest(worker=name, name=name, device="cpu", version="0")
-        while (job := claim(service.backend, request)) is not None:
-            claimed.append(job.id)
+        while (claimed_job := claim(service.backend, request)) is not None:
+            claimed.append(claimed_job.job.id)
 
     threads = [threading.Thread(target=work, args=(f"w{i}",)) for i in range(4)]
     for thread in threads:
@@ -230,3 +230,39 @@ def test_the_sweep_returns_what_nobody_claims(service, let_leases_expire):
     sweep(service.backend)
     with service.backend.reading() as session:
         assert session.scalar(select(func.count()).where(JobRow.state == "leased")) == 0
+
+
+def test_a_worker_that_leaves_hands_back_what_it_holds_uncounted(service):
+    study = service.submit(n_trials=3)["id"]
+    agent = service.agent("leaving")
+    agent.complete(agent.must_claim("baseline"))
+    job = agent.must_claim("trial")
+    assert service.http.delete("/v1/workers/leaving").status_code == 204
+    assert agent.post(job, "complete", outcome=agent.outcome(job)).json()["code"] == "lease_lost"
+    again = service.agent("other").must_claim("trial")
+    assert (again["id"], again["attempt"], again["task"]["ranks"]) == (job["id"], 1, job["task"]["ranks"])
+    assert service.get(f"/v1/studies/{study}")["progress"]["running"] == 1
+
+
+def test_a_worker_that_left_is_given_nothing_and_counts_as_away(service):
+    service.submit()
+    agent = service.agent("leaving")
+    agent.complete(agent.must_claim("baseline"))
+    service.http.delete("/v1/workers/leaving")
+    assert agent.claim() is None
+    states = {worker["id"]: worker["state"] for worker in service.get("/v1/workers")["items"]}
+    assert states["leaving"] == "away"
+
+
+def test_leaving_is_harmless_for_a_worker_never_seen(service):
+    assert service.http.delete("/v1/workers/nobody").status_code == 204
+
+
+def test_a_claim_tells_how_long_sampling_took(service):
+    service.submit()
+    agent = service.agent()
+    agent.complete(agent.must_claim("baseline"))
+    about = {"worker": "w", "name": "w", "device": "cpu", "version": "0"}
+    timing = service.http.post("/v1/jobs/claim", json=about).headers["server-timing"]
+    assert timing.startswith("sampling;dur=")
+    assert float(timing.partition("=")[2]) > 0

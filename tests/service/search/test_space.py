@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ranksearch.contracts.errors import InputError
+from ranksearch.contracts.errors import InputError, RanksError
 from service.search.space import space_of
 from tests.service import synthetic
 
@@ -57,3 +57,27 @@ def test_options_rise_in_both_costs_even_where_a_grid_does_not():
     params = [option.params for option in site.options]
     assert params == sorted(params)
     assert len(params) == 7  # one point left out, the dense layer added
+
+
+def test_a_layer_kept_dense_is_not_free():
+    space = space_of(synthetic.profile(), ["cp3"], ["layer1.conv"])
+    assert [site.name for site in space.sites] == ["layer0.conv", "layer2.conv", "layer3.conv"]
+
+
+def test_a_layer_kept_dense_still_costs():
+    profile = synthetic.profile()
+    space = space_of(profile, ["cp3"], ["layer1.conv"])
+    assert space.cost(space.top) == profile.dense
+    assert space.cheapest().macs >= profile.sites[1].macs
+
+
+def test_an_unknown_layer_is_answered_with_the_nearest_names():
+    with pytest.raises(RanksError, match=r"layer1\.conv") as error:
+        space_of(synthetic.profile(), ["cp3"], ["layer1.con"])
+    assert error.value.code == "unknown_layer"
+
+
+def test_keeping_every_layer_dense_leaves_nothing_to_compress():
+    with pytest.raises(InputError) as error:
+        space_of(synthetic.profile(), ["cp3"], [f"layer{i}.conv" for i in range(4)])
+    assert error.value.code == "nothing_to_compress"
