@@ -122,15 +122,12 @@ class RankSearchError(Exception):
         detail = str(problem.get("detail") or problem.get("title") or "the service answered with an error")
         if code not in kind.codes:  # an error of a newer service: keep its code in the text
             detail, code = f"{detail} ({code})", "internal_error"
-        extra = problem.get("extra")
-        return kind(
-            code,
-            detail,
-            got=problem.get("got"),
-            expected=problem.get("expected"),
-            mend=problem.get("mend"),
-            **(extra if isinstance(extra, dict) else {}),
+        error = kind(
+            code, detail, got=problem.get("got"), expected=problem.get("expected"), mend=problem.get("mend")
         )
+        extra = problem.get("extra")
+        error.extra = dict(extra) if isinstance(extra, Mapping) else {}  # of any names, so not as keyword arguments
+        return error
 
 
 class InputError(RankSearchError):

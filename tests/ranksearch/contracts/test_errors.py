@@ -98,3 +98,8 @@ def test_status(kind, code, status):
 
 def test_a_budget_error_is_an_input_error():
     assert issubclass(BudgetInfeasible, InputError)
+
+
+def test_further_members_may_have_any_name():
+    problem = InputError("invalid_request", "no").to_problem() | {"extra": {"got": 1, "code": 2, "self": 3}}
+    assert RankSearchError.from_problem(problem).extra == {"got": 1, "code": 2, "self": 3}

@@ -1,0 +1,102 @@
+"""A session on tiny documents, as the child has it."""
+
+import hashlib
+
+import pytest
+import torch
+
+import proxy
+import ranksearch
+from ranksearch.contracts.jobs import BaselineTask, CompressTask, DataSelection, InspectTask, TrialTask
+from ranksearch.contracts.ranks import LayerRanks
+from ranksearch.contracts.resources import Blob
+from worker.evaluation.session import Session
+
+
+class Net(torch.nn.Module):
+    """A convolution with BatchNorm, one without, and a classifier."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = torch.nn.Conv2d(3, 12, 3, padding=1, bias=False)
+        self.bn = torch.nn.BatchNorm2d(12)
+        self.second = torch.nn.Conv2d(12, 16, 3, stride=2, padding=1)
+        self.head = torch.nn.Linear(16, 5)
+
+    def forward(self, x):
+        x = torch.relu(self.bn(self.first(x)))
+        return self.head(torch.relu(self.second(x)).mean((2, 3)))
+
+
+class Work:
+    """Documents in a folder, and tasks on them."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self.files = {}
+        torch.manual_seed(0)
+        self.net = Net().eval()
+        self.images = torch.randint(0, 256, (60, 8, 8, 3), dtype=torch.uint8)
+        self.labels = torch.arange(60) % 5
+        ranksearch.pack(self.net, (torch.randn(2, 3, 8, 8),), folder / "model")
+        ranksearch.pack_data(self.images, self.labels, folder / "data", mean=(0.5,) * 3, std=(0.25,) * 3)
+        self.model = self.blob("model")
+        self.data = self.blob("data")
+        self.ranks = {
+            "second": LayerRanks(method="cp3", rank=9),
+            "first": LayerRanks(method="cp3", rank=6),
+        }
+
+    def blob(self, name):
+        content = (self.folder / name).read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        self.files[sha256] = self.folder / name
+        return Blob(sha256=sha256, size=len(content))
+
+    def selection(self, start, stop, blob=None):
+        return DataSelection(blob=blob or self.data, start=start, stop=stop)
+
+    def inspect(self):
+        return InspectTask(model=self.model)
+
+    def baseline(self, **changes):
+        given = {"validation": self.selection(20, 60), "metric": "accuracy", "batch_size": 16}
+        return BaselineTask(model=self.model, **{**given, **changes})
+
+    def trial(self, **changes):
+        given = {
+            "ranks": self.ranks,
+            "calibration": self.selection(0, 20),
+            "validation": self.selection(20, 60),
+            "metric": "accuracy",
+            "batch_size": 16,
+            "seed": 0,
+        }
+        return TrialTask(model=self.model, **{**given, **changes})
+
+    def compress(self):
+        return CompressTask(
+            model=self.model, ranks=self.ranks, calibration=self.selection(0, 20), batch_size=16, seed=0
+        )
+
+    def batches(self, start, stop, size=16):
+        """Normalised by hand, not by the code under test."""
+        images = (self.images[start:stop].permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
+        return list(zip(images.split(size), self.labels[start:stop].split(size), strict=True))
+
+    def compressed(self):
+        """What a trial should have measured."""
+        ranks = {name: {"method": choice.method, "rank": choice.rank} for name, choice in self.ranks.items()}
+        small = proxy.compress(self.net, ranks)
+        proxy.calibrate(small, [images for images, _ in self.batches(0, 20)], reference=self.net)
+        return small
+
+
+@pytest.fixture
+def work(tmp_path):
+    return Work(tmp_path)
+
+
+@pytest.fixture
+def session(tmp_path):
+    return Session(device="cpu", cache_dir=tmp_path / "factors")

@@ -1,0 +1,34 @@
+import hashlib
+
+import torch
+
+import ranksearch
+from worker.evaluation.compressed import write_compressed
+
+
+def test_the_document_gives_the_calibrated_networks_outputs(session, work, tmp_path):
+    sha256 = write_compressed(session, work.compress(), work.files, tmp_path).sha256
+    loaded = ranksearch.load(tmp_path / sha256)
+    (images, _), *_ = work.batches(20, 60)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(images), work.compressed()(images), rtol=1e-4, atol=1e-5)
+
+
+def test_the_document_is_named_by_its_sha256(session, work, tmp_path):
+    sha256 = write_compressed(session, work.compress(), work.files, tmp_path).sha256
+    assert hashlib.sha256((tmp_path / sha256).read_bytes()).hexdigest() == sha256
+
+
+def test_making_it_twice_gives_the_same_bytes(session, work, tmp_path):
+    first, second = (write_compressed(session, work.compress(), work.files, tmp_path).sha256 for _ in range(2))
+    assert first == second
+
+
+def test_the_dense_network_stays_for_the_next_trial(session, work, tmp_path):
+    before = {
+        name: tensor.clone()
+        for name, tensor in session.network(work.model, work.files[work.model.sha256]).state_dict().items()
+    }
+    write_compressed(session, work.compress(), work.files, tmp_path)
+    after = session.network(work.model, work.files[work.model.sha256]).state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)

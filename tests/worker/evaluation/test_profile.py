@@ -1,0 +1,65 @@
+import pytest
+import torch
+
+import proxy
+from tests.worker.evaluation.conftest import Net
+from worker.evaluation.profile import inspect
+
+
+@pytest.fixture
+def profile(session, work):
+    return inspect(session, work.inspect(), work.files).profile
+
+
+def test_names_every_layer_in_order(profile):
+    assert [site.name for site in profile.sites] == ["first", "second", "head"]
+
+
+def test_costs_are_those_of_the_users_network(profile, work):
+    cost = proxy.cost(work.net, (torch.zeros(1, 3, 8, 8),))
+    assert (profile.dense.macs, profile.dense.params) == (cost.macs, cost.params)
+
+
+def test_shapes_are_without_the_batch(profile):
+    assert (profile.input_shapes, profile.output_shapes) == ([[3, 8, 8]], [[5]])
+
+
+def test_the_error_at_a_grid_point_is_that_of_its_factors(profile, work):
+    point = profile.sites[1].grids["cp3"][3]
+    factors = proxy.decompose(work.net.second.weight, "cp3", {"rank": point.ranks.rank})
+    dense = work.net.second.weight.detach()
+    error = float((dense - factors.reconstruct()).norm() / dense.norm())
+    assert point.relative_error == pytest.approx(error, rel=1e-4)
+
+
+def test_a_grid_point_costs_what_the_compressed_network_costs(profile, work):
+    for point in profile.sites[1].grids["tucker2"]:
+        ranks = point.ranks.model_dump(by_alias=True, exclude_none=True)
+        cost = proxy.cost(proxy.compress(work.net, {"second": ranks}), (torch.zeros(1, 3, 8, 8),))
+        saved = profile.sites[1].macs - point.macs
+        assert cost.macs == profile.dense.macs - saved
+
+
+def test_the_factors_are_kept_for_the_trials(session, work, monkeypatch):
+    inspect(session, work.inspect(), work.files)
+    monkeypatch.setattr(proxy, "decompose_many", lambda *_, **__: pytest.fail("decomposed again"))
+    network = session.network(work.model, work.files[work.model.sha256])
+    ranks = {
+        "second": {
+            "method": "cp3",
+            "rank": proxy.find_sites(Net(), torch.zeros(1, 3, 8, 8))[1].grids["cp3"][0].ranks["rank"],
+        }
+    }
+    hashes = session.hashes(work.model, network)
+    site = next(site for site in proxy.find_sites(network, torch.zeros(1, 3, 8, 8)) if site.name == "second")
+    key = proxy.factor_key(hashes["second"], "cp3", ranks["second"], site.weight_shape, solver="epc")
+    assert session.factors.get(key) is not None
+
+
+def test_a_second_inspection_takes_everything_from_the_cache(session, work, monkeypatch):
+    first = inspect(session, work.inspect(), work.files).profile
+    seen = []
+    monkeypatch.setattr(proxy, "decompose_many", lambda problems, **_: seen.extend(problems) or [])
+    again = inspect(session, work.inspect(), work.files).profile
+    assert seen == []
+    assert again.sites == first.sites
