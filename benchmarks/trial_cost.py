@@ -36,7 +36,7 @@ def main() -> None:
     shared_data(parser)
     parser.add_argument("--images", type=int, default=2000, help="validation images (default: %(default)s)")
     chosen = parser.parse_args()
-    rounds = 3 if chosen.quick else 10
+    rounds = 3 if chosen.quick else 7
     keep_freed_memory()  # as the child does
     sys.path.insert(0, str(chosen.data))
     import cifar  # noqa: PLC0415 - lies in the folder that the user named

@@ -104,6 +104,8 @@ class Images:
     def _batch(self, start: int, stop: int) -> Batch:
         labels = self._data.labels
         images = self._data.images(start, stop).to(self._device)
+        if self._device.type == "cpu":  # seen on CPUs: factorised networks run twice as fast on this layout
+            images = images.contiguous(memory_format=torch.channels_last)
         return images, None if labels is None else labels[start:stop].to(self._device)
 
 
