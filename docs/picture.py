@@ -1,5 +1,6 @@
 """Draws ``docs/demo.svg``, the README's picture, from a real run of the demonstration: ``python docs/picture.py``."""
 
+import re
 from pathlib import Path
 
 from rich.console import Console
@@ -9,4 +10,7 @@ from ranksearch.demo import run
 if __name__ == "__main__":
     console = Console(record=True, width=100, force_terminal=True)
     run(console=console)
-    console.save_svg(str(Path(__file__).with_name("demo.svg")), title="make demo")
+    drawn = console.export_svg(title="make demo")
+    # Rich links a font on somebody else's server; the reader's own monospaced one will do.
+    drawn = re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
+    Path(__file__).with_name("demo.svg").write_text(drawn)
