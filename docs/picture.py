@@ -8,7 +8,7 @@ from rich.console import Console
 from ranksearch.demo import run
 
 if __name__ == "__main__":
-    console = Console(record=True, width=100, force_terminal=True)
+    console = Console(record=True, width=100, force_terminal=True, highlight=False)
     run(console=console)
     drawn = console.export_svg(title="make demo")
     # Rich links a font on somebody else's server; the reader's own monospaced one will do.

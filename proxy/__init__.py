@@ -4,7 +4,8 @@ from proxy.assembly import assemble, compress, factorize
 from proxy.cache import FactorCache, MemoryCache, factor_key, weight_hash, weight_hashes
 from proxy.calibrate import Calibration, OutputMoments, calibrate, output_moments
 from proxy.cost import Cost, LayerCost, cost
-from proxy.decompose import decompose, decompose_many, ranks_for_error
+from proxy.decompose import decompose, decompose_many
+from proxy.error_bound import ranks_for_error
 from proxy.errors import (
     MissingInput,
     NotFinite,

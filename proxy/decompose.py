@@ -1,4 +1,4 @@
-"""One weight, one method, one rank → factors; and the other way round, an error bound → ranks.
+"""One weight, one method, one rank → factors; the other way round, see :mod:`proxy.error_bound`.
 
 This is the small interface over the solvers, one file each: :mod:`proxy.svd`, :mod:`proxy.tucker2`,
 :mod:`proxy.cp3_als` with :mod:`proxy.epc`, :mod:`proxy.tensorly_reference`.
@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -23,12 +22,12 @@ from proxy.epc import epc
 from proxy.errors import UnsupportedMethod
 from proxy.factors import Factors, factor_shapes
 from proxy.kernel import Kernel
-from proxy.ranks import Ranks, maximum_ranks, names_of, parse_ranks, show_ranks
+from proxy.ranks import Ranks, names_of, parse_ranks
 from proxy.sensitivity import balance, rank_one_energy, sensitivity
-from proxy.svd import spatial_svd, svd, tail_errors
-from proxy.tucker2 import captured_energies, tucker2
+from proxy.svd import spatial_svd, svd
+from proxy.tucker2 import tucker2
 
-__all__ = ["SOLVERS", "SolverOptions", "decompose", "decompose_many", "ranks_for_error", "refuse_shape"]
+__all__ = ["SOLVERS", "SolverOptions", "decompose", "decompose_many", "refuse_shape", "solved"]
 
 SOLVERS = ("epc", "als", "tensorly")
 
@@ -104,7 +103,7 @@ def decompose(
         UnsupportedMethod: no such method or solver, or not for this shape.
     """
     options = SolverOptions(solver, max_error_slack, seed, max_sweeps, tolerance)
-    return _solved(Kernel(weight, device), method, ranks, options, dtype)
+    return solved(Kernel(weight, device), method, ranks, options, dtype)
 
 
 def decompose_many(
@@ -137,7 +136,7 @@ def _each(
     for weight, method, ranks in problems:
         if id(weight) not in kernels:
             kernels[id(weight)] = weight, Kernel(weight, device)
-        yield _solved(kernels[id(weight)][1], method, ranks, options, dtype)
+        yield solved(kernels[id(weight)][1], method, ranks, options, dtype)
 
 
 def refuse_shape(method: str, shape: Sequence[int]) -> str | None:
@@ -153,7 +152,8 @@ def refuse_shape(method: str, shape: Sequence[int]) -> str | None:
     return None
 
 
-def _solved(kernel: Kernel, method: str, ranks: object, options: SolverOptions, dtype: torch.dtype | None) -> Factors:
+def solved(kernel: Kernel, method: str, ranks: object, options: SolverOptions, dtype: torch.dtype | None) -> Factors:
+    """As :func:`decompose`, for a kernel whose SVDs may be shared with other ranks."""
     reason = refuse_shape(method, kernel.shape)
     if reason is not None:
         raise UnsupportedMethod(
@@ -271,86 +271,3 @@ def _cp3_factors(kernel: Kernel, found: CP, solver: str) -> Factors:
 
 def _khatri_rao(inn: Tensor, space: Tensor) -> Float[Tensor, "R S*D"]:
     return (inn.mT[:, :, None] * space.mT[:, None, :]).flatten(1)
-
-
-def ranks_for_error(
-    weight: Float[Tensor, "T S *k"],
-    method: str,
-    relative_error: float,
-    **options: Any,  # noqa: ANN401 - as decompose
-) -> dict[str, Any]:
-    """The ranks with the fewest parameters whose relative error is at most the bound.
-
-    ``svd`` and ``spatial_svd``: exact, from the singular values. ``tucker2``: the cheapest pair by the truncated
-    HOSVD, then smaller pairs as long as HOOI keeps the bound. ``cp3``: bisection over the rank with the
-    solver asked for; its error falls with the rank but for the solver's luck, so the result is a rank that
-    meets the bound while a slightly smaller one missed it.
-
-    Args:
-        weight: not changed.
-        method: name of the decomposition.
-        relative_error: the bound, from 0 to 1.
-        **options: those of :func:`decompose`.
-
-    Returns:
-        ``{"rank": r}`` or ``{"ranks": {"out": …, "in": …}}``; the maximum where no rank meets the bound.
-    """
-    kernel = Kernel(weight, options.pop("device", None))
-    dtype = options.pop("dtype", None)
-    solver = SolverOptions(**options)
-    reason = refuse_shape(method, kernel.shape)
-    if reason is not None:
-        raise UnsupportedMethod(reason, got=f"a weight of shape {kernel.shape}")
-
-    def error(ranks: Ranks) -> float:
-        return _solved(kernel, method, ranks, solver, dtype).relative_error
-
-    top = maximum_ranks(method, kernel.shape)
-    if kernel.is_zero:
-        found = tuple(1 for _ in top)
-    elif method in ("svd", "spatial_svd"):
-        values = (kernel.matrix_svd if method == "svd" else kernel.separable_svd)[1]
-        errors = tail_errors(kernel, values)
-        found = (next((rank for rank, value in enumerate(errors, 1) if value <= relative_error), top[0]),)
-    elif method == "tucker2":
-        found = _least_tucker2(kernel, relative_error, top, error)
-    else:
-        found = (_bisected(top[0], lambda rank: error((rank,)) <= relative_error),)
-    return show_ranks(method, found)
-
-
-def _bisected(top: int, fits: Any) -> int:  # noqa: ANN401 - Callable[[int], bool]
-    """The least rank that fits, if fitting is monotone; the top where nothing fits below it."""
-    low, high = 0, 1
-    while high < top and not fits(high):  # doubling first: the large ranks are the dear ones
-        low, high = high, min(2 * high, top)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if fits(middle):
-            high = middle
-        else:
-            low = middle
-    return high
-
-
-def _least_tucker2(kernel: Kernel, bound: float, top: Ranks, error: Any) -> Ranks:  # noqa: ANN401 - Ranks → float
-    """The cheapest pair that the HOSVD meets the bound with, then down by single ranks under HOOI."""
-    out, inn, depth = kernel.size
-
-    def params(pair: Ranks) -> int:
-        return out * pair[0] + inn * pair[1] + depth * pair[0] * pair[1]
-
-    enough = captured_energies(kernel)[: top[0], : top[1]] >= 1 - bound * bound
-    pairs: list[Ranks] = [(i + 1, j + 1) for i, j in enough.nonzero().tolist()]
-    best = min(pairs, key=params, default=top)
-    while True:
-        smaller = [pair for pair in ((best[0] - 1, best[1]), (best[0], best[1] - 1)) if min(pair) >= 1]
-        fitting = [pair for pair in smaller if _possible(pair, depth) and error(pair) <= bound]
-        if not fitting:
-            return best
-        best = min(fitting, key=params)
-
-
-def _possible(pair: Ranks, depth: int) -> bool:
-    """A core mode larger than the other two together would hold empty directions."""
-    return pair[0] <= pair[1] * depth and pair[1] <= pair[0] * depth

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ranksearch.cli.options import Json, Token, Url, connect
-from ranksearch.contracts.summaries import summarise_dataset
+from ranksearch.contracts.dataset_summaries import summarise_dataset
 from ranksearch.terminal.output import on_terminal, say, show, show_json, waiting
 from ranksearch.terminal.tables import datasets_table
 

@@ -122,9 +122,7 @@ class RankSearchError(Exception):
         detail = str(problem.get("detail") or problem.get("title") or "the service answered with an error")
         if code not in kind.codes:  # an error of a newer service: keep its code in the text
             detail, code = f"{detail} ({code})", "internal_error"
-        error = kind(
-            code, detail, got=problem.get("got"), expected=problem.get("expected"), mend=problem.get("mend")
-        )
+        error = kind(code, detail, got=problem.get("got"), expected=problem.get("expected"), mend=problem.get("mend"))
         extra = problem.get("extra")
         error.extra = dict(extra) if isinstance(extra, Mapping) else {}  # of any names, so not as keyword arguments
         return error

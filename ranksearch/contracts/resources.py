@@ -7,8 +7,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ranksearch.contracts.base import Name, Resource, Sha256, Timestamp
+from ranksearch.contracts.dataset_summaries import DatasetSummary
+from ranksearch.contracts.model_summaries import ModelSummary
 from ranksearch.contracts.profiles import ModelProfile
-from ranksearch.contracts.summaries import DatasetSummary, ModelSummary
 
 __all__ = ["Artifact", "Blob", "Dataset", "Health", "Model", "Problem", "Worker"]
 

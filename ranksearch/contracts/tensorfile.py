@@ -21,6 +21,7 @@ from ranksearch.contracts.errors import DatasetError, DocumentError
 
 __all__ = [
     "DTYPE_BYTES",
+    "TORCH_DTYPES",
     "HeaderLimits",
     "StoredTensor",
     "TensorFileHeader",
@@ -41,6 +42,20 @@ DTYPE_BYTES: Mapping[str, int] = {
     "F64": 8,
 }
 """The dtypes a document may hold, by their names in the format, with the bytes of one element."""
+
+TORCH_DTYPES = {
+    "BOOL": "bool",
+    "U8": "uint8",
+    "I8": "int8",
+    "I16": "int16",
+    "I32": "int32",
+    "I64": "int64",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+}
+"""Names in the file format → names in torch."""
 
 FileError = type[DocumentError] | type[DatasetError]
 

@@ -19,6 +19,8 @@ from ranksearch.terminal.tables import count, layers_table
 if TYPE_CHECKING:
     from torch import nn
 
+    from ranksearch.demo.network import Digits
+
 __all__ = ["run"]
 
 
@@ -40,66 +42,75 @@ def run(
     Raises:
         UnavailableError: scikit-learn, the service or the worker is not installed.
     """
-    console = console or Console()
-    try:
-        from ranksearch.demo import network  # noqa: PLC0415 - torch and scikit-learn are extras
-        from ranksearch.documents import pack, pack_data  # noqa: PLC0415 - as above
-
-        network.load_digits()
-    except ImportError as error:
-        raise UnavailableError(
-            "extra_missing",
-            f"the demonstration needs {error.name}, which is not installed",
-            mend="pip install 'ranksearch[demo]'",
-        ) from error
-
+    console = console or Console(highlight=False)
+    _check_installed()
     with tempfile.TemporaryDirectory(prefix="ranksearch-demo-") as folder:
         work = Path(folder)
-        _step(console, 1, "Train a small residual network with BatchNorm on scikit-learn's 8×8 digits")
-        start = time.perf_counter()
-        digits = network.load_digits()
-        dense = network.train(digits, seed=seed)
-        console.print(
-            f"   {time.perf_counter() - start:.0f} s; {network.accuracy(dense, digits, digits.held_out):.1%} of"
-            f" {len(digits.held_out[1])} held-out images right"
-        )
-
-        _step(console, 2, "Pack the network and its images into documents: safetensors, no pickle")
-        example = digits.normalised(digits.training[0][:2])
-        pack(dense, (example,), work / "digits.safetensors")
-        # Calibration images are ones the network was trained on; validation images it has never seen.
-        for name, part in (("calibration", digits.training), ("validation", digits.validation)):
-            pack_data(*part, work / f"{name}.safetensors", mean=digits.mean, std=digits.std, layout="NHWC")
-        console.print(f"   {(work / 'digits.safetensors').stat().st_size / 1e6:.2f} MB")
-
+        digits, dense = _trained(console, seed)
+        _packed(console, work, digits, dense)
         _step(console, 3, "Start the service (SQLite and a directory) and one worker")
         with LocalDeployment(work / "data", workers=1) as local, local.client() as client:
             console.print(f"   {local.url}")
-
-            _step(console, 4, f"Upload, and search the ranks within {budget} of the MACs in {trials} trials")
-            study = client.submit(
-                work / "digits.safetensors",
-                calibration=work / "calibration.safetensors",
-                validation=work / "validation.safetensors",
-                budget=budget,
-                n_trials=trials,
-                seed=seed,
-                name="digits",
-            )
-            _follow(console, client, study)
-            best = study.best()
-
-            _step(console, 5, "The best ranks")
-            console.print(layers_table(best))
-
-            _step(console, 6, "Pull the compressed network and evaluate it here, on the held-out images")
-            small = network.accuracy(_pulled(study, work), digits, digits.held_out)
-            console.print(summary_table(best, network.accuracy(dense, digits, digits.held_out), small))
-            console.print(f"\n   The same as JSON, for whoever has the token: {study.url}")
-            assert client.studies.best(study.id) == best  # noqa: S101 - what was just claimed
+            study = _searched(console, client, work, trials=trials, budget=budget, seed=seed)
+            best = _shown(console, client, study, work, digits, dense)
             if keep:
                 _hold(console, local)
     console.print("Everything that was started has been stopped.", style="dim")
+    return best
+
+
+def _trained(console: Console, seed: int) -> tuple[Digits, nn.Module]:
+    from ranksearch.demo import network  # noqa: PLC0415 - torch and scikit-learn are extras
+
+    _step(console, 1, "Train a small residual network with BatchNorm on scikit-learn's 8×8 digits")
+    start = time.perf_counter()
+    digits = network.load_digits()
+    dense = network.train(digits, seed=seed)
+    right = network.accuracy(dense, digits, digits.held_out)
+    seconds = time.perf_counter() - start
+    console.print(f"   {seconds:.0f} s; {right:.1%} of {len(digits.held_out[1])} held-out images right")
+    return digits, dense
+
+
+def _packed(console: Console, work: Path, digits: Digits, dense: nn.Module) -> None:
+    from ranksearch.documents import pack, pack_data  # noqa: PLC0415 - torch is an extra
+
+    _step(console, 2, "Pack the network and its images into documents: safetensors, no pickle")
+    pack(dense, (digits.normalised(digits.training[0][:2]),), work / "digits.safetensors")
+    # Calibration images are ones the network was trained on; validation images it has never seen.
+    for name, part in (("calibration", digits.training), ("validation", digits.validation)):
+        pack_data(*part, work / f"{name}.safetensors", mean=digits.mean, std=digits.std, layout="NHWC")
+    console.print(f"   {(work / 'digits.safetensors').stat().st_size / 1e6:.2f} MB")
+
+
+def _searched(console: Console, client: Client, work: Path, *, trials: int, budget: str, seed: int) -> StudyHandle:
+    _step(console, 4, f"Upload, and search the ranks within {budget} of the MACs in {trials} trials")
+    study = client.submit(
+        work / "digits.safetensors",
+        calibration=work / "calibration.safetensors",
+        validation=work / "validation.safetensors",
+        budget=budget,
+        n_trials=trials,
+        seed=seed,
+        name="digits",
+    )
+    _follow(console, client, study)
+    return study
+
+
+def _shown(console: Console, client: Client, study: StudyHandle, work: Path, digits: Digits, dense: nn.Module) -> Best:
+    from ranksearch.demo.network import accuracy  # noqa: PLC0415 - torch is an extra
+    from ranksearch.documents import load  # noqa: PLC0415 - as above
+
+    best = study.best()
+    _step(console, 5, "The best ranks")
+    console.print(layers_table(best))
+    _step(console, 6, "Pull the compressed network and evaluate it here, on the held-out images")
+    small = load(study.pull(work / "compressed.safetensors"))
+    held_out = [accuracy(network, digits, digits.held_out) for network in (dense, small)]
+    console.print(summary_table(best, *held_out))
+    console.print(f"\n   The same as JSON, for whoever has the token: {study.url}")
+    assert client.studies.best(study.id) == best  # noqa: S101 - what was just claimed
     return best
 
 
@@ -123,10 +134,16 @@ def _step(console: Console, number: int, what: str) -> None:
     console.print(f"\n[bold cyan]{number}[/] [bold]{what}[/]")
 
 
-def _pulled(study: StudyHandle, work: Path) -> nn.Module:
-    from ranksearch.documents import load  # noqa: PLC0415 - torch is an extra
-
-    return load(study.pull(work / "compressed.safetensors"))
+def _check_installed() -> None:
+    try:
+        import sklearn  # noqa: F401, PLC0415 - to see whether it is there
+        import torch  # noqa: F401, PLC0415 - as above
+    except ImportError as error:
+        raise UnavailableError(
+            "extra_missing",
+            f"the demonstration needs {error.name}, which is not installed",
+            mend="pip install 'ranksearch[demo]'",
+        ) from error
 
 
 def _follow(console: Console, client: Client, study: StudyHandle) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from torch import Tensor
 
+from ranksearch.contracts.dataset_summaries import DATASET_FORMAT, DatasetSummary, check_dataset_values, dataset_summary
 from ranksearch.contracts.errors import DatasetError
-from ranksearch.contracts.summaries import DATASET_FORMAT, DatasetSummary, check_dataset_values, dataset_summary
 from ranksearch.contracts.tensorfile import read_header
 from ranksearch.documents.tensor_bytes import Rows, read_tensor, write_tensor_file, written_in_place
 
@@ -35,7 +35,7 @@ class Dataset:
         path: the document.
 
     Raises:
-        DatasetError: the document is unusable; see :func:`ranksearch.contracts.summaries.summarise_dataset`.
+        DatasetError: the document is unusable; see :func:`ranksearch.contracts.dataset_summaries.summarise_dataset`.
         OSError: there is no such file, or it may not be read.
     """
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 from torch import Tensor, nn
 
 from ranksearch.contracts.errors import DocumentError
-from ranksearch.contracts.summaries import TensorSpec, model_summary
+from ranksearch.contracts.model_summaries import TensorSpec, model_summary
 from ranksearch.contracts.tensorfile import TensorFileHeader, parse_bounded_json, read_header
 from ranksearch.documents.decoding import decode_graph
 from ranksearch.documents.graph import Call, Graph, TensorRef, references

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ranksearch.contracts.summaries import TensorSpec
+from ranksearch.contracts.model_summaries import TensorSpec
 from ranksearch.documents.graph import (
     Call,
     DeviceOfNetwork,

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ranksearch.contracts.errors import DocumentError
-from ranksearch.contracts.summaries import MODEL_FORMAT, TORCH_DTYPES, TensorSpec
+from ranksearch.contracts.model_summaries import MODEL_FORMAT, TensorSpec
+from ranksearch.contracts.tensorfile import TORCH_DTYPES
 from ranksearch.documents.exporting import as_inputs, export_with_free_batch, in_eval_mode
 from ranksearch.documents.graph import encode_graph
 from ranksearch.documents.loading import load

@@ -11,8 +11,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from ranksearch.contracts.errors import DocumentError
-from ranksearch.contracts.summaries import TORCH_DTYPES
-from ranksearch.contracts.tensorfile import TensorFileHeader, parse_bounded_json
+from ranksearch.contracts.tensorfile import TORCH_DTYPES, TensorFileHeader, parse_bounded_json
 
 __all__ = ["build_architecture", "build_registered", "check_options"]
 

@@ -21,8 +21,7 @@ import torch
 from torch import Tensor
 
 from ranksearch.contracts.errors import DatasetError, DocumentError
-from ranksearch.contracts.summaries import TORCH_DTYPES
-from ranksearch.contracts.tensorfile import DTYPE_BYTES, StoredTensor, TensorFileHeader
+from ranksearch.contracts.tensorfile import DTYPE_BYTES, TORCH_DTYPES, StoredTensor, TensorFileHeader
 
 __all__ = ["Rows", "read_tensor", "write_tensor_file", "written_in_place"]
 

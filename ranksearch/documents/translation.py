@@ -13,7 +13,8 @@ from torch.fx import Node as TracedNode
 from torch.utils import _pytree as pytree
 
 from ranksearch.contracts.errors import DocumentError
-from ranksearch.contracts.summaries import TORCH_DTYPES, TensorSpec
+from ranksearch.contracts.model_summaries import TensorSpec
+from ranksearch.contracts.tensorfile import TORCH_DTYPES
 from ranksearch.documents.bound_arguments import bound_arguments, is_in_place
 from ranksearch.documents.graph import (
     Call,

@@ -12,8 +12,9 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ranksearch.contracts.dataset_summaries import check_dataset_values
+from ranksearch.contracts.model_summaries import summarise_model
 from ranksearch.contracts.resources import Blob, Dataset, Model
-from ranksearch.contracts.summaries import check_dataset_values, summarise_model
 from service.scheduling.backend import JOBS, Backend, now
 from service.scheduling.views import dataset_view, model_view
 from service.scheduling.waiting import why_model_waits

@@ -9,10 +9,10 @@ from typing import Literal
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
+from ranksearch.contracts.dataset_summaries import DatasetSummary
 from ranksearch.contracts.errors import ConflictError, DatasetError, InputError, NotFoundError
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.studies import DataSlice, Metric, Study, StudyRequest
-from ranksearch.contracts.summaries import DatasetSummary
 from service.scheduling.backend import JOBS, Backend, now, profile_of
 from service.scheduling.events import study_event
 from service.scheduling.views import study_view

@@ -123,46 +123,6 @@ def test_the_weight_is_left_alone():
     assert torch.equal(weight, seeded(8, 7, 3, 3))
 
 
-def test_svd_needs_the_least_rank_within_the_bound():
-    weight = seeded(20, 30)
-    rank = proxy.ranks_for_error(weight, "svd", 0.4)["rank"]
-    assert proxy.decompose(weight, "svd", rank).relative_error <= 0.4
-    assert proxy.decompose(weight, "svd", rank - 1).relative_error > 0.4
-
-
-def test_cp3_meets_the_bound_and_one_less_does_not():
-    weight = seeded(10, 9, 3, 3)
-    rank = proxy.ranks_for_error(weight, "cp3", 0.5)["rank"]
-    assert proxy.decompose(weight, "cp3", rank).relative_error <= 0.5
-    assert proxy.decompose(weight, "cp3", rank - 1).relative_error > 0.5
-
-
-def test_tucker2_finds_exact_ranks():
-    out, core, inn = seeded(12, 3), seeded(3, 4, 9, seed=1), seeded(10, 4, seed=2)
-    weight = torch.einsum("ta,abd,sb->tsd", out, core, inn)
-    assert proxy.ranks_for_error(weight, "tucker2", 1e-4) == {"ranks": {"out": 3, "in": 4}}
-
-
-def test_tucker2_is_as_cheap_as_brute_force():
-    weight = seeded(6, 5, 2, 2)
-    found = proxy.ranks_for_error(weight, "tucker2", 0.6)["ranks"]
-
-    def params(out, inn):
-        return 6 * out + 5 * inn + 4 * out * inn
-
-    fitting = [
-        params(out, inn)
-        for out in range(1, 7)
-        for inn in range(1, 6)
-        if proxy.decompose(weight, "tucker2", (out, inn)).relative_error <= 0.6
-    ]
-    assert params(found["out"], found["in"]) <= 1.05 * min(fitting)
-
-
-def test_an_unreachable_bound_gives_the_maximum():
-    assert proxy.ranks_for_error(seeded(6, 5), "svd", 0.0) == {"rank": 5}
-
-
 @pytest.mark.parametrize("method", ["cp3", "tucker2"])
 def test_tensorly_is_a_solver(method):
     weight = cp_tensor(8, 7, 9, 3)

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from ranksearch.contracts.summaries import summarise_dataset
+from ranksearch.contracts.dataset_summaries import summarise_dataset
 
 
 @pytest.fixture

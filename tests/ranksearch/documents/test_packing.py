@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from ranksearch.contracts.errors import DocumentError
-from ranksearch.contracts.summaries import summarise_model
+from ranksearch.contracts.model_summaries import summarise_model
 from ranksearch.documents import load, pack
 from tests.ranksearch.documents.networks import Forked, assert_same_outputs, randomised
 

@@ -6,7 +6,7 @@ import torchvision
 from safetensors.torch import load_file, save_file
 
 from ranksearch.contracts.errors import DocumentError
-from ranksearch.contracts.summaries import summarise_model
+from ranksearch.contracts.model_summaries import summarise_model
 from ranksearch.contracts.tensorfile import read_header
 from ranksearch.documents import load, pack, pack_state_dict
 from tests.ranksearch.documents.networks import assert_same_outputs, randomised

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torchvision
 
-from ranksearch.contracts.summaries import summarise_model
+from ranksearch.contracts.model_summaries import summarise_model
 from ranksearch.documents import load, pack
 from tests.ranksearch.documents.networks import assert_same_outputs, layer_names, randomised
 

@@ -6,29 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ranksearch.contracts.errors import DatasetError, DocumentError
-from ranksearch.contracts.summaries import check_dataset_values, summarise_dataset, summarise_model
+from ranksearch.contracts.dataset_summaries import check_dataset_values, summarise_dataset
+from ranksearch.contracts.errors import DatasetError
 
-MODEL = {
-    "format": "ranksearch.model/1",
-    "kind": "graph",
-    "graph": "{}",
-    "inputs": '[{"shape": [3, 8, 8], "dtype": "float32"}]',
-    "outputs": '[{"shape": [10], "dtype": "float32"}]',
-    "buffers": '["n"]',
-}
 DATA = {"format": "ranksearch.dataset/1", "layout": "NCHW", "mean": "[0.5, 0, 0]", "std": "[1, 1, 1]"}
-
-
-@pytest.fixture
-def model(tmp_path):
-    def written(**changes):
-        metadata = {name: text for name, text in {**MODEL, **changes}.items() if text is not None}
-        tensors = {"w": torch.zeros(3, 4), "n": torch.zeros(5, dtype=torch.int64)}
-        save_file(tensors, tmp_path / "m.safetensors", metadata)
-        return tmp_path / "m.safetensors"
-
-    return written
 
 
 @pytest.fixture
@@ -47,44 +28,6 @@ def dataset_code(path, read=summarise_dataset):
     with pytest.raises(DatasetError) as caught:
         read(path)
     return caught.value.code
-
-
-def test_a_model_is_summarised(model):
-    summary = summarise_model(path := model())
-    assert summary.model_dump() == {
-        "kind": "graph",
-        "architecture": None,
-        "inputs": ({"shape": (3, 8, 8), "dtype": "float32"},),
-        "outputs": ({"shape": (10,), "dtype": "float32"},),
-        "params": 12,
-        "tensors": 2,
-        "bytes": path.stat().st_size,
-    }
-
-
-@pytest.mark.parametrize(
-    ("changes", "code"),
-    [
-        ({"format": None}, "document_header_invalid"),
-        ({"format": "ranksearch.dataset/1"}, "document_header_invalid"),
-        ({"format": "ranksearch.model/2"}, "document_version_unsupported"),
-        ({"kind": "pickle"}, "document_header_invalid"),
-        ({"graph": None}, "document_header_invalid"),
-        ({"architecture": "torchvision:resnet18"}, "document_header_invalid"),
-        ({"inputs": "[]"}, "document_header_invalid"),
-        ({"inputs": "[" * 100_000}, "document_header_invalid"),
-        ({"inputs": '[{"shape": [-1], "dtype": "float32"}]'}, "document_header_invalid"),
-        ({"inputs": '[{"shape": [1e3], "dtype": "float32"}]'}, "document_header_invalid"),
-        ({"outputs": '[{"shape": [1], "dtype": "object"}]'}, "document_header_invalid"),
-        ({"outputs": None}, "document_header_invalid"),
-        ({"buffers": '["gone"]'}, "document_missing_tensor"),
-        ({"buffers": "5"}, "document_header_invalid"),
-    ],
-)
-def test_a_model_that_contradicts_itself_is_refused(model, changes, code):
-    with pytest.raises(DocumentError) as caught:
-        summarise_model(model(**changes))
-    assert caught.value.code == code
 
 
 def test_a_data_set_is_summarised(data):
@@ -148,7 +91,7 @@ def test_finite_images_pass(data):
 
 
 def test_values_are_checked_across_chunks(data, monkeypatch):
-    monkeypatch.setattr("ranksearch.contracts.summaries._CHUNK_ELEMENTS", 7)
+    monkeypatch.setattr("ranksearch.contracts.dataset_summaries._CHUNK_ELEMENTS", 7)
     images = torch.rand(6, 3, 4, 5)
     images[3, 1, 0, 0] = float("nan")
     with pytest.raises(DatasetError) as caught:
@@ -156,7 +99,7 @@ def test_values_are_checked_across_chunks(data, monkeypatch):
     assert caught.value.extra["image"] == 3
 
 
-def test_summaries_do_without_torch_and_numpy():
-    program = "import sys, ranksearch.contracts.summaries; print(sorted({'torch', 'numpy'} & set(sys.modules)))"
+def test_needs_neither_torch_nor_numpy():
+    program = "import sys, ranksearch.contracts.dataset_summaries; print(sorted({'torch', 'numpy'} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert json.loads(answer.stdout) == []

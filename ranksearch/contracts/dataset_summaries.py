@@ -1,8 +1,6 @@
-"""What a model document and a data set document say of themselves, read from their headers without torch.
+"""What a data set document says of itself, read without torch.
 
-:func:`summarise_model` checks all that can be checked without knowing an operator; the graph itself is checked by
-``ranksearch.load``. :func:`summarise_dataset` checks everything but the images' values, which
-:func:`check_dataset_values` streams through.
+:func:`summarise_dataset` checks everything but the images' values, which :func:`check_dataset_values` streams through.
 """
 
 from __future__ import annotations
@@ -17,74 +15,26 @@ from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, computed_field
 
-from ranksearch.contracts.errors import DatasetError, DocumentError
-from ranksearch.contracts.tensorfile import StoredTensor, TensorFileHeader, parse_bounded_json, read_header
+from ranksearch.contracts.errors import DatasetError
+from ranksearch.contracts.tensorfile import (
+    TORCH_DTYPES,
+    StoredTensor,
+    TensorFileHeader,
+    parse_bounded_json,
+    read_header,
+)
 
-__all__ = [
-    "DATASET_FORMAT",
-    "MODEL_FORMAT",
-    "TORCH_DTYPES",
-    "DatasetSummary",
-    "ModelSummary",
-    "TensorSpec",
-    "check_dataset_values",
-    "dataset_summary",
-    "model_summary",
-    "summarise_dataset",
-    "summarise_model",
-]
+__all__ = ["DATASET_FORMAT", "DatasetSummary", "check_dataset_values", "dataset_summary", "summarise_dataset"]
 
-MODEL_FORMAT = "ranksearch.model/1"
 DATASET_FORMAT = "ranksearch.dataset/1"
 
-TORCH_DTYPES = {
-    "BOOL": "bool",
-    "U8": "uint8",
-    "I8": "int8",
-    "I16": "int16",
-    "I32": "int32",
-    "I64": "int64",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "F32": "float32",
-    "F64": "float64",
-}
-"""Names in the file format → names in torch."""
-
-Size = Annotated[int, Field(strict=True, ge=0, le=2**31)]
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=1024)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+
 
 _IMAGE_DTYPES = {"U8": "uint8", "F16": "float16", "F32": "float32"}
 _LABEL_CODES = {"U8": "B", "I32": "i", "I64": "q"}
 _CHUNK_ELEMENTS = 1 << 20
-
-
-class TensorSpec(BaseModel):
-    """One input or output: its shape without the batch, which comes first and is free; torch's dtype name."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    shape: Annotated[tuple[Size, ...], Field(max_length=15)]
-    dtype: Literal["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
-
-
-class ModelSummary(BaseModel):
-    """What a model document holds.
-
-    ``params`` is the number of elements of its parameters, a shared one counted once; ``tensors`` and ``bytes``
-    are the file's, buffers included.
-    """
-
-    model_config = ConfigDict(frozen=True)
-
-    kind: Literal["graph", "registry"]
-    architecture: str | None
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    params: int
-    tensors: int
-    bytes: int
 
 
 class DatasetSummary(BaseModel):
@@ -111,49 +61,6 @@ class DatasetSummary(BaseModel):
         if self.class_names is not None:
             return len(self.class_names)
         return None if self.label_max is None else self.label_max + 1
-
-
-def summarise_model(path: str | os.PathLike[str]) -> ModelSummary:
-    """Read what the model document at ``path`` says of itself.
-
-    Raises:
-        DocumentError: the header is unusable, of another version, or contradicts itself.
-        OSError: there is no such file, or it may not be read.
-    """
-    return model_summary(read_header(path))
-
-
-def model_summary(header: TensorFileHeader) -> ModelSummary:
-    """As :func:`summarise_model`, for a header read already.
-
-    Raises:
-        DocumentError: as :func:`summarise_model`.
-    """
-    metadata = header.metadata
-    _check_model_format(metadata.get("format"))
-    kind = metadata.get("kind")
-    architecture = metadata.get("architecture")
-    if kind not in ("graph", "registry"):
-        _refuse_model("the document's kind is unknown", got=kind, expected="graph or registry")
-    if (architecture is not None) != (kind == "registry") or ("graph" in metadata) != (kind == "graph"):
-        _refuse_model("a graph document needs a graph and a registry document an architecture", got=sorted(metadata))
-    inputs = _model_member(metadata, "inputs", _SPECS)
-    outputs = _model_member(metadata, "outputs", _SPECS)
-    if not inputs or not outputs:
-        _refuse_model("a model needs inputs and outputs", got=f"{len(inputs)} inputs, {len(outputs)} outputs")
-    buffers = set(_model_member(metadata, "buffers", _NAMES))
-    if unknown := buffers - set(header.tensors):
-        got = sorted(unknown)[:5]
-        raise DocumentError("document_missing_tensor", "buffers are named that the file does not hold", got=got)
-    return ModelSummary(
-        kind=kind,
-        architecture=architecture,
-        inputs=inputs,
-        outputs=outputs,
-        params=sum(tensor.elements for name, tensor in header.tensors.items() if name not in buffers),
-        tensors=len(header.tensors),
-        bytes=header.file_bytes,
-    )
 
 
 def summarise_dataset(path: str | os.PathLike[str]) -> DatasetSummary:
@@ -235,14 +142,8 @@ def check_dataset_values(path: str | os.PathLike[str]) -> DatasetSummary:
     return summary
 
 
-_SPECS = TypeAdapter(Annotated[tuple[TensorSpec, ...], Field(max_length=1024)])
 _NAMES = TypeAdapter(Annotated[tuple[Name, ...], Field(max_length=100_000)])
 _STATISTICS = TypeAdapter(Annotated[tuple[Finite, ...], Field(max_length=4096)])
-
-
-def _refuse_model(detail: str, *, got: object = None, expected: object = None) -> NoReturn:
-    mend = "pack the model again with ranksearch.pack"
-    raise DocumentError("document_header_invalid", detail, got=got, expected=expected, mend=mend)
 
 
 def _refuse_data(detail: str, *, got: object = None, expected: object = None) -> NoReturn:
@@ -250,40 +151,9 @@ def _refuse_data(detail: str, *, got: object = None, expected: object = None) ->
     raise DatasetError("dataset_header_invalid", detail, got=got, expected=expected, mend=mend)
 
 
-def _check_model_format(tag: str | None) -> None:
-    if tag == MODEL_FORMAT:
-        return
-    if tag is not None and tag.startswith("ranksearch.model/"):
-        raise DocumentError(
-            "document_version_unsupported",
-            "the model document is of another version",
-            got=tag,
-            expected=MODEL_FORMAT,
-            mend="pack it with this version of ranksearch, or bring ranksearch up to date",
-        )
-    raise DocumentError(
-        "document_header_invalid",
-        "this is not a model document",
-        got=tag or "a safetensors file without a format",
-        expected=MODEL_FORMAT,
-        mend="write it with ranksearch.pack; for a plain state dict, use ranksearch.pack_state_dict",
-    )
-
-
 def _check_dataset_format(tag: str | None) -> None:
     if tag != DATASET_FORMAT:
         _refuse_data("this is not a data set document of a known version", got=tag, expected=DATASET_FORMAT)
-
-
-def _model_member(metadata: Any, name: str, adapter: TypeAdapter[Any]) -> Any:  # noqa: ANN401 - the adapter's type
-    if name not in metadata:
-        _refuse_model(f"the metadata lack {name!r}", got=sorted(metadata))
-    code = "document_header_invalid"
-    parsed = parse_bounded_json(metadata[name], name, error=DocumentError, code=code)
-    try:
-        return adapter.validate_python(parsed)
-    except ValidationError as problem:
-        _refuse_model(f"the metadata's {name!r} is malformed", got=problem.errors()[0]["msg"])
 
 
 def _data_member(header: TensorFileHeader, name: str, adapter: TypeAdapter[Any]) -> Any:  # noqa: ANN401 - as above
