@@ -53,6 +53,13 @@ def deployment(tmp_path_factory):
 
 
 @pytest.fixture
+def local(tmp_path):
+    """A service of the test's own, with short leases and no worker yet: something to break."""
+    with LocalDeployment(tmp_path / "data", workers=0, service_options=("--lease-seconds", "2")) as made:
+        yield made
+
+
+@pytest.fixture
 def client(deployment):
     with deployment.client() as made:
         yield made

@@ -2,35 +2,12 @@
 
 import os
 import signal
-import time
 
 import psutil
-import pytest
 
-from ranksearch.local import LocalDeployment
+from tests.system.watching import assert_exact, running, wait_for
 
 TRIALS = 12
-
-
-@pytest.fixture
-def local(tmp_path):
-    with LocalDeployment(tmp_path / "data", workers=0, service_options=("--lease-seconds", "2")) as deployment:
-        yield deployment
-
-
-def wait_for(condition, timeout=120.0):
-    deadline = time.monotonic() + timeout
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "waited too long"
-        time.sleep(0.05)
-    return found
-
-
-def running(client, study):
-    """A trial under way, once at least two are complete."""
-    trials = list(client.studies.trials(study))
-    done = sum(trial.state == "COMPLETE" for trial in trials)
-    return done >= 2 and next((trial for trial in trials if trial.state == "RUNNING"), None)
 
 
 def kill_in_the_middle(local, client, submit, how):
@@ -45,20 +22,12 @@ def kill_in_the_middle(local, client, submit, how):
     return handle, trial
 
 
-def assert_exact(client, handle):
-    trials = list(client.studies.trials(handle.id))
-    assert [trial.number for trial in trials] == list(range(TRIALS))
-    assert {trial.state for trial in trials} == {"COMPLETE"}
-    progress = handle.status().progress
-    assert (progress.complete, progress.failed, progress.running, progress.waiting) == (TRIALS, 0, 0, 0)
-
-
 def test_a_killed_worker_loses_no_trial_and_counts_none_twice(local, submit):
     with local.client() as client:
         handle, _ = kill_in_the_middle(local, client, submit, signal.SIGKILL)
         local.start_worker()
         handle.wait(timeout=240)
-        assert_exact(client, handle)
+        assert_exact(client, handle, TRIALS)
 
 
 def test_the_killed_workers_trial_is_done_again_by_another(local, submit):
@@ -78,7 +47,7 @@ def test_a_worker_told_to_stop_hands_its_trial_back_at_once(local, submit):
         assert "RUNNING" not in states.values()
         local.start_worker()
         handle.wait(timeout=240)
-        assert_exact(client, handle)
+        assert_exact(client, handle, TRIALS)
 
 
 def test_two_workers_share_a_study(local, submit):
@@ -87,4 +56,4 @@ def test_two_workers_share_a_study(local, submit):
         local.start_worker()
         handle = submit(client, n_trials=TRIALS)
         handle.wait(timeout=240)
-        assert_exact(client, handle)
+        assert_exact(client, handle, TRIALS)

@@ -1,0 +1,27 @@
+"""Waiting for what real processes do, and counting what they did."""
+
+import time
+
+
+def wait_for(condition, timeout=120.0):
+    deadline = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.05)
+    return found
+
+
+def running(client, study):
+    """A trial under way, once at least two are complete."""
+    trials = list(client.studies.trials(study))
+    done = sum(trial.state == "COMPLETE" for trial in trials)
+    return done >= 2 and next((trial for trial in trials if trial.state == "RUNNING"), None)
+
+
+def assert_exact(client, handle, count):
+    """Exactly so many trials, all complete, none twice."""
+    trials = list(client.studies.trials(handle.id))
+    assert [trial.number for trial in trials] == list(range(count))
+    assert {trial.state for trial in trials} == {"COMPLETE"}
+    progress = handle.status().progress
+    assert (progress.complete, progress.failed, progress.running, progress.waiting) == (count, 0, 0, 0)
