@@ -15,8 +15,8 @@ from service.api.uploads import drain
 
 __all__ = ["OPEN_PATHS", "Gate", "OneToken", "TokenVerifier", "documented_scheme"]
 
-OPEN_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
-"""What anybody may see: whether the service lives, and its description. Nothing of what it holds."""
+OPEN_PATHS = frozenset({"/healthz"})
+"""What anybody may see: that the service lives."""
 
 documented_scheme = HTTPBearer(
     auto_error=False, description="the service's token: the file `token` in its data directory"
