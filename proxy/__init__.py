@@ -4,7 +4,7 @@ from proxy.assembly import assemble, compress, factorize
 from proxy.cache import FactorCache, MemoryCache, factor_key, weight_hash, weight_hashes
 from proxy.calibrate import Calibration, OutputMoments, calibrate, output_moments
 from proxy.cost import Cost, LayerCost, cost
-from proxy.decompose import decompose, decompose_many
+from proxy.decompose import Problem, decompose, decompose_many
 from proxy.error_bound import ranks_for_error
 from proxy.errors import (
     MissingInput,
@@ -19,6 +19,7 @@ from proxy.errors import (
 from proxy.factors import Factors
 from proxy.grids import GridPoint
 from proxy.layers import FactorizedLayer
+from proxy.layout import Layout
 from proxy.score import Score, reference_logits, score
 from proxy.sites import Site, find_sites
 
@@ -30,10 +31,12 @@ __all__ = [
     "Factors",
     "GridPoint",
     "LayerCost",
+    "Layout",
     "MemoryCache",
     "MissingInput",
     "NotFinite",
     "OutputMoments",
+    "Problem",
     "ProxyError",
     "RankOutOfRange",
     "Score",

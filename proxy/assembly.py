@@ -10,10 +10,11 @@ from typing import Any
 from torch import nn
 
 from proxy.cache import FactorCache, factor_key, weight_hash
-from proxy.decompose import decompose_many, refuse_shape
+from proxy.decompose import Problem, decompose_many, refuse_shape
 from proxy.errors import ProxyError, RankOutOfRange, ShapeMismatch, UnknownLayer, UnsupportedLayer, UnsupportedMethod
 from proxy.factors import Factors
 from proxy.layers import DenseLayer, factorized_layer
+from proxy.layout import Layout
 from proxy.ranks import Ranks, parse_ranks
 from proxy.sites import layer_kind, static_reasons
 
@@ -75,12 +76,15 @@ def assemble(model: nn.Module, factors: Mapping[str, Factors]) -> nn.Module:
 
 def _check_fit(name: str, module: nn.Module, factors: Factors) -> None:
     weight = module._parameters.get("weight")  # noqa: SLF001 - None for modules without one
-    if not layer_kind(module) or weight is None or tuple(weight.shape) != factors.weight_shape:
+    if not layer_kind(module) or weight is None:
+        raise ShapeMismatch("there is no weight to take the place of", layer=name, got=type(module).__name__)
+    layout = Layout.of(module)
+    if tuple(weight.shape) != factors.weight_shape or layout != factors.layout:
         raise ShapeMismatch(
             "these are factors of another weight",
             layer=name,
-            got=f"factors of a weight of shape {factors.weight_shape}",
-            expected="no weight" if weight is None else f"shape {tuple(weight.shape)}",
+            got=f"factors of a weight of shape {factors.weight_shape}, {factors.layout}",
+            expected=f"shape {tuple(weight.shape)}, {layout}",
         )
 
 
@@ -133,10 +137,10 @@ def _parsed(
     reason = reasons.get(name)  # an alias of a layer has no entry of its own
     if reason is not None:
         raise UnsupportedLayer(reason, got=repr(choice), mend="leave it out, or choose the method 'dense'")
-    shape = tuple(module.weight.shape)  # type: ignore[arg-type]  # convolutions and linear layers have one
+    shape = Layout.of(module).kernel_shape(module.weight.shape)  # type: ignore[arg-type]  # convolutions and linear layers have one
     misfit = refuse_shape(choice["method"], shape)
     if misfit is not None:
-        raise UnsupportedMethod(misfit, got=f"a weight of shape {shape}", mend="choose a method of its rank grids")
+        raise UnsupportedMethod(misfit, got=f"a kernel of shape {shape}", mend="choose a method of its rank grids")
     rest = {key: value for key, value in choice.items() if key != "method"}
     return module, choice["method"], parse_ranks(choice["method"], rest, shape)  # type: ignore[return-value]  # static_reasons admits DenseLayer only
 
@@ -158,12 +162,16 @@ def _factors(
     key_options = {name: value for name, value in options.items() if name not in ("device", "dtype")}
     for name, (module, method, ranks) in chosen.items() if cache is not None else ():
         hashed = hashes.get(name) or weight_hash(module.weight)
-        keys[name] = factor_key(hashed, method, ranks, tuple(module.weight.shape), **key_options)
+        shape, layout = tuple(module.weight.shape), Layout.of(module)
+        keys[name] = factor_key(hashed, method, ranks, shape, layout=layout, **key_options)
         kept = cache.get(keys[name]) if cache is not None else None
         if kept is not None:
             found[name] = kept
     missing = [name for name in chosen if name not in found]
-    problems = [(chosen[name][0].weight, *chosen[name][1:]) for name in missing]
+    problems = [
+        Problem(module.weight, method, ranks, Layout.of(module))
+        for module, method, ranks in (chosen[name] for name in missing)
+    ]
     for name, factors in zip(missing, decompose_many(problems, **options), strict=True):
         found[name] = factors
         if cache is not None:

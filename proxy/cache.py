@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from proxy.decompose import SolverOptions
 from proxy.factors import Factors
+from proxy.kernel import refuse_weight
+from proxy.layout import Layout
 from proxy.ranks import parse_ranks
 
 __all__ = ["FactorCache", "MemoryCache", "factor_key", "weight_hash", "weight_hashes"]
@@ -56,16 +58,26 @@ def weight_hash(weight: Tensor) -> str:
 
 
 def weight_hashes(model: nn.Module) -> dict[str, str]:
-    """Module name → hash of its ``weight``, for every convolution and linear layer: once per model, for all trials."""
+    """Module name → hash of its ``weight``, for every convolution and linear layer: once per model, for all trials.
+
+    Layers whose weight has no entries to read, such as one on the meta device, are left out.
+    """
     return {
         name: weight_hash(module.weight)
         for name, module in model.named_modules()
         if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)  # noqa: SLF001 - torch's only common base of convolutions
+        and refuse_weight(module.weight) is None
     }
 
 
 def factor_key(
-    weight: Tensor | str, method: str, ranks: object, shape: tuple[int, ...] | None = None, **options: object
+    weight: Tensor | str,
+    method: str,
+    ranks: object,
+    shape: tuple[int, ...] | None = None,
+    *,
+    layout: Layout = Layout(),  # noqa: B008 - frozen
+    **options: object,
 ) -> str:
     """The name of the factors of one weight, method, ranks and solver options: 64 hexadecimal digits.
 
@@ -77,6 +89,7 @@ def factor_key(
         method: name of the decomposition.
         ranks: in any form that :func:`proxy.decompose` takes.
         shape: of the weight; needed with a hash.
+        layout: of the weight, where the layer is grouped or transposed.
         **options: solver options of :func:`proxy.decompose`.
     """
     hashed = weight if isinstance(weight, str) else weight_hash(weight)
@@ -84,5 +97,13 @@ def factor_key(
     if known is None:
         raise TypeError("factor_key needs the weight's shape next to its hash")
     deciding = SolverOptions(**options).deciding(method)  # type: ignore[arg-type]  # checked by the dataclass's fields
-    parts = (_VERSION, hashed, method, parse_ranks(method, ranks, known), deciding)
+    parts: tuple[object, ...] = (
+        _VERSION,
+        hashed,
+        method,
+        parse_ranks(method, ranks, layout.kernel_shape(known)),
+        deciding,
+    )
+    if layout != Layout():  # left out for ordinary layers, whose keys are older than layouts
+        parts = (*parts, layout.groups, layout.transposed)
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -3,6 +3,9 @@
 This is the small interface over the solvers, one file each: :mod:`proxy.svd`, :mod:`proxy.tucker2`,
 :mod:`proxy.cp3_als` with :mod:`proxy.epc`, :mod:`proxy.tensorly_reference`.
 
+A layer is one kernel or, grouped, several: problems are taken apart into kernels, the kernels solved, and the
+groups' factors joined.
+
 Shapes: T output channels, S input channels, ``k…`` the kernel's own axes, D their product.
 """
 
@@ -12,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -20,14 +24,24 @@ from torch import Tensor
 from proxy.cp3_als import CP, als, initial
 from proxy.epc import epc
 from proxy.errors import UnsupportedMethod
-from proxy.factors import Factors, factor_shapes
-from proxy.kernel import Kernel
+from proxy.factors import Factors, factor_shapes, joined
+from proxy.kernel import Kernel, kernels
+from proxy.layout import Layout
 from proxy.ranks import Ranks, names_of, parse_ranks
 from proxy.sensitivity import balance, rank_one_energy, sensitivity
 from proxy.svd import spatial_svd, svd
 from proxy.tucker2 import tucker2
 
-__all__ = ["SOLVERS", "SolverOptions", "decompose", "decompose_many", "refuse_shape", "solved"]
+__all__ = [
+    "SOLVERS",
+    "Problem",
+    "SolverOptions",
+    "decompose",
+    "decompose_many",
+    "refuse_shape",
+    "solved",
+    "solved_many",
+]
 
 SOLVERS = ("epc", "als", "tensorly")
 
@@ -68,11 +82,29 @@ class SolverOptions:
         return (self.max_sweeps, self.tolerance)
 
 
+class Problem(NamedTuple):
+    """One weight to decompose.
+
+    Args:
+        weight: of a layer, in its own layout; not changed.
+        method: name of the decomposition.
+        ranks: in any form that :func:`decompose` takes.
+        layout: groups of the layer, and whether it is a transposed convolution.
+    """
+
+    weight: Float[Tensor, "..."]
+    method: str
+    ranks: object
+    layout: Layout = Layout()
+
+
 def decompose(
-    weight: Float[Tensor, "T S *k"],
+    weight: Float[Tensor, "..."],
     method: str,
     ranks: object,
     *,
+    groups: int = 1,
+    transposed: bool = False,
     solver: str = "epc",
     max_error_slack: float = 0.01,
     seed: int = 0,
@@ -84,9 +116,13 @@ def decompose(
     """The factors of one weight.
 
     Args:
-        weight: of a convolution ``(T, S, k…)`` or a linear layer ``(T, S)``; not changed.
+        weight: of a convolution ``(T, S/groups, k…)``, a transposed one ``(S, T/groups, k…)`` or a linear layer
+            ``(T, S)``; not changed.
         method: ``svd``, ``spatial_svd``, ``tucker2`` or ``cp3``.
-        ranks: ``{"rank": 48}``, ``{"ranks": {"out": 32, "in": 24}}``, an int or a sequence in the weight's order.
+        ranks: of every group: ``{"rank": 48}``, ``{"ranks": {"out": 32, "in": 24}}``, an int or a sequence in the
+            order (output, input).
+        groups: of the layer; each is decomposed on its own, all with the same ranks.
+        transposed: the weight is that of a transposed convolution.
         solver: ``epc``, ``als`` or ``tensorly``; the matrix methods are exact whatever it says, and Tucker-2
             knows ``tensorly`` and its own.
         max_error_slack: by how much EPC may raise the relative error, as a fraction of it.
@@ -99,15 +135,15 @@ def decompose(
     Raises:
         NotFinite: NaN or infinity in the weight.
         RankOutOfRange: ranks malformed, below one or above the maximum.
-        ShapeMismatch: not a weight.
+        ShapeMismatch: not a weight, or not one of so many groups.
         UnsupportedMethod: no such method or solver, or not for this shape.
     """
     options = SolverOptions(solver, max_error_slack, seed, max_sweeps, tolerance)
-    return solved(Kernel(weight, device), method, ranks, options, dtype)
+    return _layers([Problem(weight, method, ranks, Layout(groups, transposed))], options, dtype, device)[0]
 
 
 def decompose_many(
-    problems: Iterable[tuple[Float[Tensor, "T S *k"], str, object]],
+    problems: Iterable[Problem | tuple[Float[Tensor, "..."], str, object]],
     *,
     solver: str = "epc",
     max_error_slack: float = 0.01,
@@ -117,30 +153,45 @@ def decompose_many(
     max_sweeps: int | None = None,
     tolerance: float = 2e-4,
 ) -> list[Factors]:
-    """The factors of many ``(weight, method, ranks)``, in their order: the same as :func:`decompose` of each.
+    """The factors of many problems, in their order: the same as :func:`decompose` of each.
 
-    What several ranks of one weight share (its SVDs) is computed once; give the same tensor object to profit.
-    Options and errors are those of :func:`decompose`.
+    A problem is ``(weight, method, ranks)``, or a :class:`Problem` where the layer is grouped or transposed. What
+    several ranks of one weight share (its SVDs) is computed once; give the same tensor object to profit. Options
+    and errors are those of :func:`decompose`.
     """
     options = SolverOptions(solver, max_error_slack, seed, max_sweeps, tolerance)
-    return list(_each(problems, options, dtype, device))
+    return _layers([Problem(*problem) for problem in problems], options, dtype, device)
 
 
-def _each(
-    problems: Iterable[tuple[Tensor, str, object]],
+def _layers(
+    problems: Sequence[Problem],
     options: SolverOptions,
     dtype: torch.dtype | None,
     device: torch.device | str | None,
-) -> Iterator[Factors]:
-    kernels: dict[int, tuple[Tensor, Kernel]] = {}  # the tensor is held, so that its id stays its own
-    for weight, method, ranks in problems:
-        if id(weight) not in kernels:
-            kernels[id(weight)] = weight, Kernel(weight, device)
-        yield solved(kernels[id(weight)][1], method, ranks, options, dtype)
+) -> list[Factors]:
+    """Problems → kernels → factors of each kernel → factors of each layer."""
+    stacks: dict[tuple[int, Layout], list[Kernel]] = {}  # the problems hold their tensors: an id stays its own
+    for weight, _, _, layout in problems:
+        if (id(weight), layout) not in stacks:
+            stacks[id(weight), layout] = kernels(weight, layout, device)
+    stacked = [stacks[id(problem.weight), problem.layout] for problem in problems]
+    tasks = [(kernel, p.method, p.ranks) for p, stack in zip(problems, stacked, strict=True) for kernel in stack]
+    parts = iter(solved_many(tasks, options, dtype))
+    return [
+        joined([next(parts) for _ in stack], [kernel.scale for kernel in stack], tuple(p.weight.shape), p.layout)
+        for p, stack in zip(problems, stacked, strict=True)
+    ]
+
+
+def solved_many(
+    tasks: Sequence[tuple[Kernel, str, object]], options: SolverOptions, dtype: torch.dtype | None
+) -> list[Factors]:
+    """The factors of every ``(kernel, method, ranks)``, in their order."""
+    return [solved(kernel, method, ranks, options, dtype) for kernel, method, ranks in tasks]
 
 
 def refuse_shape(method: str, shape: Sequence[int]) -> str | None:
-    """Why a method does not fit a weight of this shape; None where it does."""
+    """Why a method does not fit a kernel of this shape ``(T/g, S/g, k…)``; None where it does."""
     names_of(method)
     depth = prod(shape[2:])
     if method == "svd":

@@ -5,15 +5,18 @@ Shapes: T output channels, S input channels, ``k…`` the kernel's own axes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from math import sqrt
 from typing import Any
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from proxy.decompose import SolverOptions, refuse_shape, solved
+from proxy.decompose import SolverOptions, refuse_shape, solved_many
 from proxy.errors import UnsupportedMethod
-from proxy.kernel import Kernel
+from proxy.factors import energy_shares
+from proxy.kernel import kernels
+from proxy.layout import Layout
 from proxy.ranks import Ranks, maximum_ranks, show_ranks
 from proxy.svd import tail_errors
 from proxy.tucker2 import captured_energies
@@ -22,9 +25,12 @@ __all__ = ["ranks_for_error"]
 
 
 def ranks_for_error(
-    weight: Float[Tensor, "T S *k"],
+    weight: Float[Tensor, "..."],
     method: str,
     relative_error: float,
+    *,
+    groups: int = 1,
+    transposed: bool = False,
     **options: Any,  # noqa: ANN401 - as decompose
 ) -> dict[str, Any]:
     """The ranks with the fewest parameters whose relative error is at most the bound.
@@ -35,36 +41,49 @@ def ranks_for_error(
     meets the bound while a slightly smaller one missed it.
 
     Args:
-        weight: not changed.
+        weight: in its layer's own layout; not changed.
         method: name of the decomposition.
-        relative_error: the bound, from 0 to 1.
+        relative_error: the bound on the error of the whole weight, from 0 to 1.
+        groups: of the layer; all have the same ranks.
+        transposed: the weight is that of a transposed convolution.
         **options: those of :func:`decompose`.
 
     Returns:
         ``{"rank": r}`` or ``{"ranks": {"out": …, "in": …}}``; the maximum where no rank meets the bound.
     """
-    kernel = Kernel(weight, options.pop("device", None))
+    stack = kernels(weight, Layout(groups, transposed), options.pop("device", None))
+    shares = energy_shares([kernel.scale for kernel in stack])
     dtype = options.pop("dtype", None)
     solver = SolverOptions(**options)
-    reason = refuse_shape(method, kernel.shape)
+    shape = stack[0].shape
+    reason = refuse_shape(method, shape)
     if reason is not None:
-        raise UnsupportedMethod(reason, got=f"a weight of shape {kernel.shape}")
+        raise UnsupportedMethod(reason, got=f"a weight of shape {shape}")
 
     def error(ranks: Ranks) -> float:
-        return solved(kernel, method, ranks, solver, dtype).relative_error
+        found = solved_many([(kernel, method, ranks) for kernel in stack], solver, dtype)
+        return _together(shares, [factors.relative_error for factors in found])
 
-    top = maximum_ranks(method, kernel.shape)
-    if kernel.is_zero:
+    top = maximum_ranks(method, shape)
+    if all(kernel.is_zero for kernel in stack):
         found = tuple(1 for _ in top)
     elif method in ("svd", "spatial_svd"):
-        values = (kernel.matrix_svd if method == "svd" else kernel.separable_svd)[1]
-        errors = tail_errors(kernel, values)
+        values = [kernel.matrix_svd[1] if method == "svd" else kernel.separable_svd[1] for kernel in stack]
+        tails = zip(*(tail_errors(kernel, own) for kernel, own in zip(stack, values, strict=True)), strict=True)
+        errors = [_together(shares, tail) for tail in tails]
         found = (next((rank for rank, value in enumerate(errors, 1) if value <= relative_error), top[0]),)
     elif method == "tucker2":
-        found = _least_tucker2(kernel, relative_error, top, error)
+        captured = sum(share * captured_energies(kernel) for share, kernel in zip(shares, stack, strict=True))
+        enough = captured[: top[0], : top[1]] >= 1 - relative_error * relative_error
+        found = _least_tucker2(stack[0].size, relative_error, enough, error)
     else:
         found = (_bisected(top[0], lambda rank: error((rank,)) <= relative_error),)
     return show_ranks(method, found)
+
+
+def _together(shares: Sequence[float], errors: Sequence[float]) -> float:
+    """The relative error of a layer from its groups' errors and shares of the energy."""
+    return sqrt(sum(share * error**2 for share, error in zip(shares, errors, strict=True)))
 
 
 def _bisected(top: int, fits: Callable[[int], bool]) -> int:
@@ -81,16 +100,17 @@ def _bisected(top: int, fits: Callable[[int], bool]) -> int:
     return high
 
 
-def _least_tucker2(kernel: Kernel, bound: float, top: Ranks, error: Callable[[Ranks], float]) -> Ranks:
+def _least_tucker2(
+    size: tuple[int, int, int], bound: float, enough: Bool[Tensor, "T S"], error: Callable[[Ranks], float]
+) -> Ranks:
     """The cheapest pair that the HOSVD meets the bound with, then down by single ranks under HOOI."""
-    out, inn, depth = kernel.size
+    out, inn, depth = size
 
     def params(pair: Ranks) -> int:
         return out * pair[0] + inn * pair[1] + depth * pair[0] * pair[1]
 
-    enough = captured_energies(kernel)[: top[0], : top[1]] >= 1 - bound * bound
     pairs: list[Ranks] = [(i + 1, j + 1) for i, j in enough.nonzero().tolist()]
-    best = min(pairs, key=params, default=top)
+    best = min(pairs, key=params, default=tuple(enough.shape))
     while True:
         smaller = [pair for pair in ((best[0] - 1, best[1]), (best[0], best[1] - 1)) if min(pair) >= 1]
         fitting = [pair for pair in smaller if _possible(pair, depth) and error(pair) <= bound]

@@ -10,10 +10,12 @@ from functools import cached_property
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 
 from proxy.errors import NotFinite, ShapeMismatch
+from proxy.layout import Layout
 
-__all__ = ["Kernel"]
+__all__ = ["Kernel", "kernels", "refuse_weight"]
 
 _DOUBLE_UP_TO = 1 << 17
 """Entries up to which the large products run in float64: there they cost no more than the overhead of a call."""
@@ -32,17 +34,12 @@ class Kernel:
 
     Raises:
         NotFinite: NaN or infinity among the entries.
-        ShapeMismatch: fewer than two axes, an empty axis, or no float type.
+        ShapeMismatch: fewer than two axes, an empty axis, or entries that :func:`refuse_weight` refuses.
     """
 
     def __init__(self, weight: Float[Tensor, "T S *k"], device: torch.device | str | None = None) -> None:
+        _check(weight)
         weight = weight.detach()
-        if weight.ndim < 2 or weight.numel() == 0 or not weight.is_floating_point():  # noqa: PLR2004 - out, in
-            raise ShapeMismatch(
-                "this is no weight of a convolution or a linear layer",
-                got=f"shape {tuple(weight.shape)}, {weight.dtype}",
-                expected="a real tensor (out, in) or (out, in, k…), nothing empty",
-            )
         self.shape = tuple(weight.shape)
         self.weight_dtype = weight.dtype
         weight = weight.to(device) if device is not None else weight
@@ -110,6 +107,46 @@ class Kernel:
     def channel_bases(self) -> tuple[Tensor, Tensor]:
         """Eigenvectors of the output and of the input Gram matrix, strongest first: (T, T) and (S, S)."""
         return leading(gram(self.tensor.flatten(1))), leading(gram(self.tensor.transpose(0, 1).flatten(1)))
+
+
+def kernels(weight: Tensor, layout: Layout, device: torch.device | str | None = None) -> list[Kernel]:
+    """The kernels of a layer's groups, ``(T/g, S/g, k…)`` each.
+
+    Raises:
+        NotFinite: NaN or infinity among the entries.
+        ShapeMismatch: not a weight, or not of this layout.
+    """
+    _check(weight)
+    return [Kernel(part, device) for part in layout.stack(weight.detach()).contiguous()]
+
+
+def refuse_weight(weight: Tensor) -> str | None:
+    """Why the entries of a weight cannot be worked on, whatever its shape; None where they can."""
+    if is_lazy(weight):
+        return "its weight has no shape yet; run the network once first"
+    if weight.is_quantized:  # before the rest: such a tensor refuses most other questions
+        return f"its weight is quantised ({weight.dtype}); factorise before quantising"
+    if weight.layout is not torch.strided:
+        return f"its weight is sparse ({weight.layout}); make it dense first"
+    if weight.dtype not in _TYPES:
+        return f"its weight is {weight.dtype}, none of {', '.join(map(str, _TYPES))}"
+    if weight.is_meta:
+        return "its weight is on the meta device, where it has no entries; load it first"
+    return None
+
+
+_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def _check(weight: Tensor) -> None:
+    reason = refuse_weight(weight)
+    if reason is None and weight.ndim >= 2 and weight.numel() > 0:  # noqa: PLR2004 - out, in
+        return
+    raise ShapeMismatch(
+        "this is no weight of a convolution or a linear layer" if reason is None else reason,
+        got="no shape" if is_lazy(weight) else f"shape {tuple(weight.shape)}, {weight.dtype}",
+        expected="a real dense tensor of a float type, two axes or more, nothing empty",
+    )
 
 
 def gram(matrix: Float[Tensor, "I J"]) -> Float[Tensor, "I I"]:

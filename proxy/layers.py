@@ -1,27 +1,51 @@
 """Factorised layers: chains of plain convolutions or linear layers that stand in for a dense one.
 
-Stride, padding, padding mode and dilation stay on the k×k layer, which commutes with the 1×1 layers around it
-because the first has no bias; the bias goes to the last. The spatial halves take the vertical and the
-horizontal share of each.
+============= ====================================================================================================
+method        chain
+============= ====================================================================================================
+svd           1×1 S→R, 1×1 R→T
+spatial_svd   kh×1 S→R, 1×kw R→T
+tucker2       1×1 S→R_in, k×k R_in→R_out, 1×1 R_out→T
+cp3           1×1 S→R, depthwise k×k on R, 1×1 R→T
+============= ====================================================================================================
 
-Shapes: T output channels, S input channels, kh × kw kernel, D = kh·kw.
+Stride, padding, padding mode, dilation and output padding stay on the k×k layer (for svd, on the first), which
+commutes with the 1×1 layers around it: none but the last has a bias. Nor do padded values part them: a 1×1 layer
+without a bias maps zeros to zeros and a reflected, replicated or wrapped pixel to the reflected, replicated or
+wrapped one. The spatial halves take the vertical and the horizontal share of each.
+
+A grouped layer becomes a chain of as many groups; one group's channels lie side by side in every layer, so the
+groups never mix. In a transposed layer's chain only what walks the image is transposed; its last layer, an ordinary
+1×1 (but for spatial_svd), adds the bias everywhere, also where no kernel entry lands.
+
+Shapes: g groups, T output and S input channels of the whole layer, kh × kw kernel, D = kh·kw, ranks of every group.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Any, TypeAlias
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from proxy.factors import Factors
+from proxy.layout import Layout
 from proxy.ranks import Ranks
 
 __all__ = ["DenseLayer", "FactorizedLayer", "factorized_layer", "factorized_layers"]
 
-DenseLayer: TypeAlias = nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.Linear
+DenseLayer: TypeAlias = (
+    nn.Conv1d
+    | nn.Conv2d
+    | nn.Conv3d
+    | nn.ConvTranspose1d
+    | nn.ConvTranspose2d
+    | nn.ConvTranspose3d
+    | nn.Linear
+)
 
 
 class FactorizedLayer(nn.Sequential):
@@ -58,111 +82,113 @@ def factorized_layer(dense: DenseLayer, factors: Factors) -> FactorizedLayer:
 
     Type, device, memory format, mode and ``requires_grad`` are those of the dense layer; tensors are copied.
     """
-    if isinstance(dense, nn.Linear):
-        layers = _linear_chain(dense, factors)
-    else:
-        build = {"svd": _svd_chain, "spatial_svd": _spatial_chain, "tucker2": _tucker2_chain, "cp3": _cp3_chain}
-        layers = build[factors.method](dense, factors)
-    chain = FactorizedLayer(OrderedDict(layers), method=factors.method, ranks=factors.ranks)
+    kernel_size = () if isinstance(dense, nn.Linear) else dense.kernel_size
+    links = _CHAINS[factors.method](factors.by_group(), kernel_size)
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for number, link in enumerate(links, 1):
+        layers[link.name] = _layer(dense, link, dense.bias if number == len(links) else None)
+    chain = FactorizedLayer(layers, method=factors.method, ranks=factors.ranks)
     chain.train(dense.training)
     return chain
 
 
-def _linear_chain(dense: nn.Linear, factors: Factors) -> list[tuple[str, nn.Module]]:
-    """``x → x Bᵀ → · Aᵀ + b``."""
-    inn, out = factors.tensors["in"], factors.tensors["out"]
-    first = nn.Linear(inn.shape[1], inn.shape[0], bias=False, device="meta")
-    last = nn.Linear(out.shape[1], out.shape[0], bias=dense.bias is not None, device="meta")
-    _fill(first, inn, None, dense)
-    _fill(last, out, dense.bias, dense)
-    return [("reduce", first), ("expand", last)]
+class _Link(NamedTuple):
+    """One layer of a chain.
+
+    Args:
+        name: inside the chain.
+        stack: its weight, canonically ``(g, O, I, k…)`` (:mod:`proxy.layout`).
+        walks: the spatial axes along which it walks the image as the dense layer does; along the others it keeps
+            every pixel where it is.
+    """
+
+    name: str
+    stack: Float[Tensor, "g O I *k"]
+    walks: tuple[int, ...] = ()
 
 
-def _svd_chain(dense: Any, factors: Factors) -> list[tuple[str, nn.Module]]:  # noqa: ANN401 - a convolution
-    """Two 1×1 convolutions; the stride stays on the first, so that it skips what nobody reads."""
-    first = _conv(dense, _pointwise(factors.tensors["in"], dense), spatial=True)
-    return [("reduce", first), ("expand", _last(dense, factors.tensors["out"]))]
+def _svd_chain(t: Mapping[str, Tensor], kernel_size: tuple[int, ...]) -> list[_Link]:
+    """The first walks: with a stride, it skips what nobody reads."""
+    walks = tuple(range(len(kernel_size)))
+    return [_Link("reduce", _pointwise(t["in"], kernel_size), walks), _Link("expand", _pointwise(t["out"], kernel_size))]
 
 
-def _cp3_chain(dense: Any, factors: Factors) -> list[tuple[str, nn.Module]]:  # noqa: ANN401 - a convolution
-    """1×1 with Bᵀ, depthwise k×k with the columns of C, 1×1 with A."""
-    out, inn, space = (factors.tensors[name] for name in ("out", "in", "space"))
-    rank = space.shape[1]
-    middle = _conv(dense, space.mT.reshape(rank, 1, *dense.kernel_size), spatial=True, groups=rank)
-    return [("reduce", _conv(dense, _pointwise(inn.mT, dense))), ("space", middle), ("expand", _last(dense, out))]
+def _spatial_chain(t: Mapping[str, Tensor], kernel_size: tuple[int, ...]) -> list[_Link]:
+    del kernel_size  # written in the shapes of the factors: out (g, T/g, kw, R), in (g, S/g, kh, R)
+    vertical = t["in"].permute(0, 3, 1, 2)[..., None]
+    horizontal = t["out"].permute(0, 1, 3, 2)[..., None, :]
+    return [_Link("vertical", vertical, (0,)), _Link("horizontal", horizontal, (1,))]
 
 
-def _tucker2_chain(dense: Any, factors: Factors) -> list[tuple[str, nn.Module]]:  # noqa: ANN401 - a convolution
-    """1×1 with Vᵀ, k×k with the core, 1×1 with U."""
-    out, inn, core = (factors.tensors[name] for name in ("out", "in", "core"))
-    middle = _conv(dense, core.reshape(*core.shape[:2], *dense.kernel_size), spatial=True)
-    return [("reduce", _conv(dense, _pointwise(inn.mT, dense))), ("space", middle), ("expand", _last(dense, out))]
+def _tucker2_chain(t: Mapping[str, Tensor], kernel_size: tuple[int, ...]) -> list[_Link]:
+    core = t["core"].unflatten(3, kernel_size)
+    return [
+        _Link("reduce", _pointwise(t["in"].mT, kernel_size)),
+        _Link("space", core, tuple(range(len(kernel_size)))),
+        _Link("expand", _pointwise(t["out"], kernel_size)),
+    ]
 
 
-def _spatial_chain(dense: nn.Conv2d, factors: Factors) -> list[tuple[str, nn.Module]]:
-    """(kh × 1) over the input channels, then (1 × kw) to the output channels."""
-    out, inn = factors.tensors["out"], factors.tensors["in"]
-    padding = (dense.padding,) * 2 if isinstance(dense.padding, str) else dense.padding
-    halves = []
-    for axis, weight in enumerate((inn.permute(2, 0, 1)[..., None], out.permute(0, 2, 1)[:, :, None, :])):
-        here = [axis == other for other in (0, 1)]
-        layer = nn.Conv2d(
-            weight.shape[1],
-            weight.shape[0],
-            (weight.shape[2], weight.shape[3]),
-            stride=tuple(value if mine else 1 for value, mine in zip(dense.stride, here, strict=True)),  # type: ignore[arg-type]  # two of them
-            padding=padding[axis] if isinstance(padding[axis], str) else _two(padding, here),
-            dilation=tuple(value if mine else 1 for value, mine in zip(dense.dilation, here, strict=True)),  # type: ignore[arg-type]  # two of them
-            padding_mode=dense.padding_mode,
-            bias=axis == 1 and dense.bias is not None,
-            device="meta",
-        )
-        _fill(layer, weight, dense.bias if axis == 1 else None, dense)
-        halves.append(layer)
-    return [("vertical", halves[0]), ("horizontal", halves[1])]
+def _cp3_chain(t: Mapping[str, Tensor], kernel_size: tuple[int, ...]) -> list[_Link]:
+    depthwise = t["space"].mT.flatten(0, 1).unflatten(1, (1, 1, *kernel_size))
+    return [
+        _Link("reduce", _pointwise(t["in"].mT, kernel_size)),
+        _Link("space", depthwise, tuple(range(len(kernel_size)))),
+        _Link("expand", _pointwise(t["out"], kernel_size)),
+    ]
 
 
-def _two(padding: Any, here: list[bool]) -> Any:  # noqa: ANN401 - torch's padding types
-    return tuple(value if mine else 0 for value, mine in zip(padding, here, strict=True))
+_CHAINS: Mapping[str, Callable[[Mapping[str, Tensor], tuple[int, ...]], list[_Link]]] = {
+    "svd": _svd_chain,
+    "spatial_svd": _spatial_chain,
+    "tucker2": _tucker2_chain,
+    "cp3": _cp3_chain,
+}
+"""Method → its chain, from the factors by group (:meth:`proxy.Factors.by_group`) and the dense kernel's size."""
 
 
-def _pointwise(matrix: Float[Tensor, "O I"], dense: Any) -> Tensor:  # noqa: ANN401 - a convolution
-    return matrix.reshape(*matrix.shape, *(1 for _ in dense.kernel_size))
+def _pointwise(matrices: Float[Tensor, "g O I"], kernel_size: tuple[int, ...]) -> Float[Tensor, "g O I *1"]:
+    return matrices.reshape(*matrices.shape, *(1 for _ in kernel_size))
 
 
-def _last(dense: Any, out: Float[Tensor, "T R"]) -> nn.Module:  # noqa: ANN401 - a convolution
-    return _conv(dense, _pointwise(out, dense), bias=dense.bias)
-
-
-def _conv(
-    dense: Any,  # noqa: ANN401 - a convolution
-    weight: Tensor,
-    *,
-    spatial: bool = False,
-    groups: int = 1,
-    bias: Tensor | None = None,
-) -> nn.Module:
-    """A convolution of the dense one's class around a weight; ``spatial`` passes on how it walks the image."""
-    walk = ("stride", "padding", "dilation", "padding_mode") if spatial else ()
-    layer: nn.Module = type(dense)(
-        weight.shape[1] * groups,
-        weight.shape[0],
-        tuple(weight.shape[2:]),
-        groups=groups,
-        bias=bias is not None,
-        device="meta",  # no random initialisation, no memory: the tensors are put in below
-        **{name: getattr(dense, name) for name in walk},
-    )
-    _fill(layer, weight, bias, dense)
+def _layer(dense: Any, link: _Link, bias: Tensor | None) -> nn.Module:  # noqa: ANN401 - a layer of any kind
+    """A layer around a link's weight and a bias, on the meta device until its own tensors are put in."""
+    groups, out, inn, *kernel_size = link.stack.shape
+    layout = Layout(groups, transposed=bool(link.walks) and Layout.of(dense).transposed)
+    options: dict[str, Any] = {"bias": bias is not None, "device": "meta"}
+    if isinstance(dense, nn.Linear):
+        layer: nn.Module = nn.Linear(inn, out, **options)
+    else:
+        if link.walks:
+            options |= _walk(dense, link.walks, layout)
+        cls = type(dense) if link.walks else _POINTWISE[len(kernel_size)]
+        layer = cls(groups * inn, groups * out, tuple(kernel_size), groups=groups, **options)
+    _fill(layer, layout.weight(link.stack), bias, dense)
     return layer
+
+
+_POINTWISE: Mapping[int, type[nn.Module]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+"""Spatial axes → the class of the 1×1 layers around the one that walks."""
+
+
+def _walk(dense: Any, axes: tuple[int, ...], layout: Layout) -> dict[str, Any]:  # noqa: ANN401 - a convolution
+    """How the dense layer walks along some axes, standing still along the others."""
+    options: dict[str, Any] = {"padding_mode": dense.padding_mode}
+    still = {"stride": 1, "padding": 0, "dilation": 1, **({"output_padding": 0} if layout.transposed else {})}
+    for name, value in still.items():
+        given = getattr(dense, name)
+        named = isinstance(given, str)  # "same" and "valid": what they pad follows from the layer's own kernel
+        options[name] = given if named else tuple(x if axis in axes else value for axis, x in enumerate(given))
+    return options
 
 
 def _fill(layer: nn.Module, weight: Tensor, bias: Tensor | None, dense: DenseLayer) -> None:
     """Parameters of the dense layer's type, device and memory format; always copies."""
     model = dense.weight
     own = weight.to(device=model.device, dtype=model.dtype).clone(memory_format=torch.contiguous_format)
-    if model.ndim == 4 and not model.is_contiguous() and model.is_contiguous(memory_format=torch.channels_last):  # noqa: PLR2004 - channels_last is for images
-        own = own.contiguous(memory_format=torch.channels_last)
+    channels_last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(model.ndim)
+    if channels_last is not None and not model.is_contiguous() and model.is_contiguous(memory_format=channels_last):
+        own = own.contiguous(memory_format=channels_last)
     layer.weight = nn.Parameter(own, requires_grad=model.requires_grad)
     if bias is not None:
         layer.bias = nn.Parameter(bias.detach().clone(), requires_grad=bias.requires_grad)
