@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from proxy.decompose import SolverOptions
 from proxy.factors import Factors
 from proxy.kernel import refuse_weight
-from proxy.layout import Layout
+from proxy.layout import ORDINARY, Layout
 from proxy.ranks import parse_ranks
 
 __all__ = ["FactorCache", "MemoryCache", "factor_key", "weight_hash", "weight_hashes"]
@@ -76,7 +76,7 @@ def factor_key(
     ranks: object,
     shape: tuple[int, ...] | None = None,
     *,
-    layout: Layout = Layout(),  # noqa: B008 - frozen
+    layout: Layout = ORDINARY,
     **options: object,
 ) -> str:
     """The name of the factors of one weight, method, ranks and solver options: 64 hexadecimal digits.
@@ -104,6 +104,6 @@ def factor_key(
         parse_ranks(method, ranks, layout.kernel_shape(known)),
         deciding,
     )
-    if layout != Layout():  # left out for ordinary layers, whose keys are older than layouts
+    if layout != ORDINARY:  # left out for ordinary layers, whose keys are older than layouts
         parts = (*parts, layout.groups, layout.transposed)
     return hashlib.sha256(repr(parts).encode()).hexdigest()

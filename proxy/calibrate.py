@@ -19,6 +19,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxy.errors import MissingInput, NotFinite, ShapeMismatch, UnsupportedMethod
 from proxy.layers import FactorizedLayer, factorized_layers
+from proxy.layout import Layout
 from proxy.modes import evaluating
 from proxy.moments import ChannelMoments, rows
 from proxy.reconstruction import reconstruct
@@ -37,7 +38,8 @@ class Calibration:
         level: ``statistics`` or ``reconstruction``.
         images: calibration images seen.
         batch_norms: names of the BatchNorm layers whose statistics were re-estimated.
-        corrected: names of the factorised layers whose outputs were corrected or whose last layer was refitted.
+        corrected: names of the factorised layers whose outputs were corrected, or whose last layer was refitted:
+            all that are called but those by ``spatial_svd``, whose last layer is no 1×1.
     """
 
     level: str
@@ -283,8 +285,10 @@ _DEAD = 1e-3
 def _fold(last: Any, scale: Float[Tensor, " T"], shift: Float[Tensor, " T"]) -> None:  # noqa: ANN401 - a convolution or linear layer
     """``W ← diag(scale) W``, ``b ← scale·b + shift``; a layer without a bias gets one."""
     weight: Tensor = last.weight
-    per_row = scale.view(-1, *(1 for _ in range(weight.ndim - 1)))
-    weight.copy_((weight.double() * per_row).to(weight))
+    layout = Layout.of(last)  # the output channels are the first axis of a group's kernel, in whatever layer
+    stack = layout.stack(weight.double())
+    per_channel = scale.view(layout.groups, -1, *(1 for _ in range(stack.ndim - 2)))
+    weight.copy_(layout.weight(stack * per_channel).to(weight))
     if last.bias is None:
         last.bias = nn.Parameter(shift.to(weight), requires_grad=weight.requires_grad)
     else:

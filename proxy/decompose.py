@@ -26,7 +26,7 @@ from proxy.epc import epc
 from proxy.errors import UnsupportedMethod
 from proxy.factors import Factors, factor_shapes, joined
 from proxy.kernel import Kernel, kernels
-from proxy.layout import Layout
+from proxy.layout import ORDINARY, Layout
 from proxy.ranks import Ranks, names_of, parse_ranks
 from proxy.sensitivity import balance, rank_one_energy, sensitivity
 from proxy.svd import spatial_svd, svd
@@ -92,14 +92,14 @@ class Problem(NamedTuple):
         layout: groups of the layer, and whether it is a transposed convolution.
     """
 
-    weight: Float[Tensor, "..."]
+    weight: Float[Tensor, "I J *k"]
     method: str
     ranks: object
-    layout: Layout = Layout()
+    layout: Layout = ORDINARY
 
 
 def decompose(
-    weight: Float[Tensor, "..."],
+    weight: Float[Tensor, "I J *k"],
     method: str,
     ranks: object,
     *,
@@ -143,7 +143,7 @@ def decompose(
 
 
 def decompose_many(
-    problems: Iterable[Problem | tuple[Float[Tensor, "..."], str, object]],
+    problems: Iterable[Problem | tuple[Float[Tensor, "I J *k"], str, object]],
     *,
     solver: str = "epc",
     max_error_slack: float = 0.01,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -25,7 +26,7 @@ __all__ = ["ranks_for_error"]
 
 
 def ranks_for_error(
-    weight: Float[Tensor, "..."],
+    weight: Float[Tensor, "I J *k"],
     method: str,
     relative_error: float,
     *,
@@ -73,7 +74,7 @@ def ranks_for_error(
         errors = [_together(shares, tail) for tail in tails]
         found = (next((rank for rank, value in enumerate(errors, 1) if value <= relative_error), top[0]),)
     elif method == "tucker2":
-        captured = sum(share * captured_energies(kernel) for share, kernel in zip(shares, stack, strict=True))
+        captured = torch.stack([p * captured_energies(kernel) for p, kernel in zip(shares, stack, strict=True)]).sum(0)
         enough = captured[: top[0], : top[1]] >= 1 - relative_error * relative_error
         found = _least_tucker2(stack[0].size, relative_error, enough, error)
     else:

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from proxy.errors import ShapeMismatch
-from proxy.layout import Layout
+from proxy.layout import ORDINARY, Layout
 from proxy.ranks import Ranks, parse_ranks, show_ranks
 
 __all__ = ["Factors", "energy_shares", "factor_shapes", "joined", "khatri_rao"]
@@ -62,13 +62,15 @@ class Factors:
     sweeps: int = 0
     converged: bool = True
     solver: str = "exact"
-    layout: Layout = Layout()
+    layout: Layout = ORDINARY
 
     def by_group(self) -> dict[str, Tensor]:
         """Name → tensor with the groups in an axis of their own, the first."""
-        return {name: tensor.unflatten(0, (self.layout.groups, -1)) for name, tensor in self.tensors.items()}
+        return {
+            name: tensor.reshape(self.layout.groups, -1, *tensor.shape[1:]) for name, tensor in self.tensors.items()
+        }
 
-    def reconstruct(self) -> Float[Tensor, "..."]:
+    def reconstruct(self) -> Float[Tensor, "I J *k"]:
         """The approximation of the weight, in the weight's own shape and layout."""
         parts = self.by_group()
         shape = self.layout.kernel_shape(self.weight_shape)
@@ -142,7 +144,7 @@ def joined(parts: Sequence[Factors], scales: Sequence[float], weight_shape: tupl
         layout: of the layer's weight.
     """
     first = parts[0]
-    if layout == Layout():
+    if layout == ORDINARY:
         return first
     shares = energy_shares(scales)
 

@@ -1,7 +1,7 @@
 """The rank grid of a layer: which ranks are worth trying, and what each costs.
 
-Shapes: T output channels, S input channels, D kernel positions, kh × kw kernel; positions are output (or
-input, or intermediate) pixels of one image, summed over all calls of the layer.
+Shapes: g groups, T output and S input channels of the whole layer, D kernel positions, kh × kw kernel; positions are
+output (or input, or intermediate) pixels of one image, summed over all calls of the layer.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from math import log, prod
 from typing import Any, NamedTuple
 
 from proxy.decompose import refuse_shape
+from proxy.layout import ORDINARY, Layout
 from proxy.ranks import METHODS, Ranks, maximum_ranks, show_ranks
 
 __all__ = ["Geometry", "GridPoint", "rank_grids"]
@@ -28,12 +29,16 @@ class GridPoint(NamedTuple):
 class Geometry:
     """What a layer's cost depends on.
 
+    A convolution multiplies every entry of its weight once at each of its output positions, a transposed one at
+    each of its input positions.
+
     Args:
-        shape: of the weight, ``(T, S, k…)``.
+        shape: of the weight, in its own layout.
         bias: entries of the bias.
         before: input positions.
-        between: positions after a vertical (kh × 1) convolution with the layer's vertical stride.
+        between: positions after a vertical (kh × 1) layer with the dense one's vertical stride.
         after: output positions.
+        layout: of the weight.
     """
 
     shape: tuple[int, ...]
@@ -41,11 +46,17 @@ class Geometry:
     before: int
     between: int
     after: int
+    layout: Layout = ORDINARY
+
+    @property
+    def kernel_shape(self) -> tuple[int, ...]:
+        """Shape of one group's kernel, ``(T/g, S/g, k…)``: what ranks refer to."""
+        return self.layout.kernel_shape(self.shape)
 
     @property
     def macs(self) -> int:
         """MACs of the dense layer."""
-        return prod(self.shape) * self.after
+        return prod(self.shape) * (self.before if self.layout.transposed else self.after)
 
     @property
     def params(self) -> int:
@@ -54,21 +65,23 @@ class Geometry:
 
     def point(self, method: str, ranks: Ranks) -> GridPoint:
         """What the layer costs, factorised."""
-        out, inn, depth = self.shape[0], self.shape[1], prod(self.shape[2:])
-        first, last = ranks[0], ranks[-1]
+        chain = self._chain(method, ranks)
+        macs = sum(entries * positions for entries, positions in chain)
+        return GridPoint(show_ranks(method, ranks), macs, sum(entries for entries, _ in chain) + self.bias)
+
+    def _chain(self, method: str, ranks: Ranks) -> list[tuple[int, int]]:
+        """(entries of the weight, positions where it is multiplied) of every layer of the chain, without the bias."""
+        out, inn = self.layout.channels(self.shape)
+        depth, first, last = self.layout.groups * prod(self.shape[2:]), ranks[0], ranks[-1]
+        walked = self.before if self.layout.transposed else self.after
         if method == "svd":
-            macs, params = first * (inn + out) * self.after, first * (inn + out)
-        elif method == "spatial_svd":
-            half_in, half_out = inn * self.shape[2], out * self.shape[3]
-            macs = first * (half_in * self.between + half_out * self.after)
-            params = first * (half_in + half_out)
-        elif method == "tucker2":
-            kept = first * last * depth + first * out
-            macs, params = inn * last * self.before + kept * self.after, inn * last + kept
-        else:
-            macs = first * (inn * self.before + (depth + out) * self.after)
-            params = first * (inn + depth + out)
-        return GridPoint(show_ranks(method, ranks), macs, params + self.bias)
+            return [(inn * first, walked), (first * out, self.after)]
+        if method == "spatial_svd":
+            middle = (self.before, self.between) if self.layout.transposed else (self.between, self.after)
+            return [(inn * self.shape[2] * first, middle[0]), (first * out * self.shape[3], middle[1])]
+        if method == "tucker2":
+            return [(inn * last, self.before), (depth * first * last, walked), (first * out, self.after)]
+        return [(inn * first, self.before), (depth * first, walked), (first * out, self.after)]
 
 
 def rank_grids(
@@ -88,7 +101,7 @@ def rank_grids(
     """
     grids = {}
     for method in METHODS:
-        if refuse_shape(method, geometry.shape) is None:
+        if refuse_shape(method, geometry.kernel_shape) is None:
             grid = _grid(geometry, method, points, lowest, rank_multiple)
             if grid:
                 grids[method] = grid
@@ -98,7 +111,7 @@ def rank_grids(
 def _grid(geometry: Geometry, method: str, points: int, lowest: float, multiple: int) -> list[GridPoint]:
     candidates = [
         point
-        for point in (geometry.point(method, ranks) for ranks in _path(geometry.shape, method, multiple))
+        for point in (geometry.point(method, ranks) for ranks in _path(geometry.kernel_shape, method, multiple))
         if point.macs < geometry.macs and point.params < geometry.params
     ]
     worthwhile = [point for point in candidates if point.macs >= lowest * geometry.macs] or candidates[-1:]
@@ -115,7 +128,7 @@ def _grid(geometry: Geometry, method: str, points: int, lowest: float, multiple:
 
 
 def _path(shape: tuple[int, ...], method: str, multiple: int) -> list[Ranks]:
-    """All ranks on the way up: every rank, or for Tucker-2 the pairs proportional to (T, S)."""
+    """All ranks on the way up: every rank, or for Tucker-2 the pairs proportional to (T/g, S/g)."""
     limits = maximum_ranks(method, shape)
     longest = max(limits)
     path: list[Ranks] = []

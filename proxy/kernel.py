@@ -127,7 +127,7 @@ def refuse_weight(weight: Tensor) -> str | None:
     if weight.is_quantized:  # before the rest: such a tensor refuses most other questions
         return f"its weight is quantised ({weight.dtype}); factorise before quantising"
     if weight.layout is not torch.strided:
-        return f"its weight is sparse ({weight.layout}); make it dense first"
+        return f"its weight is stored as {weight.layout}; make it dense (strided) first"
     if weight.dtype not in _TYPES:
         return f"its weight is {weight.dtype}, none of {', '.join(map(str, _TYPES))}"
     if weight.is_meta:

@@ -38,13 +38,7 @@ from proxy.ranks import Ranks
 __all__ = ["DenseLayer", "FactorizedLayer", "factorized_layer", "factorized_layers"]
 
 DenseLayer: TypeAlias = (
-    nn.Conv1d
-    | nn.Conv2d
-    | nn.Conv3d
-    | nn.ConvTranspose1d
-    | nn.ConvTranspose2d
-    | nn.ConvTranspose3d
-    | nn.Linear
+    nn.Conv1d | nn.Conv2d | nn.Conv3d | nn.ConvTranspose1d | nn.ConvTranspose2d | nn.ConvTranspose3d | nn.Linear
 )
 
 
@@ -110,7 +104,10 @@ class _Link(NamedTuple):
 def _svd_chain(t: Mapping[str, Tensor], kernel_size: tuple[int, ...]) -> list[_Link]:
     """The first walks: with a stride, it skips what nobody reads."""
     walks = tuple(range(len(kernel_size)))
-    return [_Link("reduce", _pointwise(t["in"], kernel_size), walks), _Link("expand", _pointwise(t["out"], kernel_size))]
+    return [
+        _Link("reduce", _pointwise(t["in"], kernel_size), walks),
+        _Link("expand", _pointwise(t["out"], kernel_size)),
+    ]
 
 
 def _spatial_chain(t: Mapping[str, Tensor], kernel_size: tuple[int, ...]) -> list[_Link]:
@@ -121,7 +118,7 @@ def _spatial_chain(t: Mapping[str, Tensor], kernel_size: tuple[int, ...]) -> lis
 
 
 def _tucker2_chain(t: Mapping[str, Tensor], kernel_size: tuple[int, ...]) -> list[_Link]:
-    core = t["core"].unflatten(3, kernel_size)
+    core = t["core"].reshape(*t["core"].shape[:3], *kernel_size)
     return [
         _Link("reduce", _pointwise(t["in"].mT, kernel_size)),
         _Link("space", core, tuple(range(len(kernel_size)))),
@@ -130,7 +127,7 @@ def _tucker2_chain(t: Mapping[str, Tensor], kernel_size: tuple[int, ...]) -> lis
 
 
 def _cp3_chain(t: Mapping[str, Tensor], kernel_size: tuple[int, ...]) -> list[_Link]:
-    depthwise = t["space"].mT.flatten(0, 1).unflatten(1, (1, 1, *kernel_size))
+    depthwise = t["space"].mT.reshape(-1, 1, 1, *kernel_size)
     return [
         _Link("reduce", _pointwise(t["in"].mT, kernel_size)),
         _Link("space", depthwise, tuple(range(len(kernel_size)))),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from proxy.errors import ShapeMismatch
 
-__all__ = ["Layout"]
+__all__ = ["ORDINARY", "Layout"]
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,9 @@ class Layout:
     transposed: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.groups, int) or isinstance(self.groups, bool) or self.groups < 1:
-            raise ShapeMismatch("a layer has one group or more", got=repr(self.groups), expected="1, 2, …")
+        groups: object = self.groups
+        if not isinstance(groups, int) or isinstance(groups, bool) or groups < 1:
+            raise ShapeMismatch("a layer has one group or more", got=repr(groups), expected="1, 2, …")
 
     @classmethod
     def of(cls, module: nn.Module) -> Layout:
@@ -73,12 +74,16 @@ class Layout:
         out, inn = self.kernel_shape(weight_shape)[:2]
         return out * self.groups, inn * self.groups
 
-    def stack(self, weight: Float[Tensor, "..."]) -> Float[Tensor, "g T/g S/g *k"]:
+    def stack(self, weight: Float[Tensor, "I J *k"]) -> Float[Tensor, "g T/g S/g *k"]:
         """A weight as the canonical stack of its groups' kernels: a view."""
         self.kernel_shape(weight.shape)
-        groups = weight.unflatten(0, (self.groups, -1))
+        groups = weight.reshape(self.groups, -1, *weight.shape[1:])
         return groups.transpose(1, 2) if self.transposed else groups
 
-    def weight(self, stack: Float[Tensor, "g T/g S/g *k"]) -> Float[Tensor, "..."]:
+    def weight(self, stack: Float[Tensor, "g T/g S/g *k"]) -> Float[Tensor, "I J *k"]:
         """The weight of a canonical stack: the inverse of :meth:`stack`."""
         return (stack.transpose(1, 2) if self.transposed else stack).flatten(0, 1)
+
+
+ORDINARY = Layout()
+"""One group, not transposed."""

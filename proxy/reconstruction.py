@@ -12,6 +12,10 @@ the factor and ``λ = 1e-3 · mean(diag C)``:
 
     W = argmin E‖y − W z − b‖² + λ‖W − W₀‖² = (X + λW₀)(C + λI)⁻¹,   b = ȳ − W z̄.
 
+The outputs of a grouped layer depend on the features of their own group alone, so the problem falls apart into one
+for each group, with its blocks of C and X and its own λ. A spatial_svd layer ends in a (1 × kw) convolution, which
+this refit of 1×1 layers leaves as it is.
+
 Caveat: two passes up to every factorised layer, one in each network; BatchNorm is not re-estimated after it
 (seen to cost up to one point on ResNet-20), since the refit aims at the features that the dense statistics
 belong to.
@@ -24,10 +28,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from proxy.errors import MissingInput, NotFinite, ShapeMismatch
 from proxy.layers import FactorizedLayer, factorized_layers
+from proxy.layout import Layout
 from proxy.modes import evaluating
 from proxy.moments import CrossMoments, rows
 
@@ -45,7 +51,7 @@ def reconstruct(model: nn.Module, dense: nn.Module, batches: Iterable[Any]) -> t
         batches: tensors of images, or (images, …) tuples; kept in memory if they can be walked only once.
 
     Returns:
-        Images seen, and the layers in the order of their refit.
+        Images seen, and the layers refitted, in that order.
     """
     kept = list(batches) if iter(batches) is batches else batches
     images = [_first(batch) for batch in kept]
@@ -54,9 +60,15 @@ def reconstruct(model: nn.Module, dense: nn.Module, batches: Iterable[Any]) -> t
     device = next(model.parameters()).device
     with evaluating(model, dense), torch.no_grad():
         order = _forward_order(model, images[0][:1].to(device))
-        for name, layer in order.items():
+        refitted = {name: layer for name, layer in order.items() if _ends_pointwise(layer)}
+        for name, layer in refitted.items():
             _refit(name, layer, (model, dense), [batch.to(device) for batch in images])
-    return sum(len(batch) for batch in images), tuple(order)
+    return sum(len(batch) for batch in images), tuple(refitted)
+
+
+def _ends_pointwise(layer: FactorizedLayer) -> bool:
+    """Whether the last layer mixes channels at one position, as a linear layer does."""
+    return isinstance(layer.last, nn.Linear) or set(layer.last.kernel_size) == {1}
 
 
 def _first(batch: Any) -> Tensor:  # noqa: ANN401 - a tensor, or a tuple beginning with one
@@ -124,23 +136,39 @@ def _refit(name: str, layer: FactorizedLayer, models: tuple[nn.Module, nn.Module
         features = _reach(models[0], batch, last, at_input=True)
         targets = _reach(models[1], batch, original, at_input=False)
         moments.add(rows(features, channels_last=flat), rows(targets, channels_last=flat))
-    spread_horizontally = last.weight[0].numel() != moments.covariance.shape[0]
-    if spread_horizontally:
-        return  # spatial_svd ends in a (1 × kw) layer, which this refit of 1×1 layers leaves alone
-    factor = last.weight.flatten(1).double()
-    covariance, cross = moments.covariance, moments.cross
-    ridge = _RIDGE * covariance.diagonal().mean()
-    if float(ridge) > 0:
-        damped = covariance + ridge * torch.eye(len(covariance)).to(covariance)
-        refitted = torch.linalg.solve(damped, (cross + ridge * factor).mT).mT
-    else:  # features that never vary have nothing to fit: the mean is all there is
-        refitted = factor
+    layout = Layout.of(last)
     mean_in, mean_out = moments.means
-    bias = mean_out - refitted @ mean_in
+    factors = layout.stack(last.weight).flatten(2).double()
+    refitted = torch.stack(
+        [
+            _ridge(factor, features, targets)
+            for factor, features, targets in zip(
+                factors, _blocks(moments.covariance, layout.groups), _blocks(moments.cross, layout.groups), strict=True
+            )
+        ]
+    )
+    bias = mean_out - torch.einsum("gtr,gr->gt", refitted, mean_in.view(layout.groups, -1)).flatten()
     if not bool(torch.isfinite(refitted).all() and torch.isfinite(bias).all()):
         raise NotFinite("the features are no numbers", layer=name, mend="look for NaN in the images")
-    last.weight.copy_(refitted.reshape(last.weight.shape).to(last.weight))
+    last.weight.copy_(layout.weight(refitted).reshape(last.weight.shape).to(last.weight))
     if last.bias is None:
         last.bias = nn.Parameter(bias.to(last.weight), requires_grad=last.weight.requires_grad)
     else:
         last.bias.copy_(bias.to(last.weight))
+
+
+def _blocks(matrix: Float[Tensor, "g*I g*J"], groups: int) -> list[Float[Tensor, "I J"]]:
+    """The blocks on the diagonal of a matrix cut into groups × groups."""
+    return [row.tensor_split(groups, 1)[group] for group, row in enumerate(matrix.tensor_split(groups))]
+
+
+def _ridge(
+    factor: Float[Tensor, "T R"], covariance: Float[Tensor, "R R"], cross: Float[Tensor, "T R"]
+) -> Float[Tensor, "T R"]:
+    """``(X + λW₀)(C + λI)⁻¹``."""
+    ridge = _RIDGE * covariance.diagonal().mean()
+    if not float(ridge) > 0:  # features that never vary have nothing to fit: the mean is all there is
+        return factor
+    damped = covariance + ridge * torch.eye(len(covariance)).to(covariance)
+    solution: Tensor = torch.linalg.solve(damped, (cross + ridge * factor).mT).mT
+    return solution

@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from proxy.cache import weight_hash
 from proxy.cost import MacCounter, batch_size, run
 from proxy.grids import Geometry, GridPoint, rank_grids
+from proxy.kernel import refuse_weight
+from proxy.layout import ORDINARY, Layout
 
 __all__ = ["Site", "find_sites", "layer_kind", "static_reasons"]
 
@@ -36,14 +38,16 @@ class Site:
     Args:
         name: qualified module name.
         kind: ``conv1d``, ``conv2d``, ``conv3d``, ``conv_transpose1d`` … or ``linear``.
-        weight_shape: ``(T, S, k…)``.
-        output_size: spatial size of the output, of the first call; empty for linear layers and layers never
-        called. calls: how often one forward pass calls it.
+        weight_shape: of the weight in its own layout (:class:`proxy.Layout`); empty while it has none.
+        output_size: spatial size of the output, of the first call; empty for linear layers and layers never called.
+        calls: how often one forward pass calls it.
         macs: of one image, all calls together.
         params: of weight and bias.
-        weight_hash: for :func:`proxy.factor_key` and ``proxy.compress(hashes=…)``.
+        weight_hash: for :func:`proxy.factor_key` and ``proxy.compress(hashes=…)``; empty where the weight has no
+            entries to read.
         reason_dense: why it stays dense; None where there are grids.
         grids: method → rank grid from cheap to dear; the top, staying dense, is not in the list.
+        layout: groups of the layer, and whether it is transposed.
     """
 
     name: str
@@ -56,6 +60,7 @@ class Site:
     weight_hash: str
     reason_dense: str | None = None
     grids: Mapping[str, list[GridPoint]] = field(default_factory=dict)
+    layout: Layout = ORDINARY
 
 
 def find_sites(
@@ -89,22 +94,19 @@ def find_sites(
             module,
             seen[name],
             batch,
-            reason=reasons[name] or _foreign(name, counter),
+            reason=reasons[name] or _seen_reason(name, counter, seen[name]),
             options=options,
         )
         for name, module in _layers(model)
     ]
 
 
-def _foreign(name: str, counter: MacCounter) -> str | None:
-    return "its weight is used by another module, too" if name in counter.foreign else None
-
-
 @dataclass
 class _Calls:
-    """What one layer was seen doing, over the whole batch."""
+    """What one layer was seen doing, over the whole batch; ``extra`` are arguments besides its input."""
 
     count: int = 0
+    extra: int = 0
     before: int = 0
     between: int = 0
     after: int = 0
@@ -128,6 +130,7 @@ def _watch(calls: _Calls) -> Callable[[nn.Module, Any, Any, Tensor], None]:
         spatial = 0 if isinstance(module, nn.Linear) else len(module.kernel_size)  # type: ignore[arg-type]  # convolutions have it
         size_in, size_out = _channels(module)
         calls.count += 1
+        calls.extra = max(calls.extra, len(args) + len(kwargs) - 1)
         calls.before += inputs.numel() // size_in
         calls.after += output.numel() // size_out
         if spatial == 2:  # noqa: PLR2004 - the only case with a vertical half
@@ -145,30 +148,43 @@ def _channels(module: nn.Module) -> tuple[int, int]:
     return int(module.in_channels), int(module.out_channels)  # type: ignore[arg-type]  # convolutions have them
 
 
+def _seen_reason(name: str, counter: MacCounter, calls: _Calls) -> str | None:
+    """Why a layer cannot be factorised, as far as the forward pass tells."""
+    if name in counter.foreign:
+        return "its weight is used by another module, too"
+    if calls.count == 0:
+        return "it is not called in a forward pass of the example inputs"
+    if calls.extra:
+        return "it is called with more than its input (output_size), which a chain of layers does not take"
+    return None
+
+
 def _site(
     name: str, module: nn.Module, calls: _Calls, batch: int, *, reason: str | None, options: dict[str, Any]
 ) -> Site:
     weight: Tensor = module.weight  # type: ignore[assignment]  # every such layer has one
+    kind, layout = layer_kind(module), Layout.of(module)
+    if is_lazy(weight):
+        return Site(name, kind, (), (), 0, 0, 0, "", reason, layout=layout)
     offset: Tensor | None = module._parameters.get("bias")  # noqa: SLF001 - typed, unlike the attribute
     bias = 0 if offset is None else offset.numel()
-    geometry = Geometry(tuple(weight.shape), bias, calls.before // batch, calls.between // batch, calls.after // batch)
-    transposed = layer_kind(module).startswith("conv_transpose")
-    if reason is None and calls.count == 0:
-        reason = "it is not called in a forward pass of the example inputs"
+    positions = (calls.before // batch, calls.between // batch, calls.after // batch)
+    geometry = Geometry(tuple(weight.shape), bias, *positions, layout)
     grids = rank_grids(geometry, **options) if reason is None else {}
     if reason is None and not grids:
         reason = "too small: at every rank it would cost as much factorised as it costs dense"
     return Site(
         name=name,
-        kind=layer_kind(module),
+        kind=kind,
         weight_shape=geometry.shape,
         output_size=calls.output_size,
         calls=calls.count,
-        macs=prod(geometry.shape) * (geometry.before if transposed else geometry.after),
+        macs=geometry.macs,
         params=geometry.params,
-        weight_hash=weight_hash(weight),
+        weight_hash=weight_hash(weight) if refuse_weight(weight) is None else "",
         reason_dense=reason,
         grids=grids,
+        layout=layout,
     )
 
 
@@ -202,18 +218,18 @@ def _static_reason(  # noqa: PLR0911 - one return for each reason
         return "its weight is computed by a hook such as weight_norm; remove that first"
     if type(module) not in _KINDS:
         return f"it is a subclass of {kind} ({type(module).__name__}) whose forward may do something else"
-    if kind.startswith("conv_transpose"):
-        return "transposed convolutions are not supported"
-    groups = 1 if isinstance(module, nn.Linear) else int(module.groups)  # type: ignore[arg-type]  # convolutions have it
-    if groups > 1:
-        inner, _ = _channels(module)
-        return "depthwise: it has no channel mix to factorise" if groups == inner else f"grouped ({groups} groups)"
+    if type(weight) is not nn.Parameter:
+        return f"its weight is a {type(weight).__name__}, no plain parameter"
+    unreadable = refuse_weight(weight)
+    if unreadable is not None:
+        return unreadable
+    groups = Layout.of(module).groups
+    if groups > 1 and groups == _channels(module)[0]:
+        return "depthwise: it has no channel mix to factorise"
     if owners[id(weight)] > 1:
         return "it shares its weight with another layer"
     if any(getattr(module, hooks) for hooks in _HOOKS):
         return "it carries hooks, which a replacement would lose"
-    if not weight.is_floating_point():
-        return f"its weight is {weight.dtype}, no floating-point type"
     if not bool(torch.isfinite(weight.detach()).all()):
         return "its weight holds NaN or infinity"
     return None

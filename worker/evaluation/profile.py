@@ -73,10 +73,14 @@ def _site_profile(session: Session, network: nn.Module, site: proxy.Site) -> Sit
 def _errors(session: Session, weight: Tensor, site: proxy.Site, method: str) -> list[float]:
     """Relative error at every point of a grid, with the factors kept for the trials."""
     ranks = [point.ranks for point in site.grids[method]]
-    keys = [proxy.factor_key(site.weight_hash, method, rank, site.weight_shape, solver=SOLVER) for rank in ranks]
+    keys = [
+        proxy.factor_key(site.weight_hash, method, rank, site.weight_shape, layout=site.layout, solver=SOLVER)
+        for rank in ranks
+    ]
     found = {key: session.factors.get(key) for key in keys}
     missing = [(key, rank) for key, rank in zip(keys, ranks, strict=True) if found[key] is None]
-    made = proxy.decompose_many([(weight, method, rank) for _, rank in missing], solver=SOLVER)
+    problems = [proxy.Problem(weight, method, rank, site.layout) for _, rank in missing]
+    made = proxy.decompose_many(problems, solver=SOLVER)
     for (key, _), factors in zip(missing, made, strict=True):
         session.factors.put(key, factors)
         found[key] = factors
