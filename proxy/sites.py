@@ -216,13 +216,13 @@ def _static_reason(  # noqa: PLR0911 - one return for each reason
     weight = module._parameters.get("weight")  # noqa: SLF001 - getattr would also find computed weights
     if weight is None:
         return "its weight is computed by a hook such as weight_norm; remove that first"
+    unreadable = refuse_weight(weight)
+    if unreadable is not None:
+        return unreadable
     if type(module) not in _KINDS:
         return f"it is a subclass of {kind} ({type(module).__name__}) whose forward may do something else"
     if type(weight) is not nn.Parameter:
         return f"its weight is a {type(weight).__name__}, no plain parameter"
-    unreadable = refuse_weight(weight)
-    if unreadable is not None:
-        return unreadable
     groups = Layout.of(module).groups
     if groups > 1 and groups == _channels(module)[0]:
         return "depthwise: it has no channel mix to factorise"

@@ -82,6 +82,13 @@ def test_everything_that_decides_the_factors_decides_the_key(small, other):
     assert proxy.factor_key(**same) != proxy.factor_key(**{**same, **other})
 
 
+@pytest.mark.parametrize("layout", [proxy.Layout(2), proxy.Layout(1, transposed=True)])
+def test_the_layout_decides_the_key(layout):
+    weight = torch.zeros(8, 8, 3, 3)
+    assert proxy.factor_key(weight, "cp3", 4) == proxy.factor_key(weight, "cp3", 4, layout=proxy.Layout())
+    assert proxy.factor_key(weight, "cp3", 4) != proxy.factor_key(weight, "cp3", 4, layout=layout)
+
+
 def test_the_solver_does_not_matter_to_an_exact_method(small):
     weight = small.fc.weight
     assert proxy.factor_key(weight, "svd", 4, solver="als") == proxy.factor_key(weight, "svd", 4)
@@ -123,6 +130,32 @@ def test_factors_of_another_layer_are_refused(small):
     factors = proxy.factorize(small, {"conv1": CHOICE["conv1"]})
     with pytest.raises(proxy.ShapeMismatch):
         proxy.assemble(small, {"conv2": factors["conv1"]})
+
+
+def test_factors_of_another_layout_are_refused():
+    model = torch.nn.Sequential(torch.nn.Conv2d(8, 8, 3), torch.nn.ConvTranspose2d(8, 8, 3))
+    factors = proxy.factorize(model, {"0": {"method": "cp3", "rank": 2}})
+    with pytest.raises(proxy.ShapeMismatch, match="transposed=True"):
+        proxy.assemble(model, {"1": factors["0"]})
+
+
+def test_factors_for_no_layer_at_all_are_refused(small):
+    factors = proxy.factorize(small, {"conv1": CHOICE["conv1"]})
+    with pytest.raises(proxy.ShapeMismatch, match="no weight"):
+        proxy.assemble(small, {"bn1": factors["conv1"]})
+
+
+def test_equal_weights_of_unlike_layers_do_not_share_factors():
+    """An ordinary and a transposed layer of the same weight, through one cache."""
+    model = torch.nn.Sequential(torch.nn.Conv2d(8, 8, 3), torch.nn.ConvTranspose2d(8, 8, 3))
+    model[1].load_state_dict(model[0].state_dict())
+    cache = proxy.MemoryCache()
+    choice = {"method": "tucker2", "ranks": {"out": 8, "in": 8}}
+    x = torch.randn(2, 8, 9, 9, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for _ in range(2):
+            torch.testing.assert_close(proxy.compress(model, {"0": choice, "1": choice}, cache)(x), model(x))
+    assert len(cache.entries) == 2
 
 
 def test_the_global_generator_is_left_alone(small):

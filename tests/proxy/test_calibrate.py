@@ -120,6 +120,18 @@ def test_without_batch_norm_every_layer_gets_the_dense_moments(plain, images, na
     torch.testing.assert_close(got.std(0), goal.std(0), rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("cls", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize("choice", [{"method": "spatial_svd", "rank": 2}, {"method": "cp3", "rank": 3}], ids=str)
+def test_grouped_and_transposed_layers_get_the_dense_moments(cls, choice, images):
+    torch.manual_seed(0)
+    dense = nn.Sequential(nn.Conv2d(3, 6, 1), cls(6, 10, 3, stride=2, groups=2))
+    model = proxy.compress(dense, {"1": choice})
+    proxy.calibrate(model, images, reference=dense)
+    got, goal = outputs(model, "1", images), outputs(dense, "1", images)
+    torch.testing.assert_close(got.mean(0), goal.mean(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(got.std(0), goal.std(0), rtol=1e-3, atol=1e-5)
+
+
 def test_over_several_batches_the_moments_are_those_of_all(plain, images):
     model = proxy.compress(plain, {"conv1": CHOICE["conv1"]})
     proxy.calibrate(model, images, reference=plain)

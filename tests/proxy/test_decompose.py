@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 import tensorly as tl
@@ -152,3 +153,85 @@ def test_tensors_of_another_record_are_refused():
     other = proxy.decompose(seeded(8, 7, 3, 3), "tucker2", (3, 3))
     with pytest.raises(ShapeMismatch):
         proxy.Factors.restore(other.tensors, found.record())
+
+
+METHODS_OF_GROUPS = [*METHODS, ("svd", (2,))]
+
+
+def grouped(method, transposed):
+    """A weight of three groups of (6, 4) channels, with the groups' kernels."""
+    size = (1, 1) if method == "svd" else (3, 3)
+    layout = proxy.Layout(3, transposed)
+    stack = torch.stack([seeded(6, 4, *size, seed=seed) * 4**seed for seed in range(3)])
+    return layout.weight(stack).contiguous(), list(stack), layout
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("method", "ranks"), METHODS_OF_GROUPS)
+def test_groups_are_decomposed_each_on_its_own(method, ranks, transposed):
+    weight, kernels, layout = grouped(method, transposed)
+    found = proxy.decompose(weight, method, ranks, groups=3, transposed=transposed)
+    parts = [proxy.decompose(kernel, method, ranks) for kernel in kernels]
+    for name, tensor in found.by_group().items():
+        assert all(torch.equal(mine, part.tensors[name]) for mine, part in zip(tensor, parts, strict=True))
+    assert found.sweeps == max(part.sweeps for part in parts)
+    assert torch.equal(layout.stack(found.reconstruct()), torch.stack([part.reconstruct() for part in parts]))
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("method", "ranks"), METHODS_OF_GROUPS)
+def test_many_problems_of_any_layout_are_the_same_as_one_by_one(method, ranks, transposed):
+    weight, _, layout = grouped(method, transposed)
+    plain = seeded(8, 7)
+    many = proxy.decompose_many([(plain, "svd", 2), proxy.Problem(weight, method, ranks, layout), (plain, "svd", 3)])
+    assert same(many[1], proxy.decompose(weight, method, ranks, groups=3, transposed=transposed))
+    assert [factors.ranks for factors in many[::2]] == [(2,), (3,)]
+
+
+def test_sensitivity_of_a_grouped_layer_is_that_of_noise_on_all_its_factors():
+    """Monte Carlo on the layer's factors, the layer scaled to unit norm."""
+    weight, _, _ = grouped("cp3", transposed=True)
+    weight = weight / weight.norm()
+    found = proxy.decompose(weight, "cp3", 5, groups=3, transposed=True)
+    generator = torch.Generator().manual_seed(0)
+    origin, changes = found.reconstruct(), []
+    for _ in range(2000):
+        noisy = {
+            n: t + 1e-5 * torch.randn(t.shape, generator=generator, dtype=t.dtype) for n, t in found.tensors.items()
+        }
+        changes.append(float((replace(found, tensors=noisy).reconstruct() - origin).square().sum()) / 1e-10)
+    assert found.sensitivity == pytest.approx(sum(changes) / len(changes), rel=0.05)
+
+
+def test_rank_one_energy_of_a_grouped_layer_is_over_the_whole_energy():
+    weight, _, _ = grouped("cp3", transposed=False)
+    found = proxy.decompose(weight, "cp3", 5, groups=3)
+    energies = [tensor.square().sum(1) for tensor in found.by_group().values()]
+    expected = float((energies[0] * energies[1] * energies[2]).sum() / weight.square().sum())
+    assert found.rank_one_energy == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize(("method", "ranks"), METHODS_OF_GROUPS)
+def test_a_group_of_zeros_is_exact(method, ranks):
+    weight, _, layout = grouped(method, transposed=True)
+    layout.stack(weight)[1] = 0
+    found = proxy.decompose(weight, method, ranks, groups=3, transposed=True)
+    assert float(layout.stack(found.reconstruct())[1].abs().max()) == 0
+    assert 0 < found.relative_error < 1
+    assert found.solver == proxy.decompose(seeded(8, 7, *weight.shape[2:]), method, ranks).solver
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("method", "ranks"), METHODS_OF_GROUPS)
+def test_grouped_factors_survive_their_record(method, ranks, transposed):
+    weight, _, _ = grouped(method, transposed)
+    found = proxy.decompose(weight, method, ranks, groups=3, transposed=transposed)
+    again = proxy.Factors.restore(found.tensors, json.loads(json.dumps(found.record())))
+    assert again.layout == found.layout
+    assert torch.equal(again.reconstruct(), found.reconstruct())
+
+
+def test_records_from_before_layouts_are_ordinary():
+    found = proxy.decompose(seeded(8, 7, 3, 3), "tucker2", (4, 3))
+    record = {name: value for name, value in found.record().items() if name not in ("groups", "transposed")}
+    assert proxy.Factors.restore(found.tensors, record).layout == proxy.Layout()

@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 import proxy
@@ -42,3 +43,25 @@ def test_tucker2_is_as_cheap_as_brute_force():
 
 def test_an_unreachable_bound_gives_the_maximum():
     assert proxy.ranks_for_error(seeded(6, 5), "svd", 0.0) == {"rank": 5}
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("method", "size"), [("svd", (1, 1)), ("spatial_svd", (3, 3)), ("cp3", (3, 3))])
+def test_the_bound_is_on_all_groups_together(method, size, transposed):
+    layout = proxy.Layout(2, transposed)
+    weight = layout.weight(torch.stack([seeded(8, 7, *size), seeded(8, 7, *size, seed=1) / 2]))
+    options = {"groups": 2, "transposed": transposed}
+    rank = proxy.ranks_for_error(weight, method, 0.5, **options)["rank"]
+    assert proxy.decompose(weight, method, rank, **options).relative_error <= 0.5
+    assert proxy.decompose(weight, method, rank - 1, **options).relative_error > 0.5
+
+
+def test_tucker2_finds_the_larger_ranks_of_two_groups():
+    kernels = [
+        torch.einsum("ta,abd,sb->tsd", seeded(9, *r[:1]), seeded(*r, 9, seed=1), seeded(8, r[1], seed=2)).view(
+            9, 8, 3, 3
+        )
+        for r in ((3, 2), (2, 4))
+    ]
+    weight = proxy.Layout(2).weight(torch.stack(kernels))
+    assert proxy.ranks_for_error(weight, "tucker2", 1e-4, groups=2) == {"ranks": {"out": 3, "in": 4}}

@@ -29,6 +29,36 @@ def test_the_refit_is_the_ridge_regression(images):
     np.testing.assert_allclose(model[0].last.bias.detach().numpy(), bias, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.parametrize("cls", [nn.Conv2d, nn.ConvTranspose2d])
+def test_every_group_is_refitted_on_its_own(cls, images):
+    """Against an augmented least-squares problem of each group, solved by NumPy."""
+    torch.manual_seed(0)
+    dense = nn.Sequential(cls(3, 12, 3, padding=1), cls(12, 10, 3, stride=2, groups=2, bias=False))
+    model = proxy.compress(dense, {"1": {"method": "cp3", "rank": 5}})
+    factors = model[1].last.weight.detach().flatten(1).double().clone().split(5)
+    z, y = outputs(model, "1.space", images), outputs(dense, "1", images)
+    proxy.calibrate(model, images, reference=dense, level="reconstruction")
+    n, expected = len(z), []
+    for factor, zg, yg in zip(factors, z.split(5, 1), y.split(5, 1), strict=True):
+        centred = zg - zg.mean(0)
+        ridge = 1e-3 * float(centred.square().mean(0).mean())
+        left = np.vstack([centred.numpy() / n**0.5, ridge**0.5 * np.eye(5)])
+        right = np.vstack([(yg - yg.mean(0)).numpy() / n**0.5, ridge**0.5 * factor.T.numpy()])
+        expected.append(np.linalg.lstsq(left, right, rcond=None)[0].T)
+    last = model[1].last
+    np.testing.assert_allclose(last.weight.detach().flatten(1).numpy(), np.vstack(expected), rtol=1e-3, atol=1e-5)
+    means = np.concatenate([e @ m.numpy() for e, m in zip(expected, z.mean(0).split(5), strict=True)])
+    np.testing.assert_allclose(last.bias.detach().numpy(), y.mean(0).numpy() - means, rtol=1e-3, atol=1e-5)
+
+
+def test_spatial_layers_are_left_alone_and_not_listed(small, images):
+    model = proxy.compress(small, {**CHOICE, "conv2": {"method": "spatial_svd", "rank": 9}})
+    before = copy.deepcopy(model.conv2.state_dict())
+    told = proxy.calibrate(model, images, reference=small, level="reconstruction")
+    assert told.corrected == ("conv1", "conv3", "fc")
+    assert all(torch.equal(before[name], value) for name, value in model.conv2.state_dict().items())
+
+
 def test_exact_factors_stay(images):
     torch.manual_seed(0)
     dense = nn.Sequential(nn.Conv2d(3, 10, 3, padding=1))

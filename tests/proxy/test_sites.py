@@ -114,18 +114,29 @@ def poisoned():
     return conv
 
 
+class Marked(torch.Tensor):
+    """Stands for the tensor types of quantisation and sharding libraries."""
+
+
+def holding(weight):
+    conv = nn.Conv2d(8, 8, 1, bias=False)
+    conv.weight = nn.Parameter(weight, requires_grad=False)
+    return conv
+
+
 @pytest.mark.parametrize(
     ("layer", "words"),
     [
         (nn.Conv2d(8, 8, 3, groups=8), "depthwise"),
-        (nn.Conv2d(8, 8, 3, groups=2), "grouped"),
-        (nn.ConvTranspose2d(8, 8, 3), "transposed"),
+        (nn.Conv2d(8, 16, 3, groups=8), "depthwise"),
+        (nn.ConvTranspose2d(8, 8, 3, groups=8), "depthwise"),
         (nn.Conv2d(8, 1, 1), "too small"),
         (parametrizations.weight_norm(nn.Conv2d(8, 8, 3)), "parametrised"),
         (torch.nn.utils.spectral_norm(nn.Conv2d(8, 8, 3)), "hook"),
         (Odd(8, 8, 3), "subclass"),
         (hooked(), "hooks"),
         (poisoned(), "NaN"),
+        (holding(torch.zeros(8, 8, 1, 1).as_subclass(Marked)), "Marked"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -135,6 +146,76 @@ def test_unsupported_layers_stay_dense_with_the_reason(layer, words):
     if words != "too small":
         with pytest.raises(proxy.UnsupportedLayer, match=words):
             proxy.compress(model, {"0": {"method": "cp3", "rank": 2}})
+
+
+@pytest.mark.filterwarnings("ignore:torch.quantize_per_tensor:UserWarning")
+@pytest.mark.parametrize(
+    ("weight", "words"),
+    [
+        (torch.zeros(8, 8, dtype=torch.complex64), "complex64"),
+        (torch.zeros(8, 8).to(torch.float8_e4m3fn), "float8"),
+        (torch.zeros(8, 8).to_sparse(), "sparse"),
+        (torch.zeros(8, 8).to_mkldnn(), "strided"),
+        (torch.zeros(8, 8, device="meta"), "meta"),
+        (lambda: torch.quantize_per_tensor(torch.zeros(8, 8), 0.1, 0, torch.qint8), "quantised"),
+        (nn.UninitializedParameter(), "no shape"),
+    ],
+    ids=str,
+)
+def test_weights_without_plain_numbers_are_refused(weight, words):
+    weight = weight() if callable(weight) else weight
+    linear = nn.Linear(8, 8, bias=False)
+    linear.weight = weight if isinstance(weight, nn.Parameter) else nn.Parameter(weight, requires_grad=False)
+    model = nn.ModuleDict({"odd": linear, "good": nn.Linear(8, 8)})
+    with pytest.raises(proxy.ShapeMismatch, match=words):
+        proxy.decompose(weight, "svd", 1)
+    with pytest.raises(proxy.UnsupportedLayer, match=words):
+        proxy.compress(model, {"odd": {"method": "svd", "rank": 1}})
+    assert set(proxy.weight_hashes(model)) == {"good"}
+
+
+class Idle(nn.Module):
+    """Layers that no forward pass calls."""
+
+    def __init__(self, **layers):
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward(self, x):
+        return x
+
+
+def test_layers_without_entries_are_listed_nevertheless():
+    model = Idle(meta=nn.Conv2d(8, 8, 3, device="meta"), lazy=nn.LazyConvTranspose2d(8, 3))
+    told = {site.name: (site.weight_shape, site.weight_hash) for site in proxy.find_sites(model, IMAGE)}
+    assert told == {"meta": ((8, 8, 3, 3), ""), "lazy": ((), "")}
+
+
+class Resized(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.up = nn.ConvTranspose2d(8, 8, 3, stride=2)
+
+    def forward(self, x):
+        return self.up(x, output_size=(26, 26))
+
+
+def test_a_lazy_layer_is_told_to_be_run_first():
+    assert "run the network once" in reason(nn.Sequential(nn.LazyConv2d(8, 3)), IMAGE, "0")
+
+
+def test_a_layer_called_with_an_output_size_stays_dense():
+    assert "output_size" in reason(Resized(), torch.zeros(1, 8, 12, 12), "up")
+
+
+def test_grouped_and_transposed_layers_tell_their_layout():
+    model = nn.Sequential(nn.Conv2d(8, 16, 3, groups=2), nn.ConvTranspose2d(16, 32, 3, groups=4))
+    told = [
+        (s.weight_shape, s.layout.groups, s.layout.transposed)
+        for s in proxy.find_sites(model, seeded(1, 8, 9, 9, dtype=torch.float32))
+    ]
+    assert told == [((16, 4, 3, 3), 2, False), ((16, 8, 3, 3), 4, True)]
 
 
 def test_the_hash_is_that_of_the_weight(small):
