@@ -97,8 +97,27 @@ def test_the_tensors_are_copies():
     assert float(dense.bias.abs().sum()) > 0
 
 
-def test_a_chain_exports():
-    chain = factorized_layer(nn.Conv2d(8, 8, 3, padding=1), proxy.decompose(seeded(8, 8, 3, 3), "cp3", 4)).eval()
+@pytest.mark.parametrize("cls", [nn.Conv2d, nn.ConvTranspose2d])
+@pytest.mark.parametrize(("method", "ranks"), [("tucker2", (3, 3)), ("spatial_svd", 4), ("cp3", 4)])
+def test_a_chain_exports(cls, method, ranks):
+    dense = cls(8, 8, 3, padding=1, stride=2, groups=2)
+    options = {"groups": 2, "transposed": dense.transposed}
+    chain = factorized_layer(dense, proxy.decompose(dense.weight, method, ranks, **options)).eval()
     exported = torch.export.export(chain, (torch.zeros(1, 8, 9, 9),))
     x = seeded(1, 8, 9, 9, dtype=torch.float32)
     torch.testing.assert_close(exported.module()(x), chain(x))
+
+
+def test_positions_that_no_kernel_entry_reaches_hold_the_bias():
+    dense = nn.ConvTranspose2d(4, 6, 2, stride=5, output_padding=3)
+    chain = factorized_layer(dense, proxy.decompose(dense.weight, "tucker2", (2, 2), transposed=True))
+    with torch.no_grad():
+        bare = chain(seeded(1, 4, 3, 3, dtype=torch.float32))[0, :, 2::5, 2::5]
+    assert torch.equal(bare, dense.bias.detach()[:, None, None].expand_as(bare))
+
+
+def test_only_what_walks_the_image_is_transposed():
+    dense = nn.ConvTranspose2d(8, 6, 3, stride=2, groups=2)
+    chain = factorized_layer(dense, proxy.decompose(dense.weight, "cp3", 4, groups=2, transposed=True))
+    assert [type(layer) for layer in chain] == [nn.Conv2d, nn.ConvTranspose2d, nn.Conv2d]
+    assert [layer.groups for layer in chain] == [2, 8, 2]

@@ -2,6 +2,8 @@ import pytest
 import torch
 
 import proxy
+import ranksearch
+from ranksearch.contracts.jobs import InspectTask
 from tests.worker.evaluation.conftest import Net
 from worker.evaluation.profile import inspect
 
@@ -63,3 +65,47 @@ def test_a_second_inspection_takes_everything_from_the_cache(session, work, monk
     again = inspect(session, work.inspect(), work.files).profile
     assert seen == []
     assert again.sites == first.sites
+
+
+class Hourglass(torch.nn.Module):
+    """Down by a grouped convolution, up by a transposed one and by one that is both."""
+
+    def __init__(self):
+        super().__init__()
+        self.down = torch.nn.Conv2d(8, 24, 3, stride=2, padding=1, groups=2)
+        self.up = torch.nn.ConvTranspose2d(24, 16, 3, stride=2, padding=1, output_padding=1)
+        self.out = torch.nn.ConvTranspose2d(16, 12, 3, groups=2)
+
+    def forward(self, x):
+        return self.out(torch.relu(self.up(torch.relu(self.down(x)))))
+
+
+def test_grouped_and_transposed_layers_go_all_the_way(session, work, monkeypatch):
+    """Packed, profiled, compressed from the factors that the profile kept, and packed again."""
+    torch.manual_seed(0)
+    images = torch.randn(2, 8, 10, 10)
+    ranksearch.pack(Hourglass().eval(), (images,), work.folder / "hourglass")
+    task = InspectTask(model=work.blob("hourglass"))
+    profile = inspect(session, task, work.files).profile
+    assert [(site.name, site.kind) for site in profile.sites] == [
+        ("down", "conv2d"),
+        ("up", "conv_transpose2d"),
+        ("out", "conv_transpose2d"),
+    ]
+    assert all(set(site.grids) == {"spatial_svd", "tucker2", "cp3"} for site in profile.sites)
+
+    network = session.network(task.model, work.files[task.model.sha256])
+    monkeypatch.setattr("proxy.assembly.decompose_many", lambda problems, **_: list(map(pytest.fail, problems)))
+    points = [
+        site.grids[method][-1] for site, method in zip(profile.sites, ("cp3", "tucker2", "spatial_svd"), strict=True)
+    ]
+    ranks = {
+        site.name: point.ranks.model_dump(by_alias=True, exclude_none=True)
+        for site, point in zip(profile.sites, points, strict=True)
+    }
+    small = proxy.compress(network, ranks, session.factors)
+    assert proxy.cost(small, images).macs == sum(point.macs for point in points)
+
+    ranksearch.pack(small, (images,), work.folder / "small")
+    with torch.no_grad():
+        torch.testing.assert_close(ranksearch.load(work.folder / "small")(images), small(images))
