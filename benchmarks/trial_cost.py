@@ -76,8 +76,8 @@ def measure(cifar: object, depth: int, work: Path, validation: int, rounds: int)
     task = task.model_copy(update={"ranks": ranks})
     measure_trial(session, task, files)  # warms everything
     small = calibrated(session, task, files, Stopwatch(session.device))
-    calibration = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size)
-    images = session.images(task.validation, files[task.validation.blob.sha256], task.batch_size)
+    calibration = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size, network)
+    images = session.images(task.validation, files[task.validation.blob.sha256], task.batch_size, network)
     trials, passes, assemblies = [], [], []
     for _ in range(rounds):
         start = time.perf_counter()

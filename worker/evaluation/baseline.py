@@ -24,7 +24,7 @@ def measure_dense(session: Session, task: BaselineTask, files: Mapping[str, Path
     clock = Stopwatch(session.device)
     network = session.network(task.model, files[task.model.sha256])
     path = files[task.validation.blob.sha256]
-    images = session.images(task.validation, path, task.batch_size)
+    images = session.images(task.validation, path, task.batch_size, network)
     with clock.part("validation"):
         reference = session.reference(task.model, network, task.validation, images)
         score = proxy.score(network, images, reference=reference, metric=task.metric)

@@ -23,7 +23,8 @@ def write_compressed(session: Session, task: CompressTask, files: Mapping[str, P
         DocumentError: the compressed network cannot be packed.
     """
     small = calibrated(session, task, files, Stopwatch(session.device))
-    images = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size)
+    dense = session.network(task.model, files[task.model.sha256])
+    images = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size, dense)
     example = first_image(images).cpu()
     made = output / "document"
     pack(small.cpu(), (example.expand(2, *example.shape[1:]).contiguous(),), made)

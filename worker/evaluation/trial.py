@@ -28,10 +28,10 @@ def measure_trial(session: Session, task: TrialTask, files: Mapping[str, Path]) 
         ProxyError: the ranks do not fit the network, or something is not finite.
     """
     dense = session.network(task.model, files[task.model.sha256])
-    images = session.images(task.validation, files[task.validation.blob.sha256], task.batch_size)
+    images = session.images(task.validation, files[task.validation.blob.sha256], task.batch_size, dense)
     # The dense network's logits and moments are the study's, not this trial's: made once, before the clock starts.
     reference = session.reference(task.model, dense, task.validation, images)
-    calibration = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size)
+    calibration = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size, dense)
     session.moments(task.model, dense, task.calibration, calibration)
     clock = Stopwatch(session.device)
     small = calibrated(session, task, files, clock)
@@ -50,7 +50,7 @@ def calibrated(
     """The compressed network with its feature statistics re-estimated on the calibration images."""
     torch.manual_seed(task.seed)
     dense = session.network(task.model, files[task.model.sha256])
-    images = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size)
+    images = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size, dense)
     hashes = session.hashes(task.model, dense)
     moments = session.moments(task.model, dense, task.calibration, images)
     ranks: dict[str, dict[str, Any]] = {

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 import proxy
+import ranksearch
 from ranksearch.contracts.errors import DatasetError
 from ranksearch.contracts.ranks import LayerRanks
 from worker.evaluation.trial import measure_trial
@@ -46,6 +47,16 @@ def test_the_parts_add_up_to_the_whole(session, work):
     seconds = measure_trial(session, work.trial(), work.files).result.seconds
     parts = seconds.decomposition + seconds.assembly + seconds.calibration + seconds.validation
     assert 0 < parts <= seconds.total
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_a_network_of_another_type_gets_images_of_its_type(session, work, dtype):
+    whole = measure_trial(session, work.trial(metric="kl"), work.files).result
+    ranksearch.pack(work.net.to(dtype), (torch.randn(2, 3, 8, 8, dtype=dtype),), work.folder / "other")
+    task = work.trial(metric="kl").model_copy(update={"model": work.blob("other")})
+    result = measure_trial(session, task, work.files).result
+    assert result.value == pytest.approx(whole.value, rel=0.3)
+    assert result.cost == whole.cost
 
 
 def test_a_rank_that_does_not_fit_is_refused(session, work):
