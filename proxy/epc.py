@@ -1,167 +1,160 @@
-r"""Error-preserving correction: the most stable CP decomposition within an error bound.
+r"""Error-preserving correction: the most stable CP decompositions within their error bounds.
 
 ``min ss(A, B, C)  s.t.  ‖Y − [[A, B, C]]‖² ≤ δ²`` by alternating over the factors. Phan, Tichavský, Cichocki,
 *Error Preserving Correction*, arXiv 1709.08349; with the sensitivity as objective, Phan et al., ECCV 2020,
 arXiv 2008.05441.
 
-Shapes: T output channels, S input channels, D kernel positions, R rank; factors A (T, R), B (S, R), C (D, R).
+Shapes: n kernels, T output channels, S input channels, D kernel positions, R rank; factors A (n, T, R), B (n, S,
+R), C (n, D, R).
 
-The update of A (B and C alike) is exact. In A alone ``ss = Σ_r w_r² ‖a_r‖² + const`` with ``w_r² = D‖b_r‖² +
-S‖c_r‖²``. Put ``Ã = A diag(w)``, ``Z = (B ⊙ C) diag(1/w)``, ``G = Y_(1) Z``, ``Γ = ZᵀZ = Q diag(s) Qᵀ``: the
-problem is the least ``‖Ã‖²`` with ``‖Y_(1) − Ã Zᵀ‖² ≤ δ²``, solved by ridge regression ``Ã = G (Γ + μI)⁻¹``
-with the multiplier 1/μ. With ``f_r = ‖(G Q)_r‖²`` the error is
+The update of A (B and C alike) is exact. In A alone the objective is ``Σ_r w_r² ‖a_r‖² + const``, ``W = diag(w²)``
+(:mod:`proxy.stability`); with ``G = Y_(1) (B ⊙ C)``, ``Γ = BᵀB * CᵀC`` and the multiplier 1/μ, the problem is solved
+by ridge regression, ``A(μ) = G (Γ + μW)⁻¹``, whose error
 
-    err(μ) = ‖Y‖² − Σ f_r/s_r + Σ (f_r/s_r) (μ / (s_r + μ))²,
+    err(μ) = ‖Y‖² − Σ f_r/s_r + Σ (f_r/s_r) (μ / (s_r + μ))²
 
-increasing in μ. Hence μ = 0 where even that misses δ², else the one root of err(μ) = δ². The former A is
-feasible, so no update raises ss; round-off is guarded by taking such a round back.
+(s, f: eigenvalues of ``W^-½ Γ W^-½`` and energies of G in their basis) increases with μ: the root of err(μ) = δ² is
+wanted, or μ = 0 where even that misses δ². No eigenvalue is computed: with ``x = μ²``, every term of the sum is
+concave in x, ``(μ/(s+μ))² = x/(s+√x)²``, and ``derr/dx = ⟨V M⁻¹, V⟩`` with ``V = A W``, ``M = Γ + μW``. So a Newton
+step, from either side of the root, ends where err ≤ δ²: one Cholesky factorisation of M gives A, err and the step,
+as in Moré and Sorensen's trust-region method (*Computing a trust region step*, SISC 4(3), 1983), and a second one,
+at the new μ, a feasible update. The former A is feasible, so no update raises the objective; round-off is guarded
+by taking such a sweep back.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from math import exp, inf, log, sqrt
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from proxy.cp3_als import CP
-from proxy.factors import khatri_rao
-from proxy.kernel import Kernel
-from proxy.sensitivity import balance, sensitivity
+from proxy.cp_products import Products
+from proxy.cp_stack import CPStack, FactorTriple, padding, regularized, solved_rows
+from proxy.stability import Objective, balanced, energies
 
-__all__ = ["epc", "multiplier"]
+__all__ = ["Ridge", "epc"]
 
 
-def epc(kernel: Kernel, start: CP, *, bound: float, max_sweeps: int, tolerance: float) -> CP:
-    """Lower the sensitivity of a CP decomposition, keeping its error within a bound.
+def epc(
+    products: Products,
+    start: CPStack,
+    *,
+    bounds: Float[Tensor, " n"],
+    max_sweeps: Tensor,
+    tolerance: float,
+    objective: Objective,
+) -> CPStack:
+    """Lower the objective of every decomposition, keeping its error within its bound.
 
     Args:
-        kernel: the tensor, of unit norm.
-        start: a decomposition whose error is at most ``bound``.
-        bound: δ, the largest error allowed.
-        max_sweeps: most sweeps over the three factors.
-        tolerance: stop when a sweep lowers the sensitivity by less than this fraction of it.
+        products: of the kernels, of unit norm each.
+        start: decompositions whose errors are at most the bounds.
+        bounds: δ, the largest relative errors allowed, ``(n,)``.
+        max_sweeps: most sweeps over the three factors, ``(n,)``.
+        tolerance: a kernel is done when a sweep lowers its objective by less than this fraction.
+        objective: what is lowered.
 
     Returns:
-        Balanced factors; their error is at most the bound up to round-off, their sensitivity at most the start's.
+        Balanced factors; their errors are at most the bounds up to round-off, their objectives at most the start's.
 
     Note:
-        From a converged start with ``bound`` equal to its error there is hardly any room: a slack of 1 % on the
-        error buys most of the stability.
+        From a converged start without damping and with ``bounds`` equal to its errors there is hardly any room: a
+        slack of 1 % on the error buys most of the stability.
     """
-    best = replace(start, out=(b := balance(*start.tensors))[0], inn=b[1], space=b[2])
-    value = float(sensitivity(*best.tensors))
-    guesses = [1e-3, 1e-3, 1e-3]
-    limit = bound * bound * (1 + _ROUND_OFF[kernel.tensor.dtype]) + _ROUND_OFF[kernel.tensor.dtype]
-    sweeps = 0
-    for sweeps in range(1, max_sweeps + 1):
-        tensors, square = _sweep(kernel, best.tensors, bound * bound, guesses)
-        now = float(sensitivity(*tensors))
-        if not (now <= value and square <= limit):  # round-off, or NaN: keep what we had
-            return replace(best, sweeps=start.sweeps + sweeps, converged=True)
-        fallen, value = value - now, now
-        best = CP(*tensors, error=sqrt(max(square, 0.0)))
-        if fallen <= tolerance * value:
-            return replace(best, sweeps=start.sweeps + sweeps, converged=True)
-    return replace(best, sweeps=start.sweeps + sweeps, converged=False)
+    factors = _balanced(start.factors)
+    value = objective.value(balanced(factors)[1], products.lengths)
+    square = start.errors.to(value) ** 2
+    limit = bounds.to(value) ** 2
+    ridge = Ridge(products, start.ranks, limit, objective, _first_guess(square, value))
+    active = torch.ones_like(start.ranks, dtype=torch.bool)
+    converged = torch.zeros_like(active)
+    sweeps = start.sweeps.clone()
+    sweep = 0
+    while bool(active.any()):
+        sweep += 1
+        found, found_square = ridge.sweep(factors)
+        now = objective.value(balanced(found)[1], products.lengths)
+        # Round-off, or NaN: keep what we had.
+        good = active & (now <= value) & (found_square <= limit + _ROUND_OFF[value.dtype] * (1 + limit))
+        chosen = good[:, None, None]
+        kept = [torch.where(chosen, new, old) for new, old in zip(found, factors, strict=True)]
+        factors = (kept[0], kept[1], kept[2])
+        square = torch.where(good, found_square, square)
+        sweeps = sweeps + active
+        settled = active & (~good | (value - now <= tolerance * now))
+        value = torch.where(good, now, value)
+        converged |= settled
+        active = active & ~settled & (max_sweeps > sweep)
+    return CPStack(factors, start.ranks, square.clamp_min(0).double().sqrt(), sweeps, converged)
 
 
-_ROUND_OFF = {torch.float64: 1e-12, torch.float32: 1e-6}
+_ROUND_OFF = {torch.float64: 1e-12, torch.float32: 2e-6}
 """Error² of a unit-norm tensor that the Gram-based formula cannot tell from zero."""
 
-
-def _sweep(
-    kernel: Kernel, tensors: tuple[Tensor, Tensor, Tensor], bound: float, guesses: list[float]
-) -> tuple[tuple[Tensor, Tensor, Tensor], float]:
-    """One exact update of each factor; returns balanced factors and their error²."""
-    out, inn, space = tensors
-    unfolded = kernel.tensor.flatten(1)
-    size_out, size_inn, depth = kernel.size
-    energy_inn, energy_space = _energy(inn), _energy(space)
-    weight = (depth * energy_inn + size_inn * energy_space).sqrt()
-    gamma = (inn.mT @ inn) * (space.mT @ space)
-    out, guesses[0], _ = _updated(unfolded @ khatri_rao(inn, space), gamma, weight, bound, guesses[0])
-
-    shared = (unfolded.mT @ out).view(size_inn, depth, -1)
-    energy_out, gram_out = _energy(out), out.mT @ out
-    weight = (depth * energy_out + size_out * energy_space).sqrt()
-    gamma = gram_out * (space.mT @ space)
-    inn, guesses[1], _ = _updated((shared * space).sum(1), gamma, weight, bound, guesses[1])
-
-    weight = (size_out * _energy(inn) + size_inn * energy_out).sqrt()
-    gamma = gram_out * (inn.mT @ inn)
-    space, guesses[2], square = _updated((shared * inn[:, None, :]).sum(0), gamma, weight, bound, guesses[2])
-    return balance(out, inn, space), square
+_RIDGE = {torch.float64: 1e-14, torch.float32: 1e-7}
+"""Of the mean diagonal of Γ: what is added for a factorisation's sake."""
 
 
-def _energy(factor: Float[Tensor, "I R"]) -> Float[Tensor, " R"]:
-    return (factor * factor).sum(0)
+def _first_guess(square: Tensor, value: Tensor) -> Tensor:
+    """The μ of a point where one per cent of error² and ten of the objective are worth the same."""
+    return 0.1 * square / value.clamp_min(torch.finfo(value.dtype).tiny)
 
 
-def _updated(
-    target: Float[Tensor, "I R"],
-    gamma: Float[Tensor, "R R"],
-    weight: Float[Tensor, " R"],
-    bound: float,
-    guess: float,
-) -> tuple[Float[Tensor, "I R"], float, float]:
-    """The exact update of one factor; returns it with its μ and its error².
-
-    Components with zero weight (both other vectors zero) get a zero vector: they take no part in the tensor.
-    """
-    used = weight > 0
-    inverse = torch.where(used, 1 / torch.where(used, weight, torch.ones_like(weight)), torch.zeros_like(weight))
-    inverse = inverse.double()
-    values, vectors = torch.linalg.eigh(gamma.double() * inverse * inverse[:, None])
-    rotated = (target.double() * inverse) @ vectors
-    floor = float(values[-1]) * len(values) * 1e-15
-    kept = values > floor  # directions of Γ below round-off carry noise only
-    energies = torch.where(kept, (rotated * rotated).sum(0) / values.clamp_min(max(floor, 1e-300)), 0.0)
-    least = 1 - float(energies.sum())
-    mu = multiplier(energies, values.clamp_min(floor), bound - least, guess)
-    scale = torch.where(kept, 1 / (values + mu).clamp_min(max(floor, 1e-300)), 0.0)
-    if mu == inf:  # the bound admits the zero tensor
-        return torch.zeros_like(target), guess, 1.0
-    square = least + float((energies * (mu / (values + mu).clamp_min(1e-300)).square()).sum())
-    factor = (rotated * scale) @ vectors.mT * inverse
-    return factor.to(target.dtype), mu if mu > 0 else guess, square
+def _balanced(factors: FactorTriple) -> FactorTriple:
+    scales, _ = balanced(factors)
+    return factors[0] * scales[0], factors[1] * scales[1], factors[2] * scales[2]
 
 
-def multiplier(energies: Float[Tensor, " R"], values: Float[Tensor, " R"], gap: float, guess: float) -> float:
-    """The μ ≥ 0 with ``Σ e_r (μ / (s_r + μ))² = gap``.
+@dataclass
+class Ridge:
+    """The exact updates of one stack, with the μ of each mode from sweep to sweep."""
 
-    0 where the gap is not positive, ∞ where it is out of reach.
+    products: Products
+    ranks: Tensor
+    limit: Tensor
+    objective: Objective
+    guess: Tensor
 
-    Newton's method on ``log h(log μ)``, whose slope lies between 0 and 2, inside a bracket that falls back to the
-    geometric mean. Ends below the root (never above: the error bound must hold), within 1e-6 of the gap.
+    def __post_init__(self) -> None:
+        self._mu = [self.guess, self.guess, self.guess]
 
-    Args:
-        energies: e_r ≥ 0.
-        values: eigenvalues s_r ≥ 0.
-        gap: error² still to be spent.
-        guess: where to begin, such as the last sweep's μ.
-    """
-    if gap <= 0:
-        return 0.0
-    if gap >= float(energies.sum()):
-        return inf
-    low, high, mu = 0.0, inf, guess
-    for _ in range(200):
-        share = mu / (values + mu)
-        terms = energies * share * share
-        height = float(terms.sum())
-        if height <= gap:
-            low = mu
-            if height >= gap * (1 - 1e-6):
+    def sweep(self, factors: FactorTriple) -> tuple[FactorTriple, Float[Tensor, " n"]]:
+        """One exact update of each factor; returns balanced factors and their error²."""
+        out, inn, space = factors
+        out, _ = self.updated(0, self.products.for_out(inn, space), inn, space)
+        inn, _ = self.updated(1, self.products.for_inn(out, space), out, space)
+        space, square = self.updated(2, self.products.for_space(out, inn), out, inn)
+        return _balanced((out, inn, space)), square
+
+    def updated(
+        self, mode: int, target: Float[Tensor, "n I R"], first: Tensor, second: Tensor
+    ) -> tuple[Float[Tensor, "n I R"], Float[Tensor, " n"]]:
+        """The most stable factor within the bound, the other two fixed; returns it with its error²."""
+        gamma = (first.mT @ first) * (second.mT @ second)
+        weights = self.objective.weights(energies(first), energies(second), (first.shape[1], second.shape[1]))
+        pad = padding(self.ranks, target)
+        mean = gamma.diagonal(dim1=1, dim2=2).sum(1, keepdim=True) / self.ranks[:, None]
+        floor = (mean * _RIDGE[gamma.dtype]).clamp_min(torch.finfo(gamma.dtype).tiny)
+        mu = self._mu[mode]
+        factor, square, slope = target, torch.full_like(mu, torch.inf), torch.ones_like(mu)
+        for step in range(_STEPS):
+            lower = regularized(gamma.clone(), mu[:, None] * weights + pad, floor)
+            factor = solved_rows(target, lower)
+            square = 1 - (factor * (2 * target - factor @ gamma)).sum((1, 2), dtype=torch.float64).to(mu)
+            if step == _STEPS - 1:
                 break
-        else:
-            high = mu
-        slope = 2 * float((terms * (1 - share)).sum()) / height if height > 0 else 0.0
-        # aimed a hair below the root, so that the last step lands on the feasible side
-        new = mu * exp(max(-7.0, min(7.0, log(gap * (1 - 5e-7) / height) / slope))) if slope > 0 else mu * 10
-        if not low < new < high:
-            new = sqrt(low * high) if low > 0 and high < inf else (high / 10 if high < inf else low * 10)
-        mu = new
-    return low
+            pulled = torch.linalg.solve_triangular(lower, (factor * weights[:, None]).mT, upper=False)
+            slope = pulled.square().sum((1, 2)).clamp_min(torch.finfo(mu.dtype).tiny)
+            # A hair below the root, so that round-off does not push the update out of the bound.
+            aim = self.limit * (1 - _AIM[mu.dtype])
+            mu = (mu * mu + (aim - square) / slope).clamp_min(0).sqrt()
+        self._mu[mode] = mu
+        return factor, square
+
+
+_STEPS = 2
+"""Factorisations an update: at the last sweep's μ, then after one Newton step, which is always feasible."""
+
+_AIM = {torch.float64: 1e-10, torch.float32: 1e-5}
