@@ -70,24 +70,23 @@ class Products:
         self,
         out: Float[Tensor, "n T R"],
         space: Float[Tensor, "n D R"],
-        solve: Callable[[Float[Tensor, "n s R"], slice], Float[Tensor, "n s R"]],
+        solve: Callable[[Float[Tensor, "n s R"]], Float[Tensor, "n s R"]],
     ) -> tuple[Float[Tensor, "n S R"], Float[Tensor, "n D R"]]:
         """B, and C's right-hand side with it.
 
         Args:
             out: A.
             space: C as it enters B's right-hand side ``G_B = Σ_d P_d * c_d``.
-            solve: rows of ``G_B`` and where they stand → the same rows of B, which row by row do not depend on
-                each other.
+            solve: rows of ``G_B`` → the same rows of B, which do not depend on each other.
 
         Returns:
             B and ``G_C = Σ_s P_s * b_s``.
         """
         parts: list[Tensor] = []
         target: Tensor | None = None
-        for unfolded, rows in self._each():
+        for unfolded, _ in self._each():
             shared = self._shared(unfolded, out)
-            part = solve((shared * space[:, None]).sum(2), rows)
+            part = solve((shared * space[:, None]).sum(2))
             parts.append(part)
             product = (shared * part[:, :, None]).sum(1)
             target = product if target is None else target.add_(product)

@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from proxy.cp_products import Products
-from proxy.cp_stack import CPStack, FactorTriple, padding, regularized, solved_rows
+from proxy.cp_stack import CPStack, FactorTriple, half_solved_rows, padding, regularized, solved_rows
 from proxy.stability import Objective, balanced, energies
 
 __all__ = ["Ridge", "epc"]
@@ -145,8 +145,7 @@ class Ridge:
             square = 1 - (factor * (2 * target - factor @ gamma)).sum((1, 2), dtype=torch.float64).to(mu)
             if step == _STEPS - 1:
                 break
-            pulled = torch.linalg.solve_triangular(lower, (factor * weights[:, None]).mT, upper=False)
-            slope = pulled.square().sum((1, 2)).clamp_min(torch.finfo(mu.dtype).tiny)
+            slope = half_solved_rows(factor * weights[:, None], lower).square().sum((1, 2)).clamp_min(torch.finfo(mu.dtype).tiny)
             # A hair below the root, so that round-off does not push the update out of the bound.
             aim = self.limit * (1 - _AIM[mu.dtype])
             mu = (mu * mu + (aim - square) / slope).clamp_min(0).sqrt()
