@@ -4,7 +4,7 @@ from proxy.assembly import assemble, compress, factorize
 from proxy.cache import FactorCache, MemoryCache, factor_key, weight_hash, weight_hashes
 from proxy.calibrate import Calibration, OutputMoments, calibrate, output_moments
 from proxy.cost import Cost, LayerCost, cost
-from proxy.decompose import Problem, decompose, decompose_many
+from proxy.decompose import Ladder, Problem, decompose, decompose_many, rank_ladder, rank_ladders
 from proxy.error_bound import ranks_for_error
 from proxy.errors import (
     MissingInput,
@@ -30,6 +30,7 @@ __all__ = [
     "FactorizedLayer",
     "Factors",
     "GridPoint",
+    "Ladder",
     "LayerCost",
     "Layout",
     "MemoryCache",
@@ -55,6 +56,8 @@ __all__ = [
     "factorize",
     "find_sites",
     "output_moments",
+    "rank_ladder",
+    "rank_ladders",
     "ranks_for_error",
     "reference_logits",
     "score",

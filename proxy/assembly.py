@@ -10,13 +10,14 @@ from typing import Any
 from torch import nn
 
 from proxy.cache import FactorCache, factor_key, weight_hash
-from proxy.decompose import Problem, decompose_many, refuse_shape
+from proxy.decompose import Problem, decompose_many
 from proxy.errors import ProxyError, RankOutOfRange, ShapeMismatch, UnknownLayer, UnsupportedLayer, UnsupportedMethod
 from proxy.factors import Factors
 from proxy.layers import DenseLayer, factorized_layer
 from proxy.layout import Layout
 from proxy.ranks import Ranks, parse_ranks
 from proxy.sites import layer_kind, static_reasons
+from proxy.solvers import refuse_shape
 
 __all__ = ["assemble", "compress", "factorize"]
 

@@ -12,15 +12,15 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from proxy.decompose import SolverOptions
 from proxy.factors import Factors
 from proxy.kernel import refuse_weight
 from proxy.layout import ORDINARY, Layout
+from proxy.options import SolverOptions
 from proxy.ranks import parse_ranks
 
 __all__ = ["FactorCache", "MemoryCache", "factor_key", "weight_hash", "weight_hashes"]
 
-_VERSION = "1"
+_VERSION = "2"
 """Raised when a solver changes what it returns for the same input."""
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, sqrt
 
 import torch
 from jaxtyping import Float
@@ -97,7 +97,8 @@ def sweep_limit(entries: int, rank: int) -> int:
     An honest heuristic: the error's last per cent costs as many sweeps as all before it, and a sweep on 512×512×9 at
     rank 2,000 costs ten thousand times one on 16×16×9.
     """
-    return max(20, round(80 * min(1.0, (2e7 / (entries * rank)) ** 0.25)))
+    share = min(1.0, sqrt(sqrt(2e7 / (entries * rank))))
+    return max(20, round(80 * share))
 
 
 _CORRECTIONS = 10
@@ -112,7 +113,9 @@ def _solved(kernels: Float[Tensor, "n T S D"], start: FactorTriple, ranks: list[
     """ALS, then the correction; kernels found to be nearly exact go on in double precision."""
     rank = max(ranks)
     each = torch.tensor(ranks, device=kernels.device)
-    limits = [sweep_limit(kernels[0].numel(), own) if options.max_sweeps is None else options.max_sweeps for own in ranks]
+    limits = [
+        sweep_limit(kernels[0].numel(), own) if options.max_sweeps is None else options.max_sweeps for own in ranks
+    ]
     limit = torch.tensor(limits, device=kernels.device)
     products = Products(kernels, rank)
     stack = als(products, start, each, max_sweeps=limit, tolerance=options.tolerance, damping=options.damping)
@@ -121,23 +124,26 @@ def _solved(kernels: Float[Tensor, "n T S D"], start: FactorTriple, ranks: list[
         return finished(products, stack, options)
     found: dict[int, CP] = {}
     for which, wide in ((~fine, False), (fine, True)):
+        if not bool(which.any()):
+            continue
         part, some = products.selected(which), stack.selected(which)
         if wide:
             part, some = Products(part.kernels.double(), rank), some.double()
             more = als(
-                part, some.factors, some.ranks, max_sweeps=limit[which], tolerance=options.tolerance, damping=options.damping
+                part,
+                some.factors,
+                some.ranks,
+                max_sweeps=limit[which],
+                tolerance=options.tolerance,
+                damping=options.damping,
             )
             some = more.after(some.sweeps)
         found.update(zip(which.nonzero().flatten().tolist(), finished(part, some, options), strict=True))
     return [found[at] for at in range(len(ranks))]
 
 
-def finished(
-    products: Products, stack: CPStack, options: CPOptions, *, corrections: int = _CORRECTIONS
-) -> list[CP]:
+def finished(products: Products, stack: CPStack, options: CPOptions, *, corrections: int = _CORRECTIONS) -> list[CP]:
     """The decompositions of a stack, corrected where the options say so, each by itself."""
-    if not len(stack.ranks):
-        return []
     if options.stabilise:
         stack = epc(
             products,

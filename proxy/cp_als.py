@@ -30,7 +30,6 @@ from dataclasses import dataclass, replace
 from math import inf
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from proxy.cp_products import Products
@@ -50,7 +49,7 @@ class Damping:
     """
 
     objective: Objective
-    strength: float = 0.1
+    strength: float = 0.05
 
 
 _SHARE = 0.02
@@ -175,16 +174,14 @@ class _State:
         inn, target = self.products.for_rest(out, space, lambda rows: solved_rows(rows, lower))
         gamma = (out.mT @ out) * (inn.mT @ inn)
         space = solved_rows(target, self._factor(out, inn, gamma.clone()))
-        square = 1 - (space * (2 * target - space @ gamma)).sum((1, 2), dtype=torch.float64).to(space.dtype)
-        self._judge((out, inn, space), square)
+        explained = (space * (2 * target - space @ gamma)).sum((1, 2), dtype=torch.float64)
+        self._judge((out, inn, space), (self.products.energy - explained).to(space.dtype))
 
     def _factor(self, first: Tensor, second: Tensor, gamma: Tensor | None = None) -> Tensor:
         """Cholesky factor of one factor's damped problem, from the other two."""
         if gamma is None:
             gamma = (first.mT @ first) * (second.mT @ second)
-        weights = self.damping.objective.weights(
-            energies(first), energies(second), (first.shape[1], second.shape[1])
-        )
+        weights = self.damping.objective.weights(energies(first), energies(second), (first.shape[1], second.shape[1]))
         mean = gamma.diagonal(dim1=1, dim2=2).sum(1) / self.ranks
         floor = (mean * _RIDGE[gamma.dtype]).clamp_min(torch.finfo(gamma.dtype).tiny)
         return regularized(gamma, self.lam[:, None] * weights + self.pad, floor[:, None])
@@ -222,7 +219,7 @@ class _State:
                 torch.where(better, height, self.best.height),
                 torch.where(better, square, self.best.square),
             )
-        self.history.append(self.best.square)
+        self.history.append(self.best.height)
         del self.history[: -_PATIENCE - 1]
 
     def _recover(self, lost: Tensor) -> None:
@@ -237,13 +234,12 @@ class _State:
         self.height = torch.where(lost, torch.full_like(self.height, inf), self.height)
 
     def stalled(self, tolerance: float) -> Tensor:
-        """Which kernels gain no more, or are exact."""
-        now = self.history[-1]
-        exact = now <= _EXACT[now.dtype]
+        """Which kernels gain no more, or are exact; a gain of stability counts as it does in the objective."""
+        exact = self.best.square <= _EXACT[self.best.square.dtype]
         if len(self.history) <= _PATIENCE:
             return exact
-        before, after = self.history[0].sqrt(), now.sqrt()
-        return exact | (before - after < _PATIENCE * tolerance * after)
+        gained = self.history[0] - self.history[-1]  # of log e²: twice the relative gain of the error
+        return exact | (gained < 2 * _PATIENCE * tolerance)
 
     def answer(self, which: Tensor, sweep: int, stalled: Tensor) -> CPStack:
         """What was found for some of the kernels."""
@@ -273,6 +269,5 @@ class _State:
             height=self.best.height[which],
             square=self.best.square[which],
         )
-        other.history = [square[which] for square in self.history]
+        other.history = [height[which] for height in self.history]
         return other
-

@@ -42,6 +42,11 @@ class Products:
         rows = max(1, entries // (self.count * self.depth * rank))
         self._blocks = [slice(start, start + rows) for start in range(0, self.inn, rows)]
 
+    @cached_property
+    def energy(self) -> Float[Tensor, " n"]:
+        """``‖Y‖²`` in double precision: one but for round-off, which small errors have to know of."""
+        return self.kernels.flatten(1).square().sum(1, dtype=torch.float64)
+
     @property
     def lengths(self) -> tuple[int, int, int]:
         """(T, S, D)."""
@@ -110,7 +115,8 @@ class Products:
         """``Y − [[A, B, C]]``."""
         out, inn, space = factors
         parts = [
-            torch.baddbmm(unfolded, out, _khatri_rao(inn[:, rows], space).mT, alpha=-1) for unfolded, rows in self._each()
+            torch.baddbmm(unfolded, out, _khatri_rao(inn[:, rows], space).mT, alpha=-1)
+            for unfolded, rows in self._each()
         ]
         return (parts[0] if len(parts) == 1 else torch.cat(parts, 2)).view(self.kernels.shape)
 

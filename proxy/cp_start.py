@@ -56,7 +56,9 @@ def slice_terms(kernels: Float[Tensor, "n T S D"], rank: int) -> list[Terms]:
         order, strengths = order[:rank], strengths[:rank]
         direction, term = order // per_slice, order % per_slice
         found.append(
-            Terms(left[at, direction, :, term].mT, right[at, direction, term].mT, directions[at][:, direction], strengths)
+            Terms(
+                left[at, direction, :, term].mT, right[at, direction, term].mT, directions[at][:, direction], strengths
+            )
         )
     assert depth == directions.shape[1]  # noqa: S101 - one direction for each position
     return found

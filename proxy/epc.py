@@ -98,8 +98,8 @@ _RIDGE = {torch.float64: 1e-14, torch.float32: 1e-7}
 
 
 def _first_guess(square: Tensor, value: Tensor) -> Tensor:
-    """The μ of a point where one per cent of error² and ten of the objective are worth the same."""
-    return 0.1 * square / value.clamp_min(torch.finfo(value.dtype).tiny)
+    """The μ where damped ALS ends."""
+    return 0.05 * square / value.clamp_min(torch.finfo(value.dtype).tiny)
 
 
 def _balanced(factors: FactorTriple) -> FactorTriple:
@@ -142,10 +142,16 @@ class Ridge:
         for step in range(_STEPS):
             lower = regularized(gamma.clone(), mu[:, None] * weights + pad, floor)
             factor = solved_rows(target, lower)
-            square = 1 - (factor * (2 * target - factor @ gamma)).sum((1, 2), dtype=torch.float64).to(mu)
+            explained = (factor * (2 * target - factor @ gamma)).sum((1, 2), dtype=torch.float64)
+            square = (self.products.energy - explained).to(mu)
             if step == _STEPS - 1:
                 break
-            slope = half_solved_rows(factor * weights[:, None], lower).square().sum((1, 2)).clamp_min(torch.finfo(mu.dtype).tiny)
+            slope = (
+                half_solved_rows(factor * weights[:, None], lower)
+                .square()
+                .sum((1, 2))
+                .clamp_min(torch.finfo(mu.dtype).tiny)
+            )
             # A hair below the root, so that round-off does not push the update out of the bound.
             aim = self.limit * (1 - _AIM[mu.dtype])
             mu = (mu * mu + (aim - square) / slope).clamp_min(0).sqrt()

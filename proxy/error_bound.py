@@ -13,12 +13,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from proxy.decompose import SolverOptions, refuse_shape, solved_many
 from proxy.errors import UnsupportedMethod
 from proxy.factors import energy_shares
 from proxy.kernel import kernels
 from proxy.layout import Layout
+from proxy.options import SolverOptions
 from proxy.ranks import Ranks, maximum_ranks, show_ranks
+from proxy.solvers import refuse_shape, solved_many
 from proxy.svd import tail_errors
 from proxy.tucker2 import captured_energies
 

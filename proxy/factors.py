@@ -44,7 +44,7 @@ class Factors:
         tensors: see the table.
         relative_error: ``‖Y − Ŷ‖ / ‖Y‖`` of all groups together, 0 for an all-zero weight.
         sensitivity: expected squared change of the tensor per unit variance of noise on every factor entry,
-            over ``‖Y‖²`` (:mod:`proxy.sensitivity`); None where it is not defined (matrix methods, Tucker-2).
+            over ``‖Y‖²`` (:mod:`proxy.stability`); None where it is not defined (matrix methods, Tucker-2).
         rank_one_energy: ``Σ_r ‖a_r‖²‖b_r‖²‖c_r‖² / ‖Y‖²``; far above 1 means degenerate. None as above.
         sweeps: sweeps over all factors; of both phases where there are two.
         converged: the solver stopped because nothing changed any more, not because its sweeps ran out.

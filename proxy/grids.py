@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from math import log, prod
 from typing import Any, NamedTuple
 
-from proxy.decompose import refuse_shape
 from proxy.layout import ORDINARY, Layout
 from proxy.ranks import METHODS, Ranks, maximum_ranks, show_ranks
+from proxy.solvers import refuse_shape
 
 __all__ = ["Geometry", "GridPoint", "rank_grids"]
 

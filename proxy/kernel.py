@@ -87,23 +87,6 @@ class Kernel:
         return left, values, right
 
     @cached_property
-    def slice_svds(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """The kernel's slices along its principal spatial directions, each by its SVD.
-
-        With the orthogonal E of the D × D Gram matrix, ``Y = Σ_d Z_d ∘ e_d`` and ``Z_d = Σ_i σ_di u_di v_diᵀ``: a
-        decomposition into mutually orthogonal rank-one terms, exact when all D·min(T, S) of them are kept.
-
-        Returns:
-            left (D, T, K), values (D, K), right (D, K, S), directions (D, D).
-        """
-        flat = self.tensor.flatten(0, 1)
-        _, directions = torch.linalg.eigh((flat.mT @ flat).double())
-        directions = directions.to(flat.dtype)
-        slices = (flat @ directions).view(self.size).movedim(2, 0)
-        left, values, right = torch.linalg.svd(slices, full_matrices=False)
-        return left, values, right, directions
-
-    @cached_property
     def channel_bases(self) -> tuple[Tensor, Tensor]:
         """Eigenvectors of the output and of the input Gram matrix, strongest first: (T, T) and (S, S)."""
         return leading(gram(self.tensor.flatten(1))), leading(gram(self.tensor.transpose(0, 1).flatten(1)))

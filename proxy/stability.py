@@ -23,7 +23,7 @@ from torch import Tensor
 
 from proxy.errors import UnsupportedMethod
 
-__all__ = ["OBJECTIVES", "Objective", "balanced", "energies", "objective_named"]
+__all__ = ["OBJECTIVES", "Objective", "balanced", "energies", "instability", "objective_named"]
 
 
 class Objective(Protocol):
@@ -50,7 +50,8 @@ class Sensitivity:
 
     def value(self, sizes: Float[Tensor, "n R"], lengths: tuple[int, int, int]) -> Float[Tensor, " n"]:
         """As :class:`Objective`."""
-        return 3 * prod(lengths) ** (1 / 3) * sizes.pow(4 / 3).sum(1)
+        unit: float = 3 * float(prod(lengths)) ** (1 / 3)
+        return unit * sizes.pow(4 / 3).sum(1)
 
     def weights(
         self, first: Float[Tensor, "n R"], second: Float[Tensor, "n R"], lengths: tuple[int, int]
@@ -122,3 +123,11 @@ def balanced(
     tiny = torch.finfo(sizes.dtype).tiny
     scales = [unit * factor.shape[1] ** 0.5 / norm.clamp_min(tiny) for factor, norm in zip(factors, norms, strict=True)]
     return (scales[0][:, None], scales[1][:, None], scales[2][:, None]), sizes
+
+
+def instability(out: Float[Tensor, "T R"], inn: Float[Tensor, "S R"], space: Float[Tensor, "D R"]) -> dict[str, float]:
+    """Name of the objective → its value for the factors of one kernel, balanced."""
+    stack = (out.double()[None], inn.double()[None], space.double()[None])
+    _, sizes = balanced(stack)
+    lengths = (len(out), len(inn), len(space))
+    return {name: float(objective.value(sizes, lengths)) for name, objective in OBJECTIVES.items()}

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from proxy.cp3_als import CP
+from proxy.cp3 import CP
 from proxy.factors import Factors
+from proxy.stability import balanced
 from proxy.tucker2 import core_error
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ def tensorly_cp3(kernel: Kernel, rank: int, *, max_sweeps: int, tolerance: float
             random_state=seed,
             return_errors=True,
         )
-    out, space_in, space = (torch.as_tensor(factor).to(kernel.tensor) for factor in factors)
+    out, inn, space = (torch.as_tensor(factor).to(kernel.tensor) for factor in factors)
     out = out * torch.as_tensor(weights).to(out)
-    rest = torch.einsum("tr,sr,dr->tsd", out, space_in, space) - kernel.tensor
+    scales, _ = balanced((out[None], inn[None], space[None]))
+    out, inn, space = (factor * scale[0] for factor, scale in zip((out, inn, space), scales, strict=True))
+    rest = torch.einsum("tr,sr,dr->tsd", out, inn, space) - kernel.tensor
     error = float(torch.linalg.vector_norm(rest, dtype=torch.float64))
-    return CP(out, space_in, space, error=error, sweeps=len(errors), converged=len(errors) < max_sweeps)
+    return CP(out, inn, space, error=error, sweeps=len(errors), converged=len(errors) < max_sweeps)
 
 
 def tensorly_tucker2(

@@ -6,9 +6,9 @@ import torch
 from hypothesis import strategies as st
 from torch import nn
 
-from proxy.decompose import refuse_shape
 from proxy.layout import Layout
 from proxy.ranks import METHODS
+from proxy.solvers import refuse_shape
 from tests.proxy.conftest import seeded
 
 ORDINARY = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
