@@ -13,8 +13,9 @@ from sqlalchemy.orm import Session, undefer
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import Method
 from service.scheduling.bell import Bell
+from service.search.derivation import space_of
 from service.search.optuna_records import OptunaRecords
-from service.search.space import SearchSpace, space_of
+from service.search.space import SearchSpace
 from service.settings import Settings
 from service.storage.blobs import BlobStore
 from service.storage.clock import database_now

@@ -17,7 +17,7 @@ from service.scheduling.backend import JOBS, Backend, now, profile_of
 from service.scheduling.events import study_event
 from service.scheduling.views import study_view
 from service.scheduling.waiting import why_study_waits
-from service.search.allocations import check_feasible
+from service.search.feasibility import check_feasible
 from service.storage.identifiers import new_id
 from service.storage.tables import DatasetRow, IdempotencyRow, JobRow, ModelRow, StudyRow
 

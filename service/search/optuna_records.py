@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import optuna
-from optuna.distributions import IntDistribution
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
 from optuna.study import StudyDirection
 from optuna.trial import TrialState, create_trial
@@ -19,7 +19,7 @@ from ranksearch.contracts.profiles import Cost
 from ranksearch.contracts.ranks import RankVector
 from service.search.optuna_storage import BulkRDBStorage
 from service.search.sampler import Choice
-from service.search.space import SearchSpace
+from service.search.space import SearchSpace, Site
 from service.storage.engine import BUSY_SECONDS, Database, prepare_engine
 
 __all__ = ["OptunaRecords"]
@@ -62,8 +62,8 @@ class OptunaRecords:
         cost = space.cost(choice.positions)
         template = create_trial(
             state=TrialState.RUNNING,
-            params={site.name: int(at) for site, at in zip(space.sites, choice.positions, strict=True)},
-            distributions={site.name: IntDistribution(0, site.top) for site in space.sites},
+            params=_params(space, choice),
+            distributions=_distributions(space),
             user_attrs={
                 "job": job,
                 "origin": choice.origin,
@@ -77,7 +77,10 @@ class OptunaRecords:
             return self._storage.get_trial_number_from_id(trial_id)
 
     def find(self, name: str, job: str) -> tuple[int, Mapping[str, Any]] | None:
-        """The number and user attributes of the trial recorded for ``job``, with its ``positions`` among them."""
+        """The number and user attributes of the trial recorded for ``job``, with its ``positions`` among them.
+
+        These are by site; entries of other names, the methods, only repeat what they say.
+        """
         with self._database.one_writer():
             try:
                 study_id = self._storage.get_study_id_from_name(name)
@@ -115,6 +118,25 @@ class OptunaRecords:
                     except DuplicatedStudyError:
                         self._ids[name] = self._storage.get_study_id_from_name(name)
         return self._ids[name]
+
+
+def _params(space: SearchSpace, choice: Choice) -> dict[str, Any]:
+    """Positions by site, and for those with several methods the one that it means, for people and their plots."""
+    positions = {site.name: int(at) for site, at in zip(space.sites, choice.positions, strict=True)}
+    methods = {
+        _method_of(site): site.options[positions[site.name]].method for site in space.sites if len(site.chains) > 1
+    }
+    return {**methods, **positions}
+
+
+def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+    several = [site for site in space.sites if len(site.chains) > 1]
+    methods = {_method_of(site): CategoricalDistribution((*site.methods, "dense")) for site in several}
+    return {**methods, **{site.name: IntDistribution(0, len(site.options) - 1) for site in space.sites}}
+
+
+def _method_of(site: Site) -> str:
+    return f"{site.name}.method"
 
 
 def _plain(ranks: RankVector) -> dict[str, Any]:

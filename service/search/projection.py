@@ -12,63 +12,63 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from service.search.space import Positions, SearchSpace
+from service.search.chains import Chains, Levels
 
 __all__ = ["fill", "project"]
 
 _HALVINGS = 40
 
 
-def project(space: SearchSpace, sample: NDArray[np.float64], limits: Mapping[str, int]) -> Positions:
+def project(chains: Chains, sample: NDArray[np.float64], limits: Mapping[str, int]) -> Levels:
     """The choice on the budget that stands for ``sample``.
 
     Args:
-        space: the ``n`` sites.
-        sample: real-valued positions ``(n,)``, any finite numbers.
+        chains: of the ``n`` sites.
+        sample: real-valued levels ``(n,)``, any finite numbers.
         limits: absolute bounds, per cost word.
 
     Raises:
         ValueError: not even the cheapest choice fits.
     """
 
-    def shifted(by: float) -> Positions:
-        return np.floor(np.clip(sample + by, 0, space.top) + 0.5).astype(np.int64)
+    def shifted(by: float) -> Levels:
+        return np.floor(np.clip(sample + by, 0, chains.top) + 0.5).astype(np.int64)
 
-    reach = float(np.max(np.abs(sample))) + float(space.top.max()) + 1
+    reach = float(np.max(np.abs(sample))) + float(chains.top.max()) + 1
     low, high = -reach, reach
-    if not space.fits(shifted(low), limits):
-        raise ValueError(f"no choice fits {dict(limits)}; the cheapest costs {space.cheapest()}")
-    if space.fits(shifted(high), limits):
+    if not chains.fits(shifted(low), limits):
+        raise ValueError(f"no choice fits {dict(limits)}; the cheapest costs {chains.cost(shifted(low))}")
+    if chains.fits(shifted(high), limits):
         return shifted(high)
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
-        low, high = (middle, high) if space.fits(shifted(middle), limits) else (low, middle)
+        low, high = (middle, high) if chains.fits(shifted(middle), limits) else (low, middle)
     wanted = sample + low
-    return fill(space, shifted(low), limits, lambda positions: positions - wanted)
+    return fill(chains, shifted(low), limits, lambda levels: levels - wanted)
 
 
 def fill(
-    space: SearchSpace,
-    positions: Positions,
+    chains: Chains,
+    levels: Levels,
     limits: Mapping[str, int],
-    order: Callable[[Positions], NDArray[np.float64]],
-) -> Positions:
+    order: Callable[[Levels], NDArray[np.float64]],
+) -> Levels:
     """Spend what is left of the budget: raise the first site whose next option fits, and again, until none does.
 
     Args:
-        space: the ``n`` sites.
-        positions: a choice that fits ``(n,)``.
+        chains: of the ``n`` sites.
+        levels: a choice that fits ``(n,)``.
         limits: absolute bounds, per cost word.
-        order: at given positions, a key for every site ``(n,)``; the smallest is raised first, ties go to the
+        order: at given levels, a key for every site ``(n,)``; the smallest is raised first, ties go to the
             earlier site.
     """
-    filled = positions.copy()
+    filled = levels.copy()
     while True:
         for site in np.argsort(order(filled), kind="stable"):
-            if filled[site] >= space.top[site]:
+            if filled[site] >= chains.top[site]:
                 continue
             filled[site] += 1
-            if space.fits(filled, limits):
+            if chains.fits(filled, limits):
                 break
             filled[site] -= 1
         else:

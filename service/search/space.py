@@ -1,23 +1,24 @@
-"""The space that is searched: every free site's options and what they cost."""
+"""The space that is searched: every free site's options, of all methods asked for, and what they cost."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
-from typing import Any
+from functools import cached_property
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ranksearch.contracts.errors import InputError, RanksError
-from ranksearch.contracts.profiles import Cost, GridPoint, ModelProfile, SiteProfile
+from ranksearch.contracts.profiles import Cost
 from ranksearch.contracts.ranks import LayerRanks, Method, RankVector
+from service.search.chains import Chains, Positions, PricedTable
 
-__all__ = ["Option", "Positions", "SearchSpace", "Site", "space_of"]
+__all__ = ["Option", "SearchSpace", "Selection", "Site"]
 
-Positions = NDArray[np.int64]
-"""One position per site, in forward order."""
+Selection: TypeAlias = NDArray[np.int64]
+"""For every site, in forward order, which of its methods."""
+_DENSE = -1
 
 
 @dataclass(frozen=True)
@@ -29,22 +30,51 @@ class Option:
     params: int
     relative_error: float
 
+    @property
+    def method(self) -> Method:
+        """Of its ranks."""
+        return "dense" if self.ranks is None else self.ranks.method
+
 
 @dataclass(frozen=True)
 class Site:
-    """A site and its options: ``macs`` strictly and ``params`` weakly ascending, the last one dense."""
+    """A site: one chain for each of its methods, in order of preference, and the dense layer, the top of them all.
+
+    Along every chain, up to ``dense``, ``macs`` ascend strictly and ``params`` weakly.
+    """
 
     name: str
-    options: tuple[Option, ...]
+    chains: tuple[tuple[Option, ...], ...]
+    dense: Option
+
+    @cached_property
+    def options(self) -> tuple[Option, ...]:
+        """All of them, by position: the preferred chain, its dense top, then what the other chains have below it.
+
+        Positions are stored with trials. In this order those of a site with one method are the levels of its
+        chain, and a method added behind the others renumbers nothing.
+        """
+        preferred, *others = self.chains
+        return (*preferred, self.dense, *(option for chain in others for option in chain))
 
     @property
-    def top(self) -> int:
-        """The dense layer's position."""
-        return len(self.options) - 1
+    def methods(self) -> tuple[Method, ...]:
+        """Of the chains."""
+        return tuple(chain[0].method for chain in self.chains)
+
+    @cached_property
+    def positions(self) -> tuple[tuple[int, ...], ...]:
+        """Of the options on each chain, from the cheapest to the dense one."""
+        dense = len(self.chains[0])
+        found, start = [], 0
+        for chain in self.chains:
+            found.append((*range(start, start + len(chain)), dense))
+            start = max(start + len(chain), dense + 1)
+        return tuple(found)
 
 
-class SearchSpace:
-    """All free sites of a model, and the cost of everything else.
+class SearchSpace(PricedTable):
+    """All free sites of a model, and the cost of everything else. Its table's columns are positions.
 
     Args:
         sites: the free sites, at least one.
@@ -53,140 +83,76 @@ class SearchSpace:
 
     def __init__(self, sites: Sequence[Site], dense: Cost) -> None:
         self.sites = tuple(sites)
-        self.dense = dense
-        self.top: Positions = np.array([site.top for site in sites], dtype=np.int64)
-        width = int(self.top.max()) + 1
-        shape = (len(sites), width)
-        self.errors = np.zeros(shape)
-        """Relative errors, ``(n, width)``; beyond a site's top its dense option stands."""
-        self.costs = {word: np.zeros(shape, dtype=np.int64) for word in ("macs", "params")}
-        """Of the options, ``(n, width)`` each."""
-        for row, site in enumerate(sites):
-            for column in range(width):
-                option = site.options[min(column, site.top)]
-                self.errors[row, column] = option.relative_error
-                self.costs["macs"][row, column] = option.macs
-                self.costs["params"][row, column] = option.params
-        self._rows = np.arange(len(sites))
-        dense_of = {"macs": dense.macs, "params": dense.params}
-        self._rest = {w: dense_of[w] - int(table[:, -1].sum()) for w, table in self.costs.items()}
+        width = max(len(site.options) for site in sites) + 1
+        options = [[*site.options, *[site.dense] * (width - len(site.options))] for site in sites]
+        table = {
+            word: np.array([[getattr(option, word) for option in row] for row in options])
+            for word in ("macs", "params", "relative_error")
+        }
+        errors = table.pop("relative_error").astype(np.float64)
+        super().__init__({word: costs.astype(np.int64) for word, costs in table.items()}, errors, dense)
+        self.method_counts: Selection = np.array([len(site.chains) for site in sites], dtype=np.int64)
+        """How many methods each site has, ``(n,)``."""
+        self._chart(width)
 
-    def __len__(self) -> int:
-        return len(self.sites)
+    def _chart(self, width: int) -> None:
+        """Which options are on which chain, and where; methods that a site lacks repeat its first."""
+        most = int(self.method_counts.max())
+        height = max(len(chain) for site in self.sites for chain in site.positions)
+        self._chains = np.zeros((len(self), most, height), dtype=np.int64)
+        self._tops = np.zeros((len(self), most), dtype=np.int64)
+        self._method_at = np.full((len(self), width), _DENSE)
+        self._level_at = np.zeros((len(self), width), dtype=np.int64)
+        for row, site in enumerate(self.sites):
+            for method in range(most):
+                chain = site.positions[method if method < len(site.chains) else 0]
+                self._chains[row, method] = [*chain, *[chain[-1]] * (height - len(chain))]
+                self._tops[row, method] = len(chain) - 1
+            for method, chain in enumerate(site.positions):
+                self._method_at[row, list(chain[:-1])] = method
+                self._level_at[row, list(chain[:-1])] = range(len(chain) - 1)
 
-    def cost(self, positions: Positions) -> Cost:
-        """Cost of the whole network with the sites at ``positions``."""
-        return Cost(macs=self._cost("macs", positions), params=self._cost("params", positions))
+    @property
+    def preferred(self) -> Selection:
+        """Every site's first method."""
+        return np.zeros(len(self), dtype=np.int64)
 
-    def fits(self, positions: Positions, limits: Mapping[str, int]) -> bool:
-        """Whether the network costs at most ``limits``, all of them."""
-        return all(self._cost(word, positions) <= limit for word, limit in limits.items())
+    def under(self, selection: Selection) -> Chains:
+        """The chains of these methods, ``(n,)``."""
+        return Chains(self, self._chains[self.rows, selection], self._tops[self.rows, selection])
 
-    def error(self, positions: Positions) -> NDArray[np.float64]:
-        """Relative error of every site, ``(n,)``."""
-        chosen: NDArray[np.float64] = self.errors[self._rows, positions]
-        return chosen
+    def bottoms(self, word: str) -> NDArray[np.int64]:
+        """The least that each site costs by each method, ``(n, methods)``; methods it lacks repeat its first."""
+        least: NDArray[np.int64] = self.costs[word][self.rows[:, None], self._chains[:, :, 0]]
+        return least
+
+    def selection(self, positions: Positions, otherwise: Selection) -> Selection:
+        """The methods of these options, ``(…, n)``; ``otherwise`` where they are dense, which is of every method."""
+        methods = self._method_at[self.rows, positions]
+        return np.where(methods == _DENSE, otherwise, methods)
+
+    def levels(self, positions: Positions, selection: Selection) -> NDArray[np.int64]:
+        """How far up the chains of ``selection`` these options are, ``(…, n)``. They must be on them."""
+        is_dense = self._method_at[self.rows, positions] == _DENSE
+        return np.where(is_dense, self._tops[self.rows, selection], self._level_at[self.rows, positions])
+
+    def carried(self, levels: NDArray[np.float64], selection: Selection, towards: Selection) -> NDArray[np.float64]:
+        """Real-valued levels on the chains of ``selection`` → those of the same macs on the chains of ``towards``.
+
+        Between two options macs are interpolated; what lies beyond the other chain's ends becomes its end. Sites
+        whose method stays keep their level, wherever it lies.
+        """
+        carried = levels.copy()
+        for site in np.flatnonzero(selection != towards):
+            here, there = (
+                self.costs["macs"][site, self._chains[site, method, : self._tops[site, method] + 1]]
+                for method in (selection[site], towards[site])
+            )
+            macs = np.interp(levels[site], np.arange(here.size), here)
+            carried[site] = np.interp(macs, there, np.arange(there.size))
+        return carried
 
     def ranks(self, positions: Positions) -> RankVector:
         """The rank vector; sites that stay dense are left out."""
         chosen = {site.name: site.options[int(at)].ranks for site, at in zip(self.sites, positions, strict=True)}
         return {name: ranks for name, ranks in chosen.items() if ranks is not None}
-
-    def cheapest(self) -> Cost:
-        """The least that any choice costs."""
-        return self.cost(np.zeros(len(self), dtype=np.int64))
-
-    def _cost(self, word: str, positions: Positions) -> int:
-        return self._rest[word] + int(self.costs[word][self._rows, positions].sum())
-
-
-def space_of(profile: ModelProfile, methods: Sequence[Method], keep_dense: Sequence[str] = ()) -> SearchSpace:
-    """The space of a model under the methods asked for; a layer takes the first one that it has a grid for.
-
-    Args:
-        profile: of the model.
-        methods: in order of preference.
-        keep_dense: names of layers that are not free.
-
-    Raises:
-        InputError: ``nothing_to_compress``, or ``unsupported_method`` where other methods would have grids.
-        RanksError: ``unknown_layer`` in ``keep_dense``.
-    """
-    _check_names(profile, keep_dense)
-    free = [
-        site
-        for site in profile.sites
-        if site.reason_dense is None and any(site.grids.values()) and site.name not in keep_dense
-    ]
-    if not free:
-        reasons = sorted({site.reason_dense for site in profile.sites if site.reason_dense})
-        raise InputError(
-            "nothing_to_compress",
-            "the model has no layer that could be factorised",
-            got=reasons[:5]
-            or (f"kept dense by request: {list(keep_dense)}" if keep_dense else "no layer with weights"),
-            expected="a convolution or a linear layer large enough to gain from it",
-        )
-    sites = [site for site in (_site(found, methods) for found in free) if site is not None]
-    if not sites:
-        offered = sorted({method for site in free for method, grid in site.grids.items() if grid})
-        raise InputError(
-            "unsupported_method",
-            "no layer of this model can be factorised with the methods asked for",
-            got=list(methods),
-            expected=offered,
-            mend="name at least one of the methods that the model's layers have rank grids for",
-            offered=offered,
-        )
-    return SearchSpace(sites, profile.dense)
-
-
-def _check_names(profile: ModelProfile, keep_dense: Sequence[str]) -> None:
-    names = [site.name for site in profile.sites]
-    for name in keep_dense:
-        if name not in names:
-            near = get_close_matches(name, names, n=3) or names[:5]
-            raise RanksError(
-                "unknown_layer",
-                "the model has no layer of that name",
-                got=name,
-                expected=f"a name such as {', '.join(near)}",
-                mend="the model's profile lists all names: GET /v1/models/{id}",
-            )
-
-
-def _site(site: SiteProfile, methods: Sequence[Method]) -> Site | None:
-    points = next((site.grids[method] for method in methods if site.grids.get(method)), None)
-    if points is None:
-        return None
-    chain = _ascending_in_both([p for p in points if p.macs < site.macs and p.params <= site.params])
-    if not chain:
-        return None
-    options = [Option(p.ranks, p.macs, p.params, p.relative_error) for p in chain]
-    return Site(site.name, (*options, Option(None, site.macs, site.params, 0.0)))
-
-
-def _ascending_in_both(points: Sequence[GridPoint]) -> list[GridPoint]:
-    """The longest chain of points with rising macs and params that never fall.
-
-    Projection needs one direction that lowers both costs. Grids nearly always have it; a strided Tucker grid may
-    hold a point or two that would spend params to save macs, and those are left out here.
-    """
-    ordered = sorted(points, key=_macs_then_params)
-    lengths: list[int] = []
-    previous: list[int] = []
-    for at, point in enumerate(ordered):
-        before = [i for i in range(at) if ordered[i].macs < point.macs and ordered[i].params <= point.params]
-        best = max(before, key=lambda i: lengths[i], default=-1)
-        previous.append(best)
-        lengths.append(1 if best < 0 else lengths[best] + 1)
-    chain: list[GridPoint] = []
-    at = max(range(len(ordered)), key=lambda i: lengths[i], default=-1)
-    while at >= 0:
-        chain.append(ordered[at])
-        at = previous[at]
-    return chain[::-1]
-
-
-def _macs_then_params(point: GridPoint) -> tuple[Any, ...]:
-    return point.macs, point.params

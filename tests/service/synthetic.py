@@ -91,6 +91,11 @@ def site(
     }
 
 
+def with_methods(first: dict[str, Any], *others: dict[str, Any]) -> dict[str, Any]:
+    """The first layer, with the grids of all."""
+    return first | {"grids": {method: grid for one in (first, *others) for method, grid in one["grids"].items()}}
+
+
 def profile(
     sites: list[dict[str, Any]] | None = None, *, shape=(3, 8, 8), outputs=(10,), rest=(5000, 50)
 ) -> ModelProfile:

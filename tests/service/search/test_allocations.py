@@ -5,17 +5,22 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ranksearch.contracts.errors import BudgetInfeasible
-from ranksearch.contracts.profiles import Cost
-from ranksearch.contracts.studies import Constraints
-from service.search.allocations import at_error, at_fraction, check_feasible, equal_error, percent_for, uniform
+from service.search.allocations import at_error, at_fraction, equal_error, uniform
+from service.search.feasibility import bottom, thriftiest
+from service.search.space import SearchSpace
+from tests.service.search.strategies import budgets, spaces
 
 
 def half(space):
     return {"macs": space.dense.macs // 2}
+
+
+@pytest.fixture
+def chains(space):
+    return space.under(space.preferred)
 
 
 @pytest.mark.parametrize("allocation", [uniform, equal_error])
@@ -28,21 +33,21 @@ def test_an_allocation_fits_and_uses_the_budget_up(space, allocation):
         assert not space.fits(raised, half(space))
 
 
-def test_a_smaller_error_bound_never_lowers_a_position(space):
-    bounds = sorted(set(space.errors.ravel()), reverse=True)
-    chosen = [at_error(space, bound) for bound in bounds]
+def test_a_smaller_error_bound_never_lowers_a_level(chains):
+    bounds = sorted(set(chains.errors.ravel()), reverse=True)
+    chosen = [at_error(chains, bound) for bound in bounds]
     assert all((later >= earlier).all() for earlier, later in itertools.pairwise(chosen))
 
 
-def test_a_larger_fraction_never_lowers_a_position(space):
-    chosen = [at_fraction(space, Fraction(tenth, 10)) for tenth in range(11)]
+def test_a_larger_fraction_never_lowers_a_level(chains):
+    chosen = [at_fraction(chains, Fraction(tenth, 10)) for tenth in range(11)]
     assert all((later >= earlier).all() for earlier, later in itertools.pairwise(chosen))
 
 
-def test_equal_error_starts_from_the_best_bound_that_fits(space):
+def test_equal_error_starts_from_the_best_bound_that_fits(space, chains):
     positions = equal_error(space, half(space))
-    feasible = [b for b in set(space.errors.ravel()) if space.fits(at_error(space, b), half(space))]
-    assert (positions >= at_error(space, min(feasible))).all()
+    feasible = [b for b in set(space.errors.ravel()) if chains.fits(at_error(chains, b), half(space))]
+    assert (positions >= at_error(chains, min(feasible))).all()
 
 
 def test_equal_error_gives_the_sensitive_layer_the_larger_share(space):
@@ -51,28 +56,57 @@ def test_equal_error_gives_the_sensitive_layer_the_larger_share(space):
     assert shares[0] > shares[-1]  # the last layer's error falls fastest with its rank
 
 
-@pytest.mark.parametrize("word", ["macs", "params"])
-def test_the_nearest_feasible_budget_is_feasible_as_a_number_and_as_a_percentage(space, word):
-    with pytest.raises(BudgetInfeasible) as caught:
-        check_feasible(space, {word: 1})
-    nearest = caught.value.extra["nearest_feasible"]
-    for bound in (nearest[word], nearest[f"{word}_percent"]):
-        check_feasible(space, Constraints.model_validate({word: bound}).limits(space.dense))
-
-
-@given(st.integers(1, 10**12).flatmap(lambda dense: st.tuples(st.integers(1, dense), st.just(dense))))
-def test_the_percentage_is_rounded_up(needed_and_dense):
-    needed, dense = needed_and_dense
-    bound = Constraints.model_validate({"macs": percent_for(needed, dense)}).limits
-    assert bound(Cost(macs=dense, params=1))["macs"] >= needed
-
-
-def test_both_missed_bounds_are_named(space):
-    with pytest.raises(BudgetInfeasible) as caught:
-        check_feasible(space, {"macs": 1, "params": 1})
-    assert set(caught.value.extra["nearest_feasible"]) == {"macs", "macs_percent", "params", "params_percent"}
-
-
 def test_the_cheapest_budget_gives_the_cheapest_choice(space):
-    limits = {"macs": space.cheapest().macs}
+    limits = {"macs": bottom(space, space.preferred).macs}
     assert (equal_error(space, limits) == np.zeros(len(space))).all()
+
+
+@st.composite
+def problems(draw, words=(("macs",), ("params",), ("macs", "params")), falling=False):
+    """Several methods a site, and a budget that some choice of them meets."""
+    space = draw(spaces(methods=3, falling=falling))
+    least = bottom(space, thriftiest(space, {"macs": space.dense.macs, "params": space.dense.params}))
+    return space, draw(budgets(least, space.dense, words))
+
+
+@pytest.mark.parametrize("allocation", [uniform, equal_error])
+@given(problem=problems())
+@settings(max_examples=60, deadline=None)
+def test_an_allocation_of_several_methods_never_costs_more_than_the_budget(allocation, problem):
+    space, limits = problem
+    positions = allocation(space, limits)
+    costs = space.dense.model_dump()
+    for site, at in zip(space.sites, positions, strict=True):  # added up here, apart from the tables
+        for word in costs:
+            costs[word] += getattr(site.options[at], word) - getattr(site.dense, word)
+    assert all(costs[word] <= limit for word, limit in limits.items())
+
+
+@given(problems(words=(("macs",),), falling=True))
+@settings(max_examples=60, deadline=None)
+def test_more_methods_never_make_the_largest_error_larger(problem):
+    space, limits = problem
+    joint = space.error(equal_error(space, limits)).max()
+    preferred = SearchSpace([type(site)(site.name, site.chains[:1], site.dense) for site in space.sites], space.dense)
+    if bottom(preferred, preferred.preferred).macs <= limits["macs"]:
+        assert joint <= preferred.error(equal_error(preferred, limits)).max()
+
+
+def methods_of(space, positions):
+    return [site.options[at].method for site, at in zip(space.sites, positions, strict=True)]
+
+
+def test_uniform_is_by_the_preferred_method(mixed):
+    assert set(methods_of(mixed, uniform(mixed, half(mixed)))) <= {"tucker2", "cp3", "dense"}
+    assert methods_of(mixed, uniform(mixed, half(mixed))).count("cp3") == 1  # the layer that has no other
+
+
+def test_equal_error_takes_for_every_layer_the_method_that_is_cheapest_at_that_error(mixed):
+    chosen = methods_of(mixed, equal_error(mixed, {"macs": mixed.dense.macs // 3}))
+    assert {"tucker2", "cp3", "svd"} <= set(chosen)
+
+
+def test_uniform_leaves_the_preferred_method_where_the_budget_has_no_room_for_it(mixed):
+    limits = {"macs": int(bottom(mixed, thriftiest(mixed, {"macs": 1})).macs * 1.1)}
+    assert bottom(mixed, mixed.preferred).macs > limits["macs"]
+    assert mixed.fits(uniform(mixed, limits), limits)

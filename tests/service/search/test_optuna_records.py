@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
 
+from service.search.feasibility import bottom
 from service.search.optuna_records import OptunaRecords
 from service.search.optuna_storage import BulkRDBStorage
 from service.search.sampler import Choice
@@ -24,8 +26,8 @@ def records(database):
     records.close()
 
 
-def record(records, space, job="job_1"):
-    return records.record("sty_1", "maximize", job, Choice(space.top * 0, "uniform"), space)
+def record(records, space, job="job_1", positions=None):
+    return records.record("sty_1", "maximize", job, Choice(np.array(positions or [0] * len(space)), "uniform"), space)
 
 
 def test_numbers_count_from_zero(records, space):
@@ -38,8 +40,34 @@ def test_optuna_reads_params_and_attributes(records, database, space):
     assert trial.state == TrialState.RUNNING
     assert trial.params == {site.name: 0 for site in space.sites}
     assert trial.user_attrs["job"] == "job_1"
-    assert trial.user_attrs["macs"] == space.cheapest().macs
+    assert trial.user_attrs["macs"] == bottom(space, space.preferred).macs
     assert trial.datetime_start is not None
+
+
+def test_optuna_reads_the_method_of_layers_that_have_several(records, database, mixed):
+    positions = [0, 7, 17, 18, 25, 6, 1, 2, 3]
+    record(records, mixed, positions=positions)
+    (trial,) = optuna.load_study(study_name="sty_1", storage=database.url).trials
+    assert {name: trial.params[name] for name in trial.params if name.endswith(".method")} == {
+        "layer0.method": "tucker2",
+        "layer1.method": "cp3",
+        "layer2.method": "cp3",
+        "layer3.method": "svd",
+        "layer4.method": "svd",
+        "layer5.method": "dense",
+        "layer6.method": "tucker2",
+        "layer7.method": "tucker2",
+    }
+    assert [trial.params[f"layer{i}"] for i in range(9)] == positions
+    assert trial.user_attrs["ranks"]["layer4"]["method"] == "svd"
+    assert "layer5" not in trial.user_attrs["ranks"]
+
+
+def test_a_trial_of_several_methods_is_found_with_its_positions(records, mixed):
+    positions = [0, 7, 8, 18, 25, 6, 1, 2, 3]
+    record(records, mixed, positions=positions)
+    found = records.find("sty_1", "job_1")[1]["positions"]
+    assert [found[site.name] for site in mixed.sites] == positions
 
 
 def test_a_trial_is_found_by_its_job(records, space):

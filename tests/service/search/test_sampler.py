@@ -2,11 +2,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from service.search.allocations import equal_error, uniform
+from service.search.derivation import space_of
+from service.search.feasibility import bottom, thriftiest
 from service.search.sampler import Past, SearchPlan, choose
-from service.search.space import space_of
+from service.search.tpe import ask
 from tests.service import synthetic
+from tests.service.search.strategies import budgets, spaces
 
 
 @pytest.fixture
@@ -40,7 +45,7 @@ def test_no_ranks_are_tried_twice(wide, plan):
 
 
 def test_a_space_smaller_than_the_study_repeats_itself_instead_of_hanging(space):
-    plan = SearchPlan({"macs": space.cheapest().macs}, "maximize", 0, 2)
+    plan = SearchPlan({"macs": bottom(space, space.preferred).macs}, "maximize", 0, 2)
     assert len(run(space, plan, 6)) == 6
 
 
@@ -98,3 +103,91 @@ def test_equal_allocations_are_not_tried_twice(plan):
     past = run(alike, SearchPlan(limits, "maximize", seed=7, n_startup_trials=5), 2)
     assert [trial.origin for trial in past] == ["uniform", "sampler"]
     assert past[0].positions != past[1].positions
+
+
+def test_what_one_method_was_given_before_there_were_several_it_is_given_still(wide, plan):
+    """Written down from the sampler that knew one method a layer; TPE's own choices depend on Optuna's version."""
+    past = run(wide, plan, 7)
+    assert [sum(trial.positions) for trial in past] == [95, 121, 104, 100, 102, 108, 101]
+    assert past[6].positions == (9, 9, 7, 6, 6, 6, 6, 4, 6, 5, 1, 2, 5, 4, 4, 6, 4, 4, 4, 3)
+
+
+def test_grids_that_nobody_asked_for_change_no_trial(wide, plan):
+    sites = [
+        synthetic.with_methods(
+            synthetic.site(f"layer{i}", 10_000 * (i + 1), 100 * (i + 1), points=15, steepness=0.5 + 0.4 * i),
+            synthetic.site(f"layer{i}", 10_000 * (i + 1), 100 * (i + 1), points=9, method="tucker2"),
+        )
+        for i in range(20)
+    ]
+    more = space_of(synthetic.profile(sites), ["cp3", "svd"])
+    assert run(more, plan, 12) == run(wide, plan, 12)
+
+
+@pytest.fixture
+def third(mixed) -> SearchPlan:
+    return SearchPlan({"macs": mixed.dense.macs // 3, "params": mixed.dense.params // 3}, "maximize", 7, 10)
+
+
+def by_method(space, trial):
+    return [site.options[at].method for site, at in zip(space.sites, trial.positions, strict=True)]
+
+
+@pytest.mark.parametrize("part", [slice(2, 12), slice(12, 40)], ids=["around the centre", "by TPE"])
+def test_trials_choose_among_the_methods_of_a_layer(mixed, third, part):
+    chosen = [by_method(mixed, trial) for trial in run(mixed, third, 40)[part]]
+    tried = [{methods[layer] for methods in chosen} - {"dense"} for layer in range(9)]
+    assert sum(len(methods) > 1 for methods in tried) >= 4
+    assert tried[8] == {"cp3"}  # it has no other
+
+
+def test_no_trial_of_several_methods_is_above_the_budget(mixed, third):
+    assert all(mixed.fits(np.array(trial.positions), third.limits) for trial in run(mixed, third, 40))
+
+
+def test_no_ranks_of_several_methods_are_tried_twice(mixed, third):
+    assert len({trial.positions for trial in run(mixed, third, 60)}) == 60
+
+
+def test_the_same_seed_gives_the_same_trials_of_several_methods(mixed, third):
+    assert run(mixed, third, 25) == run(mixed, third, 25)
+
+
+def test_a_budget_that_one_method_alone_meets_is_searched_by_it(mixed):
+    """The preferred method's cheapest ranks cost more than this."""
+    limits = {"macs": int(bottom(mixed, thriftiest(mixed, {"macs": 1})).macs * 1.2)}
+    plan = SearchPlan(limits, "maximize", 7, 5)
+    past = run(mixed, plan, 15)
+    assert all(mixed.fits(np.array(trial.positions), limits) for trial in past)
+    assert len({trial.positions for trial in past}) > 5
+
+
+def test_the_search_learns_which_method_is_better(mixed, third):
+    def value(positions):
+        methods = [site.options[at].method for site, at in zip(mixed.sites, positions, strict=True)]
+        return float(methods[:8].count("cp3"))
+
+    past = run(mixed, third, 80, value)
+    assert np.mean([trial.value for trial in past[60:]]) > np.mean([trial.value for trial in past[2:12]]) + 1
+
+
+def test_tpe_is_shown_what_optuna_would_have_read_by_itself(mixed, third, monkeypatch):
+    past = run(mixed, third, 20)
+    past[-1] = Past(19, "sampler", past[-1].positions, None)
+    centre = np.array(past[0].positions)
+    quick = ask(mixed, third, 20, centre, past)
+    monkeypatch.delattr("service.search.tpe._ArrayTPESampler._get_internal_repr")
+    slow = ask(mixed, third, 20, centre, past)
+    assert (quick.selection == slow.selection).all()
+    assert (quick.levels == slow.levels).all()
+
+
+@given(st.data())
+@settings(max_examples=20, deadline=None)
+def test_a_trial_never_costs_more_than_the_budget_whatever_the_grids(data):
+    space = data.draw(spaces(methods=3, sites=4, longest=4))
+    least = bottom(space, thriftiest(space, {"macs": space.dense.macs, "params": space.dense.params}))
+    plan = SearchPlan(data.draw(budgets(least, space.dense)), "maximize", seed=1, n_startup_trials=3)
+    for trial in run(space, plan, 7):
+        cost = space.cost(np.array(trial.positions))
+        assert all(getattr(cost, word) <= limit for word, limit in plan.limits.items())

@@ -3,81 +3,100 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ranksearch.contracts.errors import InputError, RanksError
-from service.search.space import space_of
-from tests.service import synthetic
+from service.search.space import Site
+
+
+def top(space):
+    chains = space.under(space.preferred)
+    return chains.positions(chains.top)
 
 
 def test_the_top_of_every_site_is_its_dense_layer(space):
-    assert space.cost(space.top) == space.dense
+    assert space.cost(top(space)) == space.dense
 
 
 def test_the_cost_is_the_dense_cost_with_the_sites_replaced(space):
     positions = np.array([0, 1, 2, 3])
     options = [site.options[at] for site, at in zip(space.sites, positions, strict=True)]
-    saved = sum(site.options[-1].macs for site in space.sites) - sum(option.macs for option in options)
+    saved = sum(site.dense.macs for site in space.sites) - sum(option.macs for option in options)
     assert space.cost(positions).macs == space.dense.macs - saved
 
 
 def test_sites_at_their_top_are_left_out_of_the_ranks(space):
-    positions = space.top.copy()
+    positions = top(space)
     positions[1] = 2
     assert list(space.ranks(positions)) == ["layer1.conv"]
 
 
-def test_a_layer_takes_the_first_method_it_has_a_grid_for():
-    both = synthetic.site("both", 10_000, 100) | {
-        "grids": {
-            **synthetic.site("both", 10_000, 100, method="svd")["grids"],
-            **synthetic.site("both", 10_000, 100)["grids"],
-        }
+def test_a_site_with_one_method_numbers_its_options_up_its_chain(space):
+    """What the trials of studies from before there was a choice of methods are stored as."""
+    chains = space.under(space.preferred)
+    for level in range(int(chains.top.max()) + 1):
+        assert (chains.positions(np.minimum(level, chains.top)) == np.minimum(level, chains.top)).all()
+
+
+def test_a_further_method_renumbers_nothing(mixed):
+    for site in mixed.sites:
+        alone = Site(site.name, site.chains[:1], site.dense)
+        assert site.options[: len(alone.options)] == alone.options
+
+
+def test_every_option_has_one_position(mixed):
+    for site in mixed.sites:
+        assert len(set(site.options)) == len(site.options) == sum(map(len, site.chains)) + 1
+
+
+def test_under_a_selection_every_site_has_that_methods_chain(mixed):
+    for method in range(3):
+        selection = np.minimum(method, mixed.method_counts - 1)
+        chains = mixed.under(selection)
+        for row, site in enumerate(mixed.sites):
+            chain = (*site.chains[selection[row]], site.dense)
+            found = [site.options[chains.positions(np.minimum(at, chains.top))[row]] for at in range(len(chain))]
+            assert tuple(found) == chain
+            assert chains.top[row] == len(chain) - 1
+
+
+def test_positions_say_method_and_level(mixed):
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        selection = rng.integers(mixed.method_counts)
+        chains = mixed.under(selection)
+        levels = rng.integers(chains.top + 1)
+        positions = chains.positions(levels)
+        assert (mixed.selection(positions, selection) == selection).all()
+        assert (mixed.levels(positions, selection) == levels).all()
+        assert mixed.cost(positions) == chains.cost(levels)
+        assert (mixed.error(positions) == chains.error(levels)).all()
+
+
+def test_the_dense_layer_is_the_top_of_every_chain(mixed):
+    for method in range(3):
+        selection = np.minimum(method, mixed.method_counts - 1)
+        chains = mixed.under(selection)
+        assert (chains.positions(chains.top) == top(mixed)).all()
+        assert (mixed.levels(top(mixed), selection) == chains.top).all()
+
+
+def test_levels_are_carried_to_the_same_macs(mixed):
+    """Tucker-2 costs level + 1 sevenths of the dense layer, cp3 level + 1 twelfths."""
+    there = np.where(mixed.method_counts > 1, 1, 0)
+    carried = mixed.carried(np.full(9, 2.5), mixed.preferred, there)
+    assert carried[:8] == pytest.approx(np.full(8, 3.5 / 7 * 12 - 1), abs=0.01)
+    assert carried[8] == 2.5
+
+
+def test_levels_beyond_a_chain_are_carried_to_its_end(mixed):
+    there = np.where(mixed.method_counts > 1, 1, 0)
+    up, down = (mixed.carried(np.full(9, far), mixed.preferred, there) for far in (99.0, -99.0))
+    assert (up[:8] == mixed.under(there).top[:8]).all()
+    assert down[:8] == pytest.approx(np.full(8, 12 / 7 - 1), abs=0.01)  # the macs of Tucker-2's own end
+
+
+def test_ranks_name_their_method(mixed):
+    chains = mixed.under(np.minimum(2, mixed.method_counts - 1))
+    ranks = mixed.ranks(chains.positions(chains.top // 2))
+    assert {name: chosen.method for name, chosen in ranks.items()} == {
+        **{f"layer{i}": "svd" for i in range(8)},
+        "layer8": "cp3",
     }
-    only_cp3 = synthetic.site("only", 10_000, 100)
-    space = space_of(synthetic.profile([both, only_cp3]), ["svd", "cp3"])
-    assert [site.options[0].ranks.method for site in space.sites] == ["svd", "cp3"]
-
-
-def test_methods_without_any_grid_are_refused_with_those_that_have_one():
-    with pytest.raises(InputError) as caught:
-        space_of(synthetic.profile(), ["svd", "tucker2"])
-    assert caught.value.code == "unsupported_method"
-    assert caught.value.extra["offered"] == ["cp3"]
-
-
-def test_a_model_without_a_free_site_is_refused():
-    with pytest.raises(InputError) as caught:
-        space_of(synthetic.profile([synthetic.dense_site("first")]), ["cp3"])
-    assert caught.value.code == "nothing_to_compress"
-
-
-def test_options_rise_in_both_costs_even_where_a_grid_does_not():
-    layer = synthetic.site("strided", 10_000, 100)
-    layer["grids"]["cp3"][2]["params"] = 99  # spends params to save macs
-    (site,) = space_of(synthetic.profile([layer]), ["cp3"]).sites
-    params = [option.params for option in site.options]
-    assert params == sorted(params)
-    assert len(params) == 7  # one point left out, the dense layer added
-
-
-def test_a_layer_kept_dense_is_not_free():
-    space = space_of(synthetic.profile(), ["cp3"], ["layer1.conv"])
-    assert [site.name for site in space.sites] == ["layer0.conv", "layer2.conv", "layer3.conv"]
-
-
-def test_a_layer_kept_dense_still_costs():
-    profile = synthetic.profile()
-    space = space_of(profile, ["cp3"], ["layer1.conv"])
-    assert space.cost(space.top) == profile.dense
-    assert space.cheapest().macs >= profile.sites[1].macs
-
-
-def test_an_unknown_layer_is_answered_with_the_nearest_names():
-    with pytest.raises(RanksError, match=r"layer1\.conv") as error:
-        space_of(synthetic.profile(), ["cp3"], ["layer1.con"])
-    assert error.value.code == "unknown_layer"
-
-
-def test_keeping_every_layer_dense_leaves_nothing_to_compress():
-    with pytest.raises(InputError) as error:
-        space_of(synthetic.profile(), ["cp3"], [f"layer{i}.conv" for i in range(4)])
-    assert error.value.code == "nothing_to_compress"
