@@ -41,7 +41,13 @@ def submit(
     validation: Annotated[str | None, typer.Option("--validation", help="And the images that validate.")] = None,
     n_trials: Annotated[int | None, typer.Option("--n-trials", help="Rank vectors to try.", min=1)] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the search.", min=0)] = None,
-    methods: Annotated[str | None, typer.Option("--methods", help='In order of preference, such as "cp3,svd".')] = None,
+    methods: Annotated[
+        str | None,
+        typer.Option(
+            "--methods",
+            help='Among which the search chooses each layer\'s, in order of preference, such as "cp3,tucker2,svd".',
+        ),
+    ] = None,
     keep_dense: Annotated[
         list[str] | None, typer.Option("--keep-dense", help="A layer that stays as it is; may be repeated.")
     ] = None,

@@ -103,7 +103,7 @@ class Client:
             n_trials: how many rank vectors to try.
             n_startup_trials: of these, how many before the sampler is asked.
             seed: of the search.
-            methods: in order of preference.
+            methods: among which the search chooses each layer's, in order of preference.
             keep_dense: qualified names of layers that are not to be factorised.
             metric: by default accuracy where the validation images have labels, else kl.
             batch_size: of the evaluations.

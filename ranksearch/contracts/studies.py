@@ -110,7 +110,9 @@ class StudyRequest(Request):
     methods: list[Method] = Field(
         default=["cp3", "svd"],
         min_length=1,
-        description="in order of preference: a layer takes the first one that it has a grid for",
+        description="the search chooses each layer's method among these, as far as the layer has a rank grid for them;"
+        " in order of preference: the first trial takes the first. Any layer may also stay dense, with or without"
+        ' "dense" among them',
     )
     keep_dense: list[str] = Field(
         default=[], max_length=10_000, description="qualified names of layers that are not to be factorised"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from rich.table import Table
+from rich.text import Text
 
 from ranksearch.contracts.resources import Dataset, Model, Worker
 from ranksearch.contracts.studies import Best, CostShare, LayerChoice, Study, Trial, TrialResult
@@ -102,13 +103,16 @@ def trials_table(trials: Iterable[Trial], metric: str) -> Table:
 
 
 def layers_table(best: Best) -> Table:
-    """One line a layer: its ranks, its costs dense → compressed, its error or why it stays dense."""
-    made = table("layer", "ranks", "macs", "params", "weight error", numbers=["macs", "params", "weight error"])
+    """One line a layer: its ranks, its costs dense → compressed, its error; below, why layers stay dense."""
+    made = table("layer", "ranks", "macs", "params", "error", numbers=["macs", "params", "error"])
+    reasons: dict[str, int] = {}
     for layer in best.layers:
         is_dense = layer.choice.get("method") == "dense"
+        reason = layer.reason_dense if is_dense else None
+        note = "" if reason is None else f" ({reasons.setdefault(reason, len(reasons) + 1)})"
         made.add_row(
             printable(layer.name),
-            ranks_text(layer),
+            ranks_text(layer) + note,
             _change(layer.dense.macs, layer.compressed.macs),
             _change(layer.dense.params, layer.compressed.params),
             "" if is_dense or layer.relative_error is None else f"{layer.relative_error:.3f}",
@@ -117,18 +121,19 @@ def layers_table(best: Best) -> Table:
     macs = _change(best.macs.dense, best.macs.compressed)
     params = _change(best.params.dense, best.params.compressed)
     made.add_row("whole network", "", macs, params, "", style="bold")
+    notes = ["error: of the layer's weight, relative to it", *(f"({at}) {reason}" for reason, at in reasons.items())]
+    made.caption = Text(printable("\n".join(notes)))
+    made.caption_justify = "left"
     return made
 
 
 def ranks_text(layer: LayerChoice) -> str:
-    """A layer's method and ranks: "cp3 48", "tucker2 out 32, in 24", "dense: a 1×1 kernel"."""
+    """A layer's method and ranks: "cp3 48", "tucker2 out 32, in 24", "dense"."""
     method = str(layer.choice.get("method", "dense"))
-    if method == "dense":
-        return "dense" if layer.reason_dense is None else printable(f"dense: {layer.reason_dense}")
     if "rank" in layer.choice and layer.choice["rank"] is not None:
         return f"{method} {layer.choice['rank']}"
     ranks = layer.choice.get("ranks") or {}
-    return f"{method} " + ", ".join(f"{axis} {rank}" for axis, rank in ranks.items() if rank is not None)
+    return f"{method} {', '.join(f'{axis} {rank}' for axis, rank in ranks.items() if rank is not None)}".rstrip()
 
 
 def best_summary(best: Best) -> list[str]:

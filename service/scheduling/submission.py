@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,6 +14,7 @@ from sqlalchemy.orm import Session
 from ranksearch.contracts.dataset_summaries import DatasetSummary
 from ranksearch.contracts.errors import ConflictError, DatasetError, InputError, NotFoundError
 from ranksearch.contracts.profiles import ModelProfile
+from ranksearch.contracts.ranks import Method
 from ranksearch.contracts.studies import DataSlice, Metric, Study, StudyRequest
 from service.scheduling.backend import JOBS, Backend, now, profile_of
 from service.scheduling.events import study_event
@@ -96,11 +99,25 @@ def _check(session: Session, backend: Backend, request: StudyRequest) -> _Checke
     _check_labels("validation", validated, profile)
     if metric == "accuracy":
         _check_accuracy(validated, profile)
+    _check_methods(request.methods)
     space = backend.space(session, model.id, request.methods, request.keep_dense)
     limits = request.constraints.limits(profile.dense)
     check_feasible(space, limits)
     fixed = request.model_copy(update={"calibration": calibration, "validation": validation})
     return _Checked(model, profile, metric, limits, fixed)
+
+
+def _check_methods(methods: Sequence[Method]) -> None:
+    """Checked here and not with the request's other members: studies stored before it was must stay readable."""
+    twice = [method for method, count in Counter(methods).items() if count > 1]
+    if twice:
+        raise InputError(
+            "invalid_request",
+            "the same method is named more than once",
+            got=list(methods),
+            expected=f"{', '.join(twice)} once",
+            mend=f"send methods {list(dict.fromkeys(methods))}",
+        )
 
 
 def _inspected_model(session: Session, model: str) -> ModelRow:

@@ -106,3 +106,46 @@ def test_a_layer_can_be_kept_dense_by_name(client, submit):
     handle = submit(client, budget="70%", n_trials=2, keep_dense=["block.conv1"])
     handle.wait(timeout=240)
     assert all("block.conv1" not in trial.ranks for trial in client.studies.trials(handle.id))
+
+
+@pytest.fixture(scope="module")
+def of_several_methods(deployment, documents):
+    methods = ["cp3", "tucker2", "spatial_svd"]
+    with deployment.client() as client:
+        model, data = documents / "model.safetensors", documents / "data.safetensors"
+        handle = client.submit(model, data, budget="35%", n_trials=14, n_startup_trials=8, seed=1, methods=methods)
+        handle.wait(timeout=240)
+        yield handle
+
+
+def test_the_search_tries_several_methods_for_one_layer(client, of_several_methods):
+    trials = list(client.studies.trials(of_several_methods.id))
+    assert {trial.state for trial in trials} == {"COMPLETE"}
+    tried = [{trial.ranks[name].method for trial in trials if name in trial.ranks} for name in ("block.conv1", "down")]
+    assert max(len(methods) for methods in tried) > 1
+    assert set().union(*tried) <= {"cp3", "tucker2", "spatial_svd"}
+
+
+def test_trials_of_several_methods_cost_what_was_planned(client, of_several_methods):
+    limit = of_several_methods.status().limits["macs"]
+    for trial in client.studies.trials(of_several_methods.id):
+        assert trial.planned == trial.result.cost
+        assert trial.result.cost.macs <= limit
+
+
+def test_the_best_of_several_methods_compresses_the_users_own_network(of_several_methods, documents, digits, tmp_path):
+    best = of_several_methods.best()
+    assert {choice.method for choice in best.ranks.values()} <= {"cp3", "tucker2", "spatial_svd"}
+    ranks = {name: choice.model_dump(by_alias=True, exclude_none=True) for name, choice in best.ranks.items()}
+    here = proxy.compress(ranksearch.load(documents / "model.safetensors"), ranks)
+    pulled = ranksearch.load(of_several_methods.pull(tmp_path / "small.safetensors"))
+    example = (digits.normalised(digits.training[0][:1]),)
+    assert proxy.cost(here, example).macs == proxy.cost(pulled, example).macs == best.macs.compressed
+
+
+def test_optuna_itself_reads_the_methods(deployment, of_several_methods):
+    url = f"sqlite:///{deployment.data_dir / 'ranksearch.db'}"
+    loaded = optuna.load_study(study_name=of_several_methods.status().optuna_study, storage=url)
+    ranks = of_several_methods.best().ranks
+    params = loaded.best_trial.params
+    assert params["down.method"] == (ranks["down"].method if "down" in ranks else "dense")

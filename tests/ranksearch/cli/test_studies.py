@@ -90,7 +90,7 @@ def test_best_as_json_is_what_the_url_answers(ranksearch):
 def test_best_shows_every_layer(ranksearch):
     out = ranksearch("best", wire.STUDY).stdout
     assert "cp3 7" in out
-    assert "dense: no rank is cheaper" in out
+    assert "(1) no rank is cheaper" in out
 
 
 def test_best_shows_macs_and_params_with_their_words(ranksearch):

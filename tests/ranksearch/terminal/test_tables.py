@@ -1,9 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from rich.console import Console
 
-from ranksearch.contracts.studies import LayerChoice
-from ranksearch.terminal.tables import ago, count, ranks_text
+from ranksearch.contracts.studies import Best, LayerChoice
+from ranksearch.terminal.tables import ago, count, layers_table, ranks_text
 from tests.ranksearch import wire
 
 
@@ -44,3 +45,42 @@ def test_how_long_ago(seconds, text):
 def test_ranks(choice, text):
     layer = {"name": "x", "kind": "conv2d", "choice": choice, "dense": wire.COST, "compressed": wire.COST}
     assert ranks_text(LayerChoice.model_validate(layer)) == text
+
+
+def lines(table, width):
+    console = Console(width=width, color_system=None)
+    with console.capture() as captured:
+        console.print(table)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def test_a_layer_takes_one_line_of_eighty_columns():
+    dense, compressed = {"macs": 147_456_000, "params": 147_456}, {"macs": 48_600_000, "params": 48_611}
+    made = [
+        ({"method": "dense"}, "as requested", dense),
+        ({"method": "dense"}, "the search's choice", dense),
+        ({"method": "tucker2", "ranks": {"out": 132, "in": 124}}, None, compressed),
+        ({"method": "dense"}, "the search's choice", dense),
+    ]
+    layers = [
+        {
+            "name": f"layer{i}.0.conv1",
+            "kind": "conv2d",
+            "choice": choice,
+            "reason_dense": reason,
+            "dense": dense,
+            "compressed": cost,
+            "relative_error": 0.31,
+        }
+        for i, (choice, reason, cost) in enumerate(made)
+    ]
+    shown = lines(layers_table(Best.model_validate({**wire.best(), "layers": layers})), 80)
+    assert [line.split("  ")[0] for line in shown[1:5]] == [layer["name"] for layer in layers]
+    assert [line.split("  ")[1].strip() for line in shown[1:5]] == [
+        "dense (1)",
+        "dense (2)",
+        "tucker2 out 132, in 124",
+        "dense (2)",
+    ]
+    assert shown[-2:] == ["(1) as requested", "(2) the search's choice"]
+    assert len(shown) == 1 + 4 + 1 + 3

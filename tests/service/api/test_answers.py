@@ -7,6 +7,9 @@ import pytest
 from ranksearch.contracts.studies import Best, Study, Trial
 from tests.service import synthetic
 
+METHODS = (("svd", 5), ("cp3", 8), ("tucker2", 6))
+"""And how many points of a grid."""
+
 
 def pages(service, path, **params):
     items, cursor = [], None
@@ -82,6 +85,20 @@ def test_the_best_trial_accounts_for_every_layer(service):
     assert layers["fourth"]["reason_dense"] == "it has no rank grid for the methods asked for"
     assert layers["second"]["choice"]["method"] == "cp3"
     assert layers["second"]["compressed"]["macs"] < layers["second"]["dense"]["macs"]
+
+
+def test_the_best_trial_names_the_method_of_every_layer(service):
+    grids = [[synthetic.site(f"l{i}", 10_000, 900, method=m, points=p) for m, p in METHODS] for i in range(4)]
+    service.prepare(profile=synthetic.profile([synthetic.with_methods(*sites) for sites in grids]))
+    study = service.submit(n_trials=12, methods=["svd", "cp3", "tucker2"])["id"]
+    service.agent(value=lambda job: sum(r["method"] == "tucker2" for r in job["task"]["ranks"].values()) / 4).work()
+    best = service.get(f"/v1/studies/{study}/best")
+    assert [choice["method"] for choice in best["ranks"].values()].count("tucker2") == 4 * best["value"] > 0
+    for layer in best["layers"]:
+        assert layer["choice"] == best["ranks"].get(layer["name"], {"method": "dense"})
+    saved = sum(layer["dense"]["macs"] - layer["compressed"]["macs"] for layer in best["layers"])
+    (trial,) = [one for one in service.trials(study) if one["number"] == best["trial"]]
+    assert trial["planned"]["macs"] == best["macs"]["dense"] - saved
 
 
 def test_the_best_trial_says_what_it_saves(service):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import optuna
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from ranksearch.contracts.jobs import ClaimRequest, CompleteRequest
 from ranksearch.contracts.studies import StudyRequest
@@ -14,7 +14,10 @@ from service.scheduling.claims import claim
 from service.scheduling.submission import submit
 from service.search.optuna_records import OptunaRecords
 from service.storage.tables import JobRow
+from tests.service import synthetic
 
+METHODS = (("cp3", 8), ("svd", 5))
+"""And how many points of a grid."""
 REQUEST = ClaimRequest(worker="w", name="w", device="cpu", version="0")
 
 
@@ -70,6 +73,28 @@ def test_a_crash_in_planning_costs_no_trial_and_adds_none(start, monkeypatch, se
     assert [trial.state for trial in seen.trials] == [TrialState.COMPLETE] * 5
     assert again.get(f"/v1/studies/{study}")["progress"]["complete"] == 5
     assert [trial["origin"] for trial in again.trials(study)] == ["uniform", "equal_error", *["sampler"] * 3]
+
+
+def test_a_trial_of_several_methods_is_adopted_as_it_was_recorded(start, monkeypatch):
+    service = start()
+    grids = [[synthetic.site(f"l{i}", 10_000, 900, method=m, points=p) for m, p in METHODS] for i in range(4)]
+    service.prepare(profile=synthetic.profile([synthetic.with_methods(*sites) for sites in grids]))
+    study = service.submit(n_trials=6, methods=["cp3", "svd"])["id"]
+    service.agent().work(1 + 3)
+    with monkeypatch.context() as crashing:
+        crash_in_planning(crashing, "after the record")
+        with pytest.raises(Crash):
+            claim(service.backend, REQUEST)
+    again = start()
+    lease_is_over(again)
+    again.agent().work()
+    seen = optuna.load_study(study_name=study, storage=service.settings.url)
+    assert [trial.user_attrs["ranks"] for trial in seen.trials] == [trial["ranks"] for trial in again.trials(study)]
+    assert len(seen.trials) == 6
+    with again.backend.reading() as session:
+        rows = session.scalars(select(JobRow).where(JobRow.kind == "trial").order_by(JobRow.trial_number)).all()
+        stored = [dict(zip([f"l{i}" for i in range(4)], row.positions, strict=True)) for row in rows]
+    assert stored == [{name: trial.params[name] for name in stored[0]} for trial in seen.trials]
 
 
 def test_a_crash_before_optuna_is_told_is_made_good_at_the_next_start(start, monkeypatch):

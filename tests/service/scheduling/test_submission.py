@@ -110,6 +110,24 @@ def test_methods_that_no_layer_has(service):
     assert refused(service, methods=["svd"]) == (422, "unsupported_method")
 
 
+def test_a_method_named_twice(service):
+    answer = service.http.post("/v1/studies", json=service.request(methods=["cp3", "svd", "cp3"]))
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert "more than once" in answer.json()["detail"]
+    assert service.submit(methods=["cp3", "svd"])  # as its advice says
+
+
+def test_dense_among_the_methods_is_taken_for_what_it_says(service):
+    """Every layer may stay dense in any case."""
+    with_dense, without = (service.submit(methods=methods, n_trials=4)["id"] for methods in (["dense", "cp3"], ["cp3"]))
+    service.agent().work()
+    assert [t["ranks"] for t in service.trials(with_dense)] == [t["ranks"] for t in service.trials(without)]
+
+
+def test_dense_alone_leaves_nothing_to_search(service):
+    assert refused(service, methods=["dense"]) == (422, "unsupported_method")
+
+
 def test_a_model_with_nothing_to_compress(service):
     service.prepare(profile=synthetic.profile([synthetic.dense_site("first")]))
     assert refused(service) == (422, "nothing_to_compress")
