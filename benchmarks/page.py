@@ -34,7 +34,7 @@ def shared_data(parser: argparse.ArgumentParser) -> None:
         "--data",
         type=Path,
         default=Path(os.environ.get("RANKSEARCH_SHARED_DATA", "../shared/data")),
-        help="folder with resnet20.safetensors and the CIFAR-10 images (default: %(default)s)",
+        help="folder with resnet20.safetensors, the CIFAR-10 images and mnist.npz (default: %(default)s)",
     )
 
 

@@ -22,6 +22,8 @@ from proxy.layers import FactorizedLayer
 from proxy.layout import Layout
 from proxy.score import Score, reference_logits, score
 from proxy.sites import Site, find_sites
+from proxy.spectra import energy_ranks
+from proxy.vbmf import vbmf_ranks
 
 __all__ = [
     "Calibration",
@@ -52,6 +54,7 @@ __all__ = [
     "cost",
     "decompose",
     "decompose_many",
+    "energy_ranks",
     "factor_key",
     "factorize",
     "find_sites",
@@ -61,6 +64,7 @@ __all__ = [
     "ranks_for_error",
     "reference_logits",
     "score",
+    "vbmf_ranks",
     "weight_hash",
     "weight_hashes",
 ]

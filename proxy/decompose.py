@@ -64,7 +64,7 @@ def decompose(
     Args:
         weight: of a convolution ``(T, S/groups, k…)``, a transposed one ``(S, T/groups, k…)`` or a linear layer
             ``(T, S)``; not changed.
-        method: ``svd``, ``spatial_svd``, ``tucker2`` or ``cp3``.
+        method: ``svd``, ``spatial_svd``, ``tucker2``, ``cp3`` or ``tucker2_cp3``.
         ranks: of every group: ``{"rank": 48}``, ``{"ranks": {"out": 32, "in": 24}}``, an int or a sequence in the
             order (output, input).
         groups: of the layer; each is decomposed on its own, all with the same ranks.

@@ -9,19 +9,21 @@ from collections.abc import Callable, Sequence
 from math import sqrt
 from typing import Any
 
-import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
+from proxy.bisection import least_that_fits
 from proxy.errors import UnsupportedMethod
 from proxy.factors import energy_shares
-from proxy.kernel import kernels
+from proxy.kernel import Kernel, kernels
 from proxy.layout import Layout
 from proxy.options import SolverOptions
 from proxy.ranks import Ranks, maximum_ranks, show_ranks
 from proxy.solvers import refuse_shape, solved_many
 from proxy.svd import tail_errors
-from proxy.tucker2 import captured_energies
+from proxy.tucker2 import Tucker2, hooi
+from proxy.tucker2_bound import least_tucker2
+from proxy.tucker2_cp3_bound import least_tucker2_cp3
 
 __all__ = ["ranks_for_error"]
 
@@ -37,10 +39,11 @@ def ranks_for_error(
 ) -> dict[str, Any]:
     """The ranks with the fewest parameters whose relative error is at most the bound.
 
-    ``svd`` and ``spatial_svd``: exact, from the singular values. ``tucker2``: the cheapest pair by the truncated
-    HOSVD, then smaller pairs as long as HOOI keeps the bound. ``cp3``: bisection over the rank with the
-    solver asked for; its error falls with the rank but for the solver's luck, so the result is a rank that
-    meets the bound while a slightly smaller one missed it.
+    ``svd`` and ``spatial_svd``: exact, from the singular values. ``tucker2``: :mod:`proxy.tucker2_bound`. ``cp3``:
+    bisection over the rank with the solver asked for; its error falls with the rank but for the solver's luck, so
+    the result is a rank that meets the bound while a slightly smaller one missed it. ``tucker2_cp3``:
+    :mod:`proxy.tucker2_cp3_bound`. The ranks are those that :func:`decompose` meets the bound with under the same
+    options.
 
     Args:
         weight: in its layer's own layout; not changed.
@@ -52,6 +55,11 @@ def ranks_for_error(
 
     Returns:
         ``{"rank": r}`` or ``{"ranks": {"out": …, "in": …}}``; the maximum where no rank meets the bound.
+
+    Raises:
+        NotFinite: NaN or infinity in the weight.
+        ShapeMismatch: not a weight, or not one of so many groups.
+        UnsupportedMethod: no such method or solver, or not for this shape.
     """
     stack = kernels(weight, Layout(groups, transposed), options.pop("device", None))
     shares = energy_shares([kernel.scale for kernel in stack])
@@ -75,11 +83,11 @@ def ranks_for_error(
         errors = [_together(shares, tail) for tail in tails]
         found = (next((rank for rank, value in enumerate(errors, 1) if value <= relative_error), top[0]),)
     elif method == "tucker2":
-        captured = torch.stack([p * captured_energies(kernel) for p, kernel in zip(shares, stack, strict=True)]).sum(0)
-        enough = captured[: top[0], : top[1]] >= 1 - relative_error * relative_error
-        found = _least_tucker2(stack[0].size, relative_error, enough, error)
+        found = _least_tucker2(stack, shares, relative_error, solver, error)
+    elif method == "tucker2_cp3":
+        found = least_tucker2_cp3(stack, relative_error, solver, error)
     else:
-        found = (_bisected(top[0], lambda rank: error((rank,)) <= relative_error),)
+        found = (least_that_fits(top[0], lambda rank: error((rank,)) <= relative_error),)
     return show_ranks(method, found)
 
 
@@ -88,39 +96,21 @@ def _together(shares: Sequence[float], errors: Sequence[float]) -> float:
     return sqrt(sum(share * error**2 for share, error in zip(shares, errors, strict=True)))
 
 
-def _bisected(top: int, fits: Callable[[int], bool]) -> int:
-    """The least rank that fits, if fitting is monotone; the top where nothing fits below it."""
-    low, high = 0, 1
-    while high < top and not fits(high):  # doubling first: the large ranks are the dear ones
-        low, high = high, min(2 * high, top)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if fits(middle):
-            high = middle
-        else:
-            low = middle
-    return high
-
-
 def _least_tucker2(
-    size: tuple[int, int, int], bound: float, enough: Bool[Tensor, "T S"], error: Callable[[Ranks], float]
+    stack: Sequence[Kernel],
+    shares: Sequence[float],
+    bound: float,
+    options: SolverOptions,
+    error: Callable[[Ranks], float],
 ) -> Ranks:
-    """The cheapest pair that the HOSVD meets the bound with, then down by single ranks under HOOI."""
-    out, inn, depth = size
+    """The cheapest pair under HOOI; another solver, or round-off, may want one more."""
+    out, inn = maximum_ranks("tucker2", stack[0].shape)
+    sweeps = 30 if options.max_sweeps is None else options.max_sweeps
 
-    def params(pair: Ranks) -> int:
-        return out * pair[0] + inn * pair[1] + depth * pair[0] * pair[1]
+    def solve(pair: tuple[int, int]) -> list[Tucker2]:
+        return [hooi(kernel, pair, max_sweeps=sweeps, tolerance=options.tolerance) for kernel in stack]
 
-    pairs: list[Ranks] = [(i + 1, j + 1) for i, j in enough.nonzero().tolist()]
-    best = min(pairs, key=params, default=tuple(enough.shape))
-    while True:
-        smaller = [pair for pair in ((best[0] - 1, best[1]), (best[0], best[1] - 1)) if min(pair) >= 1]
-        fitting = [pair for pair in smaller if _possible(pair, depth) and error(pair) <= bound]
-        if not fitting:
-            return best
-        best = min(fitting, key=params)
-
-
-def _possible(pair: Ranks, depth: int) -> bool:
-    """A core mode larger than the other two together would hold empty directions."""
-    return pair[0] <= pair[1] * depth and pair[1] <= pair[0] * depth
+    pair = least_tucker2(stack, shares, bound, solve) or (out, inn)
+    while pair != (out, inn) and error(pair) > bound:
+        pair = min(out, pair[0] + 1), min(inn, pair[1] + 1)
+    return pair

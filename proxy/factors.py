@@ -33,6 +33,8 @@ class Factors:
     spatial_svd   ``out`` (T, kw, R), ``in`` (S, kh, R)
     tucker2       ``out`` (T, R_out), ``core`` (g·R_out, R_in, D), ``in`` (S, R_in)
     cp3           ``out`` (T, R), ``in`` (S, R), ``space`` (g·D, R)
+    tucker2_cp3   ``out`` (T, R_out), ``core_out`` (g·R_out, R), ``space`` (g·D, R), ``core_in`` (g·R_in, R), ``in``
+                  (S, R_in)
     ============= ==========================================================================================
 
     Every tensor is the groups' tensors one after the other along its first axis; :meth:`by_group` takes them apart.
@@ -44,7 +46,8 @@ class Factors:
         tensors: see the table.
         relative_error: ``‖Y − Ŷ‖ / ‖Y‖`` of all groups together, 0 for an all-zero weight.
         sensitivity: expected squared change of the tensor per unit variance of noise on every factor entry,
-            over ``‖Y‖²`` (:mod:`proxy.stability`); None where it is not defined (matrix methods, Tucker-2).
+            over ``‖Y‖²`` (:mod:`proxy.stability`); None where it is not defined (matrix methods, Tucker-2). Of a
+            Tucker-2 with a CP core, the CP's.
         rank_one_energy: ``Σ_r ‖a_r‖²‖b_r‖²‖c_r‖² / ‖Y‖²``; far above 1 means degenerate. None as above.
         sweeps: sweeps over all factors; of both phases where there are two.
         converged: the solver stopped because nothing changed any more, not because its sweeps ran out.
@@ -184,6 +187,8 @@ def _product(method: str, t: Mapping[str, Tensor]) -> Tensor:
         return torch.einsum("tqr,spr->tspq", t["out"], t["in"])
     if method == "tucker2":
         return torch.einsum("ta,abd,sb->tsd", t["out"], t["core"], t["in"])
+    if method == "tucker2_cp3":
+        return (t["out"] @ t["core_out"]) @ khatri_rao(t["in"] @ t["core_in"], t["space"]).mT
     return t["out"] @ khatri_rao(t["in"], t["space"]).mT
 
 
@@ -196,6 +201,9 @@ def factor_shapes(method: str, ranks: Ranks, shape: tuple[int, ...]) -> dict[str
         return {"out": (out, shape[3], ranks[0]), "in": (inn, shape[2], ranks[0])}
     if method == "tucker2":
         return {"out": (out, ranks[0]), "core": (*ranks, depth), "in": (inn, ranks[1])}
+    if method == "tucker2_cp3":
+        core = {"core_out": (ranks[0], ranks[2]), "space": (depth, ranks[2]), "core_in": (ranks[1], ranks[2])}
+        return {"out": (out, ranks[0]), **core, "in": (inn, ranks[1])}
     return {"out": (out, ranks[0]), "in": (inn, ranks[0]), "space": (depth, ranks[0])}
 
 

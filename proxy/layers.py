@@ -135,11 +135,23 @@ def _cp3_chain(t: Mapping[str, Tensor], kernel_size: tuple[int, ...]) -> list[_L
     ]
 
 
+def _tucker2_cp3_chain(t: Mapping[str, Tensor], kernel_size: tuple[int, ...]) -> list[_Link]:
+    depthwise = t["space"].mT.reshape(-1, 1, 1, *kernel_size)
+    return [
+        _Link("reduce", _pointwise(t["in"].mT, kernel_size)),
+        _Link("widen", _pointwise(t["core_in"].mT, kernel_size)),
+        _Link("space", depthwise, tuple(range(len(kernel_size)))),
+        _Link("narrow", _pointwise(t["core_out"], kernel_size)),
+        _Link("expand", _pointwise(t["out"], kernel_size)),
+    ]
+
+
 _CHAINS: Mapping[str, Callable[[Mapping[str, Tensor], tuple[int, ...]], list[_Link]]] = {
     "svd": _svd_chain,
     "spatial_svd": _spatial_chain,
     "tucker2": _tucker2_chain,
     "cp3": _cp3_chain,
+    "tucker2_cp3": _tucker2_cp3_chain,
 }
 """Method → its chain, from the factors by group (:meth:`proxy.Factors.by_group`) and the dense kernel's size."""
 

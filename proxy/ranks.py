@@ -1,7 +1,7 @@
 """Rank vectors: what a method's ranks are called, how far they go, and how users write them.
 
-A single rank is written ``{"rank": 48}``, a pair ``{"ranks": {"out": 32, "in": 24}}``; inside this package
-ranks are plain tuples in the order of the weight ``(O, I, k…)``, hence ``(R_out, R_in)``.
+A single rank is written ``{"rank": 48}``, several ``{"ranks": {"out": 32, "in": 24}}``; inside this package ranks
+are plain tuples in the order of the weight ``(O, I, k…)``, hence ``(R_out, R_in)``, the rank of a CP core last.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ METHODS: Mapping[str, tuple[str, ...]] = {
     "spatial_svd": ("rank",),
     "tucker2": ("out", "in"),
     "cp3": ("rank",),
+    "tucker2_cp3": ("out", "in", "cp"),
 }
 """Method → the names of its ranks."""
 
@@ -45,7 +46,8 @@ def maximum_ranks(method: str, shape: Sequence[int]) -> Ranks:
     """The ranks beyond which nothing can be gained for a weight of this shape ``(T, S, k…)``.
 
     Matrix methods: the smaller side. Tucker-2: (T, S). CP: every T×S×D tensor has a CP decomposition of rank
-    min(TS, TD, SD) (Kolda & Bader 2009, *Tensor Decompositions and Applications*, §3.1).
+    min(TS, TD, SD) (Kolda & Bader 2009, *Tensor Decompositions and Applications*, §3.1). Tucker-2 with a CP core:
+    both, the latter for a core of the largest ranks; a smaller core has a lower one (:func:`parse_ranks` checks it).
     """
     out, inn, depth = shape[0], shape[1], prod(shape[2:])
     if method == "svd":
@@ -54,6 +56,9 @@ def maximum_ranks(method: str, shape: Sequence[int]) -> Ranks:
         return (min(inn * shape[2], out * shape[3]),)
     if method == "tucker2":
         return (min(out, inn * depth), min(inn, out * depth))
+    if method == "tucker2_cp3":
+        pair = maximum_ranks("tucker2", shape)
+        return (*pair, *maximum_ranks("cp3", (*pair, depth)))
     return (min(out * inn, out * depth, inn * depth),)
 
 
@@ -79,6 +84,8 @@ def parse_ranks(method: str, ranks: object, shape: Sequence[int]) -> Ranks:
             expected=show_ranks(method, limit),
             mend="give whole numbers under these names",
         )
+    if method == "tucker2_cp3" and min(given) > 0:  # the most that a core of these two ranks can use
+        limit = (*limit[:2], *maximum_ranks("cp3", (*given[:2], prod(shape[2:]))))
     for name, value, top in zip(names, given, limit, strict=True):
         if not 1 <= value <= top:
             raise RankOutOfRange(

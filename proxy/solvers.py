@@ -1,6 +1,7 @@
 """Which solver answers for which method: kernels in, their factors out.
 
-One file a solver: :mod:`proxy.svd`, :mod:`proxy.tucker2`, :mod:`proxy.cp3`, :mod:`proxy.tensorly_reference`.
+One file a solver: :mod:`proxy.svd`, :mod:`proxy.tucker2`, :mod:`proxy.cp3`, :mod:`proxy.tucker2_cp3`,
+:mod:`proxy.tensorly_reference`.
 
 Shapes: T output channels, S input channels, ``k…`` the kernel's own axes, D their product.
 """
@@ -22,6 +23,7 @@ from proxy.ranks import Ranks, names_of, parse_ranks
 from proxy.stability import instability
 from proxy.svd import spatial_svd, svd
 from proxy.tucker2 import tucker2
+from proxy.tucker2_cp3 import tucker2_cp3
 
 __all__ = ["checked", "cp3_factors", "refuse_shape", "solved", "solved_many"]
 
@@ -97,6 +99,8 @@ def _dispatched(kernel: Kernel, method: str, ranks: Ranks, options: SolverOption
         return spatial_svd(kernel, ranks[0])
     if method == "tucker2":
         return _tucker2(kernel, (ranks[0], ranks[1]), options)
+    if method == "tucker2_cp3":
+        return tucker2_cp3(kernel, (ranks[0], ranks[1], ranks[2]), options)
     return _tensorly_cp3(kernel, ranks[0], options)
 
 
@@ -104,7 +108,7 @@ def _zero(kernel: Kernel, method: str, ranks: Ranks) -> Factors:
     """All-zero factors: exact, and no solver has to divide by the norm."""
     shapes = factor_shapes(method, ranks, kernel.shape)
     tensors = {name: kernel.finished(kernel.tensor.new_zeros(shape)) for name, shape in shapes.items()}
-    stability = 0.0 if method == "cp3" else None
+    stability = 0.0 if method in ("cp3", "tucker2_cp3") else None
     return Factors(method, ranks, kernel.shape, tensors, 0.0, stability, stability)
 
 

@@ -9,24 +9,49 @@ Shapes: T output channels, S input channels, D kernel positions.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import sqrt
-from typing import TYPE_CHECKING
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from proxy.factors import Factors
-from proxy.kernel import gram, leading
+from proxy.kernel import Kernel, gram, leading
 
-if TYPE_CHECKING:
-    from jaxtyping import Float
-    from torch import Tensor
+__all__ = ["Tucker2", "captured_energies", "core_error", "hooi", "tucker2"]
 
-    from proxy.kernel import Kernel
 
-__all__ = ["captured_energies", "core_error", "tucker2"]
+@dataclass(frozen=True, eq=False)
+class Tucker2:
+    """Two orthonormal bases and the core between them, of a tensor of unit norm."""
+
+    out: Float[Tensor, "T A"]
+    core: Float[Tensor, "A B D"]
+    inn: Float[Tensor, "S B"]
+    sweeps: int
+    converged: bool
+
+    @property
+    def error(self) -> float:
+        """Relative error, from the energy that the core keeps."""
+        return core_error(self.core)
 
 
 def tucker2(kernel: Kernel, ranks: tuple[int, int], *, max_sweeps: int = 30, tolerance: float = 1e-6) -> Factors:
+    """Tucker-2 by :func:`hooi`, as the factors of the weight."""
+    found = hooi(kernel, ranks, max_sweeps=max_sweeps, tolerance=tolerance)
+    tensors = {
+        "out": kernel.finished(found.out),
+        "core": kernel.finished(found.core, kernel.scale),
+        "in": kernel.finished(found.inn),
+    }
+    error = 0.0 if kernel.is_zero else found.error
+    sweeps, converged = found.sweeps, found.converged
+    return Factors("tucker2", ranks, kernel.shape, tensors, error, sweeps=sweeps, converged=converged, solver="hooi")
+
+
+def hooi(kernel: Kernel, ranks: tuple[int, int], *, max_sweeps: int, tolerance: float) -> Tucker2:
     """HOOI from the truncated HOSVD.
 
     With V fixed, the best U is the R_out leading eigenvectors of the Gram matrix of ``Y ×_in Vᵀ``, and the energy
@@ -53,13 +78,7 @@ def tucker2(kernel: Kernel, ranks: tuple[int, int], *, max_sweeps: int = 30, tol
         converged = last - error <= tolerance * error
         last = error
     core = torch.einsum("tsd,ta,sb->abd", kernel.tensor, out, inn)
-    tensors = {
-        "out": kernel.finished(out),
-        "core": kernel.finished(core, kernel.scale),
-        "in": kernel.finished(inn),
-    }
-    error = 0.0 if kernel.is_zero else core_error(core)
-    return Factors("tucker2", ranks, kernel.shape, tensors, error, sweeps=sweeps, converged=converged, solver="hooi")
+    return Tucker2(out, core, inn, sweeps, converged)
 
 
 def core_error(core: Float[Tensor, "A B D"]) -> float:

@@ -9,7 +9,7 @@ import proxy
 from proxy.errors import NotFinite, RankOutOfRange, ShapeMismatch, UnsupportedMethod
 from tests.proxy.conftest import cp_tensor, seeded
 
-METHODS = [("cp3", (5,)), ("tucker2", (4, 3)), ("spatial_svd", (5,))]
+METHODS = [("cp3", (5,)), ("tucker2", (4, 3)), ("spatial_svd", (5,)), ("tucker2_cp3", (4, 3, 6))]
 
 
 def same(one, other):
@@ -106,7 +106,14 @@ def test_an_unknown_solver_is_refused():
 
 
 @pytest.mark.parametrize(
-    ("method", "shape"), [("svd", (8, 7, 3, 3)), ("cp3", (8, 7, 1, 1)), ("cp3", (8, 7)), ("spatial_svd", (8, 7, 1, 3))]
+    ("method", "shape"),
+    [
+        ("svd", (8, 7, 3, 3)),
+        ("cp3", (8, 7, 1, 1)),
+        ("cp3", (8, 7)),
+        ("tucker2_cp3", (8, 7, 1, 1)),
+        ("spatial_svd", (8, 7, 1, 3)),
+    ],
 )
 def test_a_method_that_does_not_fit_the_shape_is_refused(method, shape):
     with pytest.raises(UnsupportedMethod):
@@ -142,8 +149,9 @@ def test_tensorlys_backend_stays_the_callers():
         tl.set_backend("numpy")
 
 
-def test_factors_survive_their_record():
-    found = proxy.decompose(seeded(8, 7, 3, 3), "tucker2", (4, 3))
+@pytest.mark.parametrize(("method", "ranks"), METHODS)
+def test_factors_survive_their_record(method, ranks):
+    found = proxy.decompose(seeded(8, 7, 3, 3), method, ranks)
     record = json.loads(json.dumps(found.record(), sort_keys=True))
     assert proxy.Factors.restore(found.tensors, record).record() == found.record()
 

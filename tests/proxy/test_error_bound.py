@@ -19,6 +19,20 @@ def test_cp3_meets_the_bound_and_one_less_does_not():
     assert proxy.decompose(weight, "cp3", rank - 1).relative_error > 0.5
 
 
+@pytest.mark.parametrize("method", ["spatial_svd", "tucker2", "cp3", "tucker2_cp3"])
+@pytest.mark.parametrize("solver", ["epc", "als", "tensorly"])
+def test_every_method_meets_the_bound(method, solver):
+    weight = seeded(8, 7, 3, 3)
+    ranks = proxy.ranks_for_error(weight, method, 0.6, solver=solver, max_sweeps=20)
+    assert proxy.decompose(weight, method, ranks, solver=solver, max_sweeps=20).relative_error <= 0.6
+
+
+@pytest.mark.parametrize("method", ["svd", "spatial_svd", "tucker2", "cp3", "tucker2_cp3"])
+def test_an_all_zero_weight_needs_rank_one(method):
+    ranks = proxy.ranks_for_error(torch.zeros((8, 7) if method == "svd" else (8, 7, 3, 3)), method, 0.1)
+    assert set(ranks.get("ranks", ranks).values()) == {1}
+
+
 def test_tucker2_finds_exact_ranks():
     out, core, inn = seeded(12, 3), seeded(3, 4, 9, seed=1), seeded(10, 4, seed=2)
     weight = torch.einsum("ta,abd,sb->tsd", out, core, inn)

@@ -6,7 +6,7 @@ import pytest
 from proxy.grids import Geometry, rank_grids
 
 LARGE = Geometry((256, 128, 3, 3), 256, 784, 784, 196)
-METHODS = ["spatial_svd", "tucker2", "cp3"]
+METHODS = ["spatial_svd", "tucker2", "cp3", "tucker2_cp3"]
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -42,6 +42,18 @@ def test_ranks_are_multiples_when_asked(method):
 def test_tucker_pairs_are_proportional_to_the_channels():
     for point in rank_grids(LARGE)["tucker2"]:
         assert point.ranks["ranks"]["out"] == pytest.approx(2 * point.ranks["ranks"]["in"], abs=1)
+
+
+def test_a_core_has_a_rank_above_its_sides():
+    for point in rank_grids(LARGE)["tucker2_cp3"]:
+        ranks = point.ranks["ranks"]
+        assert ranks["out"] == pytest.approx(2 * ranks["in"], abs=1)
+        assert 0.85 < ranks["cp"] / (ranks["out"] + ranks["in"]) <= 1.4
+        assert ranks["cp"] > max(ranks["out"], ranks["in"])
+
+
+def test_a_single_input_channel_leaves_no_grid_for_a_core():
+    assert "tucker2_cp3" not in rank_grids(Geometry((64, 1, 3, 3), 0, 784, 784, 784))
 
 
 def test_a_layer_too_small_has_no_grid():

@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import proxy
 from proxy.layers import factorized_layer
-from proxy.ranks import maximum_ranks
+from proxy.ranks import METHODS, maximum_ranks
 from tests.proxy.conftest import seeded
 from tests.proxy.convolutions import cases
 
@@ -38,11 +38,12 @@ def exact(case):
     dense, layout = case.dense, case.layout
     kernel_shape = layout.kernel_shape(dense.weight.shape)
     ranks, options = maximum_ranks(case.method, kernel_shape), {}
-    if case.method == "cp3":
+    if case.method in ("cp3", "tucker2_cp3"):
         stack = torch.stack([two_components(kernel_shape, seed) for seed in range(layout.groups)])
         with torch.no_grad():
             dense.weight.copy_(layout.weight(stack))
-        ranks, options = 2, {"solver": "als", "max_sweeps": 300, "tolerance": 0.0}
+        ranks = 2 if case.method == "cp3" else (2, 2, 2)
+        options = {"solver": "als", "max_sweeps": 300, "tolerance": 0.0}
     return proxy.decompose(
         dense.weight, case.method, ranks, groups=layout.groups, transposed=layout.transposed, **options
     )
@@ -112,7 +113,7 @@ def test_the_error_is_that_of_the_whole_weight(case):
     layout, weight = case.layout, case.dense.weight.detach().double()
     with torch.no_grad():  # groups of unlike size weigh unlike
         layout.stack(weight)[0] *= 10
-    ranks = (1, 1) if case.method == "tucker2" else (1,)
+    ranks = tuple(1 for _ in METHODS[case.method])
     found = proxy.decompose(weight, case.method, ranks, groups=layout.groups, transposed=layout.transposed)
     assert found.reconstruct().shape == weight.shape
     error = float((weight - found.reconstruct()).norm() / weight.norm())

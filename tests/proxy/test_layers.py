@@ -30,12 +30,14 @@ def check(dense, factors, x):
 
 @pytest.mark.parametrize("walk", WALKS, ids=str)
 @pytest.mark.parametrize("kernel", [(3, 3), (3, 5)])
-@pytest.mark.parametrize(("method", "ranks"), [("tucker2", (6, 5)), ("spatial_svd", 15), ("cp3", 4)])
+@pytest.mark.parametrize(
+    ("method", "ranks"), [("tucker2", (6, 5)), ("spatial_svd", 15), ("cp3", 4), ("tucker2_cp3", (4, 4, 4))]
+)
 def test_exact_factors_reproduce_the_convolution(method, ranks, kernel, walk):
     dense = nn.Conv2d(5, 6, kernel, **walk)
     with torch.no_grad():
         dense.weight.copy_(cp_tensor(6, 5, kernel[0] * kernel[1], 3).view(6, 5, *kernel) / 5)
-    options = {"solver": "als", "max_sweeps": 500, "tolerance": 0.0} if method == "cp3" else {}
+    options = {"solver": "als", "max_sweeps": 500, "tolerance": 0.0} if "cp3" in method else {}
     check(dense, proxy.decompose(dense.weight, method, ranks, **options), seeded(2, 5, 13, 12, dtype=torch.float32))
 
 
@@ -71,6 +73,19 @@ def test_the_kernel_layer_of_cp3_is_depthwise():
     assert chain.space.groups == 5
 
 
+def test_a_tucker2_with_a_cp_core_is_five_layers_the_third_depthwise():
+    dense = nn.Conv2d(8, 6, 3, stride=2, padding=1)
+    chain = factorized_layer(dense, proxy.decompose(dense.weight, "tucker2_cp3", (4, 3, 7)))
+    assert [(layer.in_channels, layer.out_channels, layer.groups) for layer in chain] == [
+        (8, 3, 1),
+        (3, 7, 1),
+        (7, 7, 7),
+        (7, 4, 1),
+        (4, 6, 1),
+    ]
+    assert [layer.bias is not None for layer in chain] == [False, False, False, False, True]
+
+
 def test_type_and_memory_format_are_kept():
     dense = nn.Conv2d(8, 8, 3).to(memory_format=torch.channels_last, dtype=torch.float64)
     chain = factorized_layer(dense, proxy.decompose(dense.weight, "tucker2", (4, 4)))
@@ -98,7 +113,9 @@ def test_the_tensors_are_copies():
 
 
 @pytest.mark.parametrize("cls", [nn.Conv2d, nn.ConvTranspose2d])
-@pytest.mark.parametrize(("method", "ranks"), [("tucker2", (3, 3)), ("spatial_svd", 4), ("cp3", 4)])
+@pytest.mark.parametrize(
+    ("method", "ranks"), [("tucker2", (3, 3)), ("spatial_svd", 4), ("cp3", 4), ("tucker2_cp3", (3, 3, 5))]
+)
 def test_a_chain_exports(cls, method, ranks):
     dense = cls(8, 8, 3, padding=1, stride=2, groups=2)
     options = {"groups": 2, "transposed": dense.transposed}

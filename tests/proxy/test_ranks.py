@@ -24,6 +24,27 @@ def test_malformed_or_impossible_ranks_are_refused(written):
         parse_ranks("cp3", written, SHAPE)
 
 
+@pytest.mark.parametrize(
+    "written", [{"ranks": {"in": 4, "out": 5, "cp": 7}}, {"ranks": [5, 4, 7]}, (5, 4, 7), {"cp": 7, "out": 5, "in": 4}]
+)
+def test_a_cp_core_has_three_ranks_its_own_last(written):
+    assert parse_ranks("tucker2_cp3", written, SHAPE) == (5, 4, 7)
+    assert show_ranks("tucker2_cp3", (5, 4, 7)) == {"ranks": {"out": 5, "in": 4, "cp": 7}}
+
+
+def test_the_rank_of_a_core_is_limited_by_the_core():
+    assert maximum_ranks("tucker2_cp3", SHAPE) == (8, 6, 48)
+    assert parse_ranks("tucker2_cp3", (5, 4, 20), SHAPE) == (5, 4, 20)
+    with pytest.raises(RankOutOfRange, match="'cp' of tucker2_cp3"):
+        parse_ranks("tucker2_cp3", (5, 4, 21), SHAPE)
+
+
+@pytest.mark.parametrize("written", [(5, 4), (5, 4, 0), (0, 4, 1), {"out": 5, "in": 4}, (9, 4, 7), (5, 7, 7)])
+def test_malformed_ranks_of_a_core_are_refused(written):
+    with pytest.raises(RankOutOfRange):
+        parse_ranks("tucker2_cp3", written, SHAPE)
+
+
 def test_an_unknown_method_is_refused():
     with pytest.raises(UnsupportedMethod, match="no such decomposition"):
         parse_ranks("cp4", 1, SHAPE)

@@ -49,7 +49,7 @@ def test_the_model_is_left_as_it_was(small):
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in small.modules())
 
 
-@pytest.mark.parametrize("method", ["svd", "spatial_svd", "tucker2", "cp3"])
+@pytest.mark.parametrize("method", ["svd", "spatial_svd", "tucker2", "cp3", "tucker2_cp3"])
 def test_the_grid_tells_the_cost_of_the_compressed_model(small, method):
     before = proxy.cost(small, IMAGE)
     for site in proxy.find_sites(small, IMAGE):

@@ -8,7 +8,7 @@ import proxy
 def test_the_public_names():
     assert set(proxy.__all__) >= {
         "find_sites", "decompose", "decompose_many", "ranks_for_error", "compress", "calibrate", "score", "cost",
-        "Factors", "Site", "Cost", "Score",
+        "energy_ranks", "vbmf_ranks", "Factors", "Site", "Cost", "Score",
     }  # fmt: skip
 
 

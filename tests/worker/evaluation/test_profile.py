@@ -34,8 +34,10 @@ def test_the_error_at_a_grid_point_is_that_of_its_factors(profile, work):
     assert point.relative_error == pytest.approx(error, rel=1e-4)
 
 
-def test_a_grid_point_costs_what_the_compressed_network_costs(profile, work):
-    for point in profile.sites[1].grids["tucker2"]:
+@pytest.mark.parametrize("method", ["tucker2", "tucker2_cp3"])
+def test_a_grid_point_costs_what_the_compressed_network_costs(profile, work, method):
+    assert profile.sites[1].grids[method]
+    for point in profile.sites[1].grids[method]:
         ranks = point.ranks.model_dump(by_alias=True, exclude_none=True)
         cost = proxy.cost(proxy.compress(work.net, {"second": ranks}), (torch.zeros(1, 3, 8, 8),))
         saved = profile.sites[1].macs - point.macs
@@ -92,7 +94,7 @@ def test_grouped_and_transposed_layers_go_all_the_way(session, work, monkeypatch
         ("up", "conv_transpose2d"),
         ("out", "conv_transpose2d"),
     ]
-    assert all(set(site.grids) == {"spatial_svd", "tucker2", "cp3"} for site in profile.sites)
+    assert all(set(site.grids) == {"spatial_svd", "tucker2", "cp3", "tucker2_cp3"} for site in profile.sites)
 
     network = session.network(task.model, work.files[task.model.sha256])
     monkeypatch.setattr("proxy.assembly.decompose_many", lambda problems, **_: list(map(pytest.fail, problems)))
