@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import ceil, sqrt
 
 import torch
@@ -21,10 +22,10 @@ from proxy.cp_stack import CPStack, FactorTriple
 from proxy.cp_start import Terms, slice_terms, started
 from proxy.epc import epc
 from proxy.kernel import Kernel
-from proxy.parallel import in_parallel
+from proxy.parallel import side_by_side
 from proxy.stability import balanced, objective_named
 
-__all__ = ["CP", "CPOptions", "cp3", "finished", "sweep_limit", "working"]
+__all__ = ["CP", "CPOptions", "cp3", "separated", "sweep_limit", "working"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +122,7 @@ def _solved(kernels: Float[Tensor, "n T S D"], start: FactorTriple, ranks: list[
     stack = als(products, start, each, max_sweeps=limit, tolerance=options.tolerance, damping=options.damping)
     fine = stack.errors < _FINE
     if kernels.dtype == torch.float64 or not bool(fine.any()):
-        return finished(products, stack, options)
+        return _finished(products, stack, options)
     found: dict[int, CP] = {}
     for which, wide in ((~fine, False), (fine, True)):
         if not bool(which.any()):
@@ -138,21 +139,26 @@ def _solved(kernels: Float[Tensor, "n T S D"], start: FactorTriple, ranks: list[
                 damping=options.damping,
             )
             some = more.after(some.sweeps)
-        found.update(zip(which.nonzero().flatten().tolist(), finished(part, some, options), strict=True))
+        found.update(zip(which.nonzero().flatten().tolist(), _finished(part, some, options), strict=True))
     return [found[at] for at in range(len(ranks))]
 
 
-def finished(products: Products, stack: CPStack, options: CPOptions, *, corrections: int = _CORRECTIONS) -> list[CP]:
-    """The decompositions of a stack, corrected where the options say so, each by itself."""
+def _finished(products: Products, stack: CPStack, options: CPOptions) -> list[CP]:
+    """The decompositions of a stack, corrected where the options say so."""
     if options.stabilise:
         stack = epc(
             products,
             stack,
             bounds=(stack.errors * (1 + options.slack)).clamp_min(_ROUND_OFF[products.kernels.dtype]),
-            max_sweeps=torch.full_like(stack.ranks, corrections),
+            max_sweeps=torch.full_like(stack.ranks, _CORRECTIONS),
             tolerance=_CORRECTION_TOLERANCE,
             objective=objective_named(options.objective),
         )
+    return separated(products, stack)
+
+
+def separated(products: Products, stack: CPStack) -> list[CP]:
+    """The decompositions of a stack, each by itself."""
     scales, _ = balanced(stack.factors)
     factors = [factor * scale for factor, scale in zip(stack.factors, scales, strict=True)]
     errors = products.errors((factors[0], factors[1], factors[2])).tolist()
@@ -239,22 +245,16 @@ def _terms(problems: Sequence[tuple[Kernel, int]]) -> dict[int, Terms]:
     return found
 
 
-_ALONE_FROM = 1 << 17
-"""Entries of a kernel from which one operation is worth all threads: 128×128×3×3."""
-
-
 def _each(
     chunks: Iterable[list[int]], problems: Sequence[tuple[Kernel, int]], work: Callable[[list[int]], None]
 ) -> None:
-    """Work on the chunks: the large kernels one after the other on all threads, the others side by side on one each."""
+    """Work on the chunks, the dearest first."""
 
     def cost(chunk: list[int]) -> int:
         return sum(problems[at][0].tensor.numel() * problems[at][1] for at in chunk)
 
-    ordered = sorted(chunks, key=cost, reverse=True)
-    alone = [chunk for chunk in ordered if problems[chunk[0]][0].tensor.numel() >= _ALONE_FROM]
-    together = [chunk for chunk in ordered if problems[chunk[0]][0].tensor.numel() < _ALONE_FROM]
-    for chunk in alone:
-        work(chunk)
-    on_cpu = all(kernel.tensor.device.type == "cpu" for kernel, _ in problems)
-    in_parallel([lambda chunk=chunk: work(chunk) for chunk in together], threads=None if on_cpu else 1)  # type: ignore[misc]  # bound early on purpose
+    pieces = []
+    for chunk in sorted(chunks, key=cost, reverse=True):
+        kernel = problems[chunk[0]][0].tensor
+        pieces.append((kernel.numel(), kernel.device, partial(work, chunk)))
+    side_by_side(pieces)

@@ -1,7 +1,8 @@
 """All ranks of a kernel's grid on one way up: each rank starts from the one below it.
 
 A rung keeps the components of the rung below, adds the strongest orthogonal rank-one terms of what they leave over,
-and needs a few sweeps where a start from nothing needs thirty. Shapes: n kernels, T output channels, S input channels,
+and needs a few sweeps where a start from nothing needs thirty. The sweeps are damped (:mod:`proxy.cp_als`), which keeps
+the factors stable; the correction is left out. Shapes: n kernels, T output channels, S input channels,
 D kernel positions, R rank.
 """
 
@@ -13,7 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from proxy.cp3 import CP, CPOptions, finished, sweep_limit, working
+from proxy.cp3 import CP, CPOptions, separated, sweep_limit, working
 from proxy.cp_als import als
 from proxy.cp_products import Products
 from proxy.cp_stack import CPStack, FactorTriple
@@ -30,7 +31,7 @@ def climbed(kernels: Sequence[Kernel], ranks: Sequence[int], options: CPOptions,
         kernels: of one shape and type, none of them zero.
         ranks: strictly ascending.
         options: as for :func:`proxy.cp3.cp3`; the lowest rank is solved as there.
-        sweeps: of ALS at every further rank, before the correction.
+        sweeps: of ALS at every further rank.
 
     Returns:
         For each kernel its decompositions, in the order of the ranks.
@@ -55,7 +56,7 @@ def climbed(kernels: Sequence[Kernel], ranks: Sequence[int], options: CPOptions,
             tolerance=options.tolerance,
             damping=options.damping,
         )
-        for own, cp in zip(found, finished(products, below, options, corrections=1), strict=True):
+        for own, cp in zip(found, separated(products, below), strict=True):
             own.append(cp)
     return found
 

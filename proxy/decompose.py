@@ -9,6 +9,7 @@ Shapes: T output channels, S input channels, ``k…`` the kernel's own axes, D t
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -21,7 +22,7 @@ from proxy.factors import Factors, joined
 from proxy.kernel import Kernel, kernels
 from proxy.layout import ORDINARY, Layout
 from proxy.options import SolverOptions
-from proxy.parallel import in_parallel
+from proxy.parallel import side_by_side
 from proxy.solvers import checked, cp3_factors, solved_many
 
 __all__ = ["Ladder", "Problem", "decompose", "decompose_many", "rank_ladder", "rank_ladders"]
@@ -202,9 +203,8 @@ def rank_ladders(
     def climb(at: int) -> None:
         found[at] = _climbed(given[at], solver, sweeps, dtype, device)
 
-    on_cpu = all((ladder.weight.device if device is None else torch.device(device)).type == "cpu" for ladder in given)
     order = sorted(range(len(given)), key=lambda at: -given[at].weight.numel())
-    in_parallel([lambda at=at: climb(at) for at in order], threads=None if on_cpu else 1)  # type: ignore[misc]  # bound early on purpose
+    side_by_side([(given[at].weight.numel(), device or given[at].weight.device, partial(climb, at)) for at in order])
     return [found[at] for at in range(len(given))]
 
 

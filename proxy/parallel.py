@@ -14,18 +14,36 @@ from contextlib import contextmanager
 
 import torch
 
-__all__ = ["in_parallel", "single_threaded"]
+__all__ = ["in_parallel", "side_by_side", "single_threaded"]
 
 
-def in_parallel(pieces: Sequence[Callable[[], None]], *, threads: int | None = None) -> None:
-    """Do all pieces, in any order; the first error is raised when all have ended.
+_ALONE_FROM = 1 << 17
+"""Entries of a kernel from which one operation is worth all threads: 128×128×3×3."""
+
+
+def side_by_side(pieces: Sequence[tuple[int, torch.device | str, Callable[[], None]]]) -> None:
+    """Do all pieces: those on large kernels one after the other on all threads, the others side by side on one each.
+
+    Args:
+        pieces: entries of the kernel, the device it is on, the work; the longest first. What runs on an accelerator
+            runs one after the other, too: the device has its own order.
+    """
+    small = []
+    for entries, device, piece in pieces:
+        if entries < _ALONE_FROM and torch.device(device).type == "cpu":
+            small.append(piece)
+        else:
+            piece()
+    in_parallel(small)
+
+
+def in_parallel(pieces: Sequence[Callable[[], None]]) -> None:
+    """Do all pieces, in any order, as many at a time as torch has threads; the first error is raised at the end.
 
     Args:
         pieces: touch nothing in common but what they write once; the longest first.
-        threads: how many at a time; None takes torch's number.
     """
-    before = torch.get_num_threads()
-    wanted = min(before if threads is None else threads, len(pieces))
+    wanted = min(torch.get_num_threads(), len(pieces))
     with single_threaded():
         if wanted <= 1:
             for piece in pieces:
