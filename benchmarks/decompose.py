@@ -254,9 +254,9 @@ def main() -> None:
     tl.set_backend("pytorch")
     page = Page("CP decompositions against TensorLy", (__doc__ or "").strip())
     page.text(
-        f"{torch.get_num_threads()} threads; TensorLy gets one where it is faster on one. Its `parafac` (pytorch backend) "
-        f"runs until it reaches the relative error that ours ends with, at most {_MOST_SWEEPS} sweeps; of its inits the "
-        "faster one counts. Ratios are TensorLy's time over ours."
+        f"{torch.get_num_threads()} threads; TensorLy gets one where it is faster on one. Its `parafac` (pytorch "
+        f"backend) runs until it reaches the relative error that ours ends with, at most {_MOST_SWEEPS} sweeps; of its "
+        "inits the faster one counts. Ratios are TensorLy's time over ours."
     )
     networks(page, chosen)
     ladders(page, chosen)

@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Page", "options", "shared_data"]
+__all__ = ["PAGES", "Page", "options", "shared_data"]
 
-_PAGES = Path(__file__).parent / "pages"
+PAGES = Path(__file__).parent / "pages"
 
 
 def options(question: str) -> argparse.ArgumentParser:
@@ -73,7 +73,7 @@ class Page:
             f"- Python {platform.python_version()}, {versions}",
         ]
         text = "\n\n".join([f"# {self._title}", "\n".join(conditions), *self._parts]) + "\n"
-        target = chosen.page or _PAGES / f"{name}.md"
+        target = chosen.page or PAGES / f"{name}.md"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         if chosen.json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -32,7 +32,9 @@ def inspect(session: Session, task: InspectTask, files: Mapping[str, Path]) -> I
     network = session.network(task.model, files[task.model.sha256])
     inputs = session.example_inputs(network)
     dense = proxy.cost(network, inputs)
-    sites = [_site_profile(session, network, site) for site in proxy.find_sites(network, inputs)]
+    found = proxy.find_sites(network, inputs)
+    errors = _errors(session, network, found)
+    sites = [_site_profile(site, errors) for site in found]
     profile = ModelProfile(
         dense=Cost(macs=dense.macs, params=dense.params),
         sites=sites,
@@ -44,9 +46,7 @@ def inspect(session: Session, task: InspectTask, files: Mapping[str, Path]) -> I
     return InspectOutcome(profile=profile)
 
 
-def _site_profile(session: Session, network: nn.Module, site: proxy.Site) -> SiteProfile:
-    weight = network.get_submodule(site.name).weight
-    assert isinstance(weight, Tensor)  # noqa: S101 - sites are convolutions and linear layers
+def _site_profile(site: proxy.Site, errors: Mapping[tuple[str, str], list[float]]) -> SiteProfile:
     grids = {
         method: [
             GridPoint(
@@ -55,7 +55,7 @@ def _site_profile(session: Session, network: nn.Module, site: proxy.Site) -> Sit
                 params=point.params,
                 relative_error=error,
             )
-            for point, error in zip(points, _errors(session, weight, site, method), strict=True)
+            for point, error in zip(points, errors[site.name, method], strict=True)
         ]
         for method, points in site.grids.items()
     }
@@ -70,21 +70,53 @@ def _site_profile(session: Session, network: nn.Module, site: proxy.Site) -> Sit
     )
 
 
-def _errors(session: Session, weight: Tensor, site: proxy.Site, method: str) -> list[float]:
-    """Relative error at every point of a grid, with the factors kept for the trials."""
-    ranks = [point.ranks for point in site.grids[method]]
-    keys = [
-        proxy.factor_key(site.weight_hash, method, rank, site.weight_shape, layout=site.layout, solver=SOLVER)
-        for rank in ranks
-    ]
-    found = {key: session.factors.get(key) for key in keys}
-    missing = [(key, rank) for key, rank in zip(keys, ranks, strict=True) if found[key] is None]
-    problems = [proxy.Problem(weight, method, rank, site.layout) for _, rank in missing]
-    made = proxy.decompose_many(problems, solver=SOLVER)
-    for (key, _), factors in zip(missing, made, strict=True):
+def _errors(session: Session, network: nn.Module, sites: Sequence[proxy.Site]) -> dict[tuple[str, str], list[float]]:
+    """(Site, method) → relative error at every point of its grid, with the factors kept for the trials.
+
+    Sites of one shape are decomposed in one batch, which is many times faster than one by one; not all sites at
+    once, so that the factors of a large network need not be in memory together.
+    """
+    alike: dict[object, list[proxy.Site]] = {}
+    for site in sites:
+        alike.setdefault((site.weight_shape, site.layout), []).append(site)
+    errors: dict[tuple[str, str], list[float]] = {}
+    for group in alike.values():
+        errors |= _errors_of(session, network, group)
+    return errors
+
+
+def _errors_of(session: Session, network: nn.Module, sites: Sequence[proxy.Site]) -> dict[tuple[str, str], list[float]]:
+    keys = {
+        (site.name, method): [
+            proxy.factor_key(
+                site.weight_hash, method, point.ranks, site.weight_shape, layout=site.layout, solver=SOLVER
+            )
+            for point in points
+        ]
+        for site in sites
+        for method, points in site.grids.items()
+    }
+    errors: dict[str, float] = {}
+    problems: dict[str, proxy.Problem] = {}  # by key: layers with the same weight are decomposed once
+    for site in sites:
+        for method, points in site.grids.items():
+            for key, point in zip(keys[site.name, method], points, strict=True):
+                kept = session.factors.get(key)
+                if kept is not None:
+                    errors[key] = kept.relative_error
+                else:
+                    problems[key] = proxy.Problem(_weight(network, site), method, point.ranks, site.layout)
+    made = proxy.decompose_many(list(problems.values()), solver=SOLVER)
+    for key, factors in zip(problems, made, strict=True):
         session.factors.put(key, factors)
-        found[key] = factors
-    return [factors.relative_error for factors in found.values() if factors is not None]
+        errors[key] = factors.relative_error
+    return {where: [errors[key] for key in own] for where, own in keys.items()}
+
+
+def _weight(network: nn.Module, site: proxy.Site) -> Tensor:
+    weight = network.get_submodule(site.name).weight
+    assert isinstance(weight, Tensor)  # noqa: S101 - sites are convolutions and linear layers
+    return weight
 
 
 @torch.no_grad()
