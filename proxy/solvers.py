@@ -59,19 +59,24 @@ def solved_many(
     if dtype is not None:
         for kernel, _, _ in tasks:
             kernel.weight_dtype = dtype
-    stacked = [
-        at
-        for at, (kernel, method, _) in enumerate(tasks)
-        if method == "cp3" and options.solver != "tensorly" and not kernel.is_zero
-    ]
     found: dict[int, Factors] = {}
-    if stacked:
-        for at, cp in zip(stacked, cp3([(tasks[at][0], parsed[at][0]) for at in stacked], options.cp), strict=True):
-            found[at] = cp3_factors(tasks[at][0], cp, options.solver)
+    own = options.solver != "tensorly"
+    single = _of_method("cp3", tasks) if own else []
+    nested = _of_method("tucker2_cp3", tasks) if own else []
+    for at, cp in zip(single, cp3([(tasks[at][0], parsed[at][0]) for at in single], options.cp), strict=True):
+        found[at] = cp3_factors(tasks[at][0], cp, options.solver)
+    triples = [(parsed[at][0], parsed[at][1], parsed[at][2]) for at in nested]
+    stacked = [(tasks[at][0], ranks) for at, ranks in zip(nested, triples, strict=True)]
+    found.update(zip(nested, tucker2_cp3(stacked, options), strict=True))
     for at, (kernel, method, _) in enumerate(tasks):
         if at not in found:
             found[at] = _alone(kernel, method, parsed[at], options)
     return [found[at] for at in range(len(tasks))]
+
+
+def _of_method(method: str, tasks: Sequence[tuple[Kernel, str, object]]) -> list[int]:
+    """Where the tasks of a method stand whose kernels are not zero."""
+    return [at for at, (kernel, own, _) in enumerate(tasks) if own == method and not kernel.is_zero]
 
 
 def solved(kernel: Kernel, method: str, ranks: object, options: SolverOptions, dtype: torch.dtype | None) -> Factors:
@@ -100,7 +105,7 @@ def _dispatched(kernel: Kernel, method: str, ranks: Ranks, options: SolverOption
     if method == "tucker2":
         return _tucker2(kernel, (ranks[0], ranks[1]), options)
     if method == "tucker2_cp3":
-        return tucker2_cp3(kernel, (ranks[0], ranks[1], ranks[2]), options)
+        return tucker2_cp3([(kernel, (ranks[0], ranks[1], ranks[2]))], options)[0]
     return _tensorly_cp3(kernel, ranks[0], options)
 
 

@@ -20,7 +20,9 @@ Shapes: T output channels, S input channels, D kernel positions, R rank of the C
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from math import sqrt
 
 import torch
@@ -30,40 +32,66 @@ from proxy.factors import Factors
 from proxy.kernel import Kernel
 from proxy.low_rank_cp import LowRankCP, Triple, corrected, fit
 from proxy.options import SolverOptions
+from proxy.parallel import side_by_side
 from proxy.stability import balanced, instability, objective_named
 from proxy.tucker2 import Tucker2, hooi
 
-__all__ = ["core_cp", "tucker2_cp3"]
+__all__ = ["core_cps", "tucker2_cp3"]
 
 
-def tucker2_cp3(kernel: Kernel, ranks: Triple, options: SolverOptions) -> Factors:
-    """TKD-CPD at given ranks.
+def tucker2_cp3(tasks: Sequence[tuple[Kernel, Triple]], options: SolverOptions) -> list[Factors]:
+    """TKD-CPD of every ``(kernel, (R_out, R_in, R))``, in their order; the CPs of all cores in stacks.
 
     With ``solver="als"`` the correction is left out; with ``"tensorly"`` the joint fit as well: TensorLy's CP of the
     core, two steps and no more, for a reference.
 
     Args:
-        kernel: the tensor, of unit norm, not zero.
-        ranks: (R_out, R_in, R).
+        tasks: kernels of unit norm, none zero.
         options: solver, slack of the correction, seed, sweeps of every step, tolerance.
     """
-    sweeps = options.max_sweeps
-    tucker = hooi(kernel, ranks[:2], max_sweeps=_TUCKER_SWEEPS if sweeps is None else sweeps, tolerance=1e-3)
-    found = _nested(tucker, ranks[2], options)
+    most = _TUCKER_SWEEPS if options.max_sweeps is None else options.max_sweeps
+    tuckers: dict[int, Tucker2] = {}
+    found: dict[int, Factors] = {}
+
+    def outer(at: int) -> None:
+        kernel, ranks = tasks[at]
+        tuckers[at] = hooi(kernel, ranks[:2], max_sweeps=most, tolerance=1e-3)
+
+    _side_by_side(outer, tasks)
+    cores = [Kernel(tuckers[at].core) for at in range(len(tasks))]
+    for core, (kernel, _) in zip(cores, tasks, strict=True):
+        core.weight_dtype = kernel.weight_dtype  # its precision is the weight's, not that of the steps before
+    inner = core_cps([(core, ranks[2]) for core, (_, ranks) in zip(cores, tasks, strict=True)], options)
+
+    def together(at: int) -> None:
+        kernel, ranks = tasks[at]
+        nested = _nested(tuckers[at], cores[at], inner[at])
+        found[at] = _finished(kernel, _fitted(kernel, nested, ranks, options), ranks, options.solver)
+
+    _side_by_side(together, tasks)
+    return [found[at] for at in range(len(tasks))]
+
+
+def _side_by_side(work: Callable[[int], None], tasks: Sequence[tuple[Kernel, Triple]]) -> None:
+    order = sorted(range(len(tasks)), key=lambda at: -tasks[at][0].tensor.numel())
+    side_by_side([(tasks[at][0].tensor.numel(), tasks[at][0].tensor.device, partial(work, at)) for at in order])
+
+
+def _fitted(kernel: Kernel, found: LowRankCP, ranks: Triple, options: SolverOptions) -> LowRankCP:
+    """The joint fit and the correction, as far as the solver asks for them."""
     if options.solver != "tensorly":
-        most = _JOINT_SWEEPS if sweeps is None else sweeps
+        most = _JOINT_SWEEPS if options.max_sweeps is None else options.max_sweeps
         found = _joint(kernel, found, ranks, max_sweeps=most, tolerance=options.tolerance)
-    if options.solver == "epc":
-        bound = max(found.error * (1 + options.max_error_slack), _ROUND_OFF[kernel.tensor.dtype])
-        found = corrected(
-            kernel,
-            found,
-            bound=bound,
-            max_sweeps=_EPC_SWEEPS,
-            tolerance=_EPC_TOLERANCE,
-            objective=objective_named(options.objective),
-        )
-    return _finished(kernel, found, ranks, options.solver)
+    if options.solver != "epc":
+        return found
+    return corrected(
+        kernel,
+        found,
+        bound=max(found.error * (1 + options.max_error_slack), _ROUND_OFF[kernel.tensor.dtype]),
+        max_sweeps=_EPC_SWEEPS,
+        tolerance=_EPC_TOLERANCE,
+        objective=objective_named(options.objective),
+    )
 
 
 _TUCKER_SWEEPS, _JOINT_SWEEPS, _EPC_SWEEPS = 8, 40, 12
@@ -74,20 +102,26 @@ _ROUND_OFF = {torch.float64: 1e-7, torch.float32: 2e-3}
 """As for a plain CP, see :mod:`proxy.cp3`."""
 
 
-def core_cp(core: Kernel, rank: int, options: SolverOptions) -> CP:
-    """The CP decomposition of a core, relative to unit norm: the one place where this method asks the CP solver."""
-    if options.solver == "tensorly":
-        from proxy.tensorly_reference import tensorly_cp3  # noqa: PLC0415 - only whoever asks for it needs it
+def core_cps(tasks: Sequence[tuple[Kernel, int]], options: SolverOptions) -> list[CP]:
+    """The CP decompositions of cores, relative to unit norm: the one place where this method asks the CP solver."""
+    if options.solver != "tensorly":
+        return cp3(tasks, replace(options.cp, slack=0.0))  # the slack is for the end
+    from proxy.tensorly_reference import tensorly_cp3  # noqa: PLC0415 - only whoever asks for it needs it
 
-        sweeps = sweep_limit(core.tensor.numel(), rank) if options.max_sweeps is None else options.max_sweeps
-        return tensorly_cp3(core, rank, max_sweeps=sweeps, tolerance=options.tolerance, seed=options.seed)
-    return cp3([(core, rank)], replace(options.cp, slack=0.0))[0]  # the slack is for the end
+    return [
+        tensorly_cp3(
+            core,
+            rank,
+            max_sweeps=sweep_limit(core.tensor.numel(), rank) if options.max_sweeps is None else options.max_sweeps,
+            tolerance=options.tolerance,
+            seed=options.seed,
+        )
+        for core, rank in tasks
+    ]
 
 
-def _nested(tucker: Tucker2, rank: int, options: SolverOptions) -> LowRankCP:
+def _nested(tucker: Tucker2, core: Kernel, found: CP) -> LowRankCP:
     """The two steps: the bases of Tucker-2 around the CP of its core."""
-    core = Kernel(tucker.core)
-    found = core_cp(core, rank, options)
     weights = (found.out.to(tucker.out), found.inn.to(tucker.out), (found.space * core.scale).to(tucker.out))
     square = tucker.error**2 + (core.scale * found.error) ** 2
     return LowRankCP(_bases(tucker.out, tucker.inn, len(found.space)), weights, sqrt(square), found.sweeps)

@@ -18,7 +18,7 @@ from proxy.low_rank_cp import Triple
 from proxy.low_rank_cp_bound import least_ranks
 from proxy.options import SolverOptions
 from proxy.ranks import Ranks, maximum_ranks
-from proxy.tucker2_cp3 import core_cp
+from proxy.tucker2_cp3 import core_cps
 
 __all__ = ["least_tucker2_cp3"]
 
@@ -51,10 +51,10 @@ def least_tucker2_cp3(
 def _least_of(kernel: Kernel, goal: float, options: SolverOptions) -> Triple:
     """The ranks of one kernel, by Algorithm 2 at one R after another until the parameters rise."""
     (most,) = maximum_ranks("cp3", kernel.size)
-    least = least_that_fits(most, lambda rank: core_cp(kernel, rank, options).error <= goal)
+    least = least_that_fits(most, lambda rank: core_cps([(kernel, rank)], options)[0].error <= goal)
     best, rank = None, least
     while rank <= most:
-        found = least_ranks(kernel, core_cp(kernel, rank, options), goal, modes=(0, 1), max_sweeps=40)
+        found = least_ranks(kernel, core_cps([(kernel, rank)], options)[0], goal, modes=(0, 1), max_sweeps=40)
         triple = None if found is None else (found.ranks[0], found.ranks[1], rank)
         if triple is not None and best is not None and _params(kernel.size, triple) >= _params(kernel.size, best):
             break

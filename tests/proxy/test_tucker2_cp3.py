@@ -5,7 +5,7 @@ import proxy
 from proxy.kernel import Kernel
 from proxy.low_rank_cp import full_ranks
 from proxy.options import SolverOptions
-from proxy.tucker2_cp3 import core_cp, tucker2_cp3
+from proxy.tucker2_cp3 import core_cps, tucker2_cp3
 from tests.proxy.conftest import seeded
 from tests.proxy.test_low_rank_cp import low_rank_tensor
 
@@ -113,9 +113,9 @@ def test_float32_kernels():
 
 def test_the_core_solver_gets_the_core():
     kernel = Kernel(seeded(6, 5, 4))
-    assert core_cp(kernel, 7, SolverOptions()).out.shape == (6, 7)
+    assert core_cps([(kernel, 7)], SolverOptions())[0].out.shape == (6, 7)
     assert full_ranks(kernel.size, 7) == (6, 5, 4)
-    assert tucker2_cp3(kernel, (3, 3, 4), SolverOptions()).method == "tucker2_cp3"
+    assert tucker2_cp3([(kernel, (3, 3, 4))], SolverOptions())[0].method == "tucker2_cp3"
 
 
 @pytest.mark.shared
@@ -125,3 +125,13 @@ def test_a_core_is_more_stable_than_a_plain_cp_of_the_same_size(real_kernel):
     assert whole.params == pytest.approx(plain.params, rel=0.01)
     assert whole.relative_error < 0.605  # 0.5934 was seen
     assert whole.sensitivity < 0.8 * plain.sensitivity  # 475 and 701 were seen
+
+
+def test_what_a_layer_gets_does_not_depend_on_its_company():
+    problems = [
+        (seeded(8, 7, 3, 3, seed=seed), "tucker2_cp3", ranks) for seed, ranks in enumerate([(3, 3, 6), (4, 4, 7)])
+    ]
+    for (weight, method, ranks), found in zip(problems, proxy.decompose_many(problems), strict=True):
+        alone = proxy.decompose(weight, method, ranks)
+        assert found.sweeps == alone.sweeps
+        assert found.relative_error == pytest.approx(alone.relative_error, rel=1e-9)
