@@ -19,7 +19,7 @@ from torch import Tensor
 from proxy.cp_ladder import climbed
 from proxy.errors import RankOutOfRange
 from proxy.factors import Factors, joined
-from proxy.kernel import Kernel, kernels
+from proxy.kernel import Kernel, kernels, refuse_type
 from proxy.layout import ORDINARY, Layout
 from proxy.options import SolverOptions
 from proxy.parallel import side_by_side
@@ -82,10 +82,10 @@ def decompose(
             rank-one terms (Phan, Tichavský, Cichocki, arXiv 1709.08349).
 
     Raises:
-        NotFinite: NaN or infinity in the weight.
+        NotFinite: NaN or infinity in the weight, or factors too large or too small for their type.
         RankOutOfRange: ranks malformed, below one or above the maximum.
         ShapeMismatch: not a weight, or not one of so many groups.
-        UnsupportedMethod: no such method or solver, or not for this shape.
+        UnsupportedMethod: no such method or solver, or not for this shape; an option that makes no sense.
     """
     options = SolverOptions(solver, max_error_slack, seed, max_sweeps, tolerance, objective)
     return _layers([Problem(weight, method, ranks, Layout(groups, transposed))], options, dtype, device)[0]
@@ -105,6 +105,9 @@ def decompose_many(
 ) -> list[Factors]:
     """The factors of many problems, in their order: the same as :func:`decompose` of each.
 
+    To the bit for a problem alone; in company, where CP decompositions are solved in stacks, but for the round-off of
+    stacking, and the same again from the same problems in the same order.
+
     A problem is ``(weight, method, ranks)``, or a :class:`Problem` where the layer is grouped or transposed. What
     several ranks of one weight share (its SVDs) is computed once; give the same tensor object to profit. Options
     and errors are those of :func:`decompose`.
@@ -120,6 +123,7 @@ def _layers(
     device: torch.device | str | None,
 ) -> list[Factors]:
     """Problems → kernels → factors of each kernel → factors of each layer."""
+    refuse_type(dtype)
     stacks: dict[tuple[int, Layout], list[Kernel]] = {}  # the problems hold their tensors: an id stays its own
     for weight, _, _, layout in problems:
         if (id(weight), layout) not in stacks:
@@ -195,6 +199,7 @@ def rank_ladders(
 ) -> list[list[Factors]]:
     """The ladders of many weights, side by side; see :func:`rank_ladder`."""
     solver = SolverOptions(**options)
+    refuse_type(dtype)
     if sweeps < 1:
         raise RankOutOfRange("a rung of the ladder needs a sweep", got=sweeps, expected="1 or more")
     given = [Ladder(*ladder) for ladder in ladders]

@@ -15,7 +15,7 @@ from torch import Tensor
 from proxy.bisection import least_that_fits
 from proxy.errors import UnsupportedMethod
 from proxy.factors import energy_shares
-from proxy.kernel import Kernel, kernels
+from proxy.kernel import Kernel, kernels, refuse_type
 from proxy.layout import Layout
 from proxy.options import SolverOptions
 from proxy.ranks import Ranks, maximum_ranks, show_ranks
@@ -59,16 +59,22 @@ def ranks_for_error(
     Raises:
         NotFinite: NaN or infinity in the weight.
         ShapeMismatch: not a weight, or not one of so many groups.
-        UnsupportedMethod: no such method or solver, or not for this shape.
+        UnsupportedMethod: no such method or solver, not for this shape, or a bound that is none.
     """
+    if not 0 <= relative_error <= 1:
+        raise UnsupportedMethod(
+            "the bound is a fraction of the weight's norm", got=relative_error, expected="from 0 to 1"
+        )
     stack = kernels(weight, Layout(groups, transposed), options.pop("device", None))
     shares = energy_shares([kernel.scale for kernel in stack])
     dtype = options.pop("dtype", None)
+    refuse_type(dtype)
     solver = SolverOptions(**options)
     shape = stack[0].shape
     reason = refuse_shape(method, shape)
     if reason is not None:
-        raise UnsupportedMethod(reason, got=f"a weight of shape {shape}")
+        mend = "choose a method from the layer's rank grids"
+        raise UnsupportedMethod(reason, got=f"a weight of shape {shape}", mend=mend)
 
     def error(ranks: Ranks) -> float:
         found = solved_many([(kernel, method, ranks) for kernel in stack], solver, dtype)

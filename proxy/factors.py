@@ -44,7 +44,9 @@ class Factors:
         ranks: of every group, in the order (output, input) whatever the layout.
         weight_shape: shape of the dense layer's weight, in its own layout.
         tensors: see the table.
-        relative_error: ``‖Y − Ŷ‖ / ‖Y‖`` of all groups together, 0 for an all-zero weight.
+        relative_error: ``‖Y − Ŷ‖ / ‖Y‖`` of all groups together, 0 for an all-zero weight; of the factors before they
+            were rounded to their type. Rounding moves a CP by about ``ε/5 · √(3 sn)``, ε the type's (2⁻⁷ for bfloat16)
+            and sn the rank-one energy: the less the more stable it is.
         sensitivity: expected squared change of the tensor per unit variance of noise on every factor entry,
             over ``‖Y‖²`` (:mod:`proxy.stability`); None where it is not defined (matrix methods, Tucker-2). Of a
             Tucker-2 with a CP core, the CP's.

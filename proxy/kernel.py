@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.parameter import is_lazy
 
-from proxy.errors import NotFinite, ShapeMismatch
+from proxy.errors import NotFinite, ShapeMismatch, UnsupportedMethod
 from proxy.layout import Layout
 
-__all__ = ["Kernel", "kernels", "refuse_weight"]
+__all__ = ["Kernel", "kernels", "narrowed", "refuse_type", "refuse_weight"]
 
 _DOUBLE_UP_TO = 1 << 17
 """Entries up to which the large products run in float64: there they cost no more than the overhead of a call."""
@@ -69,8 +69,12 @@ class Kernel:
         return out, inn, depth
 
     def finished(self, tensor: Tensor, scale: float = 1.0) -> Tensor:
-        """A factor scaled, in the weight's own type, with memory of its own."""
-        return (tensor * scale).to(self.weight_dtype).contiguous()
+        """A factor scaled, in the weight's own type, with memory of its own.
+
+        Raises:
+            NotFinite: its entries are too large or too small for the type.
+        """
+        return narrowed(tensor * scale, self.weight_dtype).contiguous()
 
     @cached_property
     def matrix_svd(self) -> tuple[Tensor, Tensor, Tensor]:
@@ -103,6 +107,42 @@ def kernels(weight: Tensor, layout: Layout, device: torch.device | str | None = 
     return [Kernel(part, device) for part in layout.stack(weight.detach()).contiguous()]
 
 
+def narrowed(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A factor in another type.
+
+    Raises:
+        NotFinite: its largest entry overflows there, or all but vanishes.
+    """
+    found = tensor.to(dtype)
+    peak = tensor.abs().amax()
+    moved = (found.to(tensor.dtype) - tensor).abs().amax()
+    if bool(moved <= _MOVED * peak):  # false for NaN, which infinities leave
+        return found
+    limits = torch.finfo(dtype)
+    raise NotFinite(
+        f"a factor of this weight does not fit {dtype}",
+        got=f"a largest entry of {float(peak):.3g}",
+        expected=f"between {limits.smallest_normal:.3g} and {limits.max:.3g}",
+        mend="ask for a wider type, such as dtype=torch.float32; a weight of ordinary size fits any",
+    )
+
+
+_MOVED = 0.05
+"""Of the largest entry: far more than rounding to a type moves any number within its range."""
+
+
+def refuse_type(dtype: torch.dtype | None) -> None:
+    """Nothing, where factors can be of this type; None is the weight's own.
+
+    Raises:
+        UnsupportedMethod: they cannot.
+    """
+    if dtype is not None and dtype not in _TYPES:
+        raise UnsupportedMethod(
+            "factors are real numbers of a floating-point type", got=dtype, expected=f"one of {_NAMES}, or None"
+        )
+
+
 def refuse_weight(weight: Tensor) -> str | None:
     """Why the entries of a weight cannot be worked on, whatever its shape; None where they can."""
     if is_lazy(weight):
@@ -112,13 +152,14 @@ def refuse_weight(weight: Tensor) -> str | None:
     if weight.layout is not torch.strided:
         return f"its weight is stored as {weight.layout}; make it dense (strided) first"
     if weight.dtype not in _TYPES:
-        return f"its weight is {weight.dtype}, none of {', '.join(map(str, _TYPES))}"
+        return f"its weight is {weight.dtype}, none of {_NAMES}"
     if weight.is_meta:
         return "its weight is on the meta device, where it has no entries; load it first"
     return None
 
 
 _TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_NAMES = ", ".join(map(str, _TYPES))
 
 
 def _check(weight: Tensor) -> None:

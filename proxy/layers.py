@@ -32,6 +32,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from proxy.factors import Factors
+from proxy.kernel import narrowed
 from proxy.layout import Layout
 from proxy.ranks import Ranks
 
@@ -194,7 +195,7 @@ def _walk(dense: Any, axes: tuple[int, ...], layout: Layout) -> dict[str, Any]: 
 def _fill(layer: nn.Module, weight: Tensor, bias: Tensor | None, dense: DenseLayer) -> None:
     """Parameters of the dense layer's type, device and memory format; always copies."""
     model = dense.weight
-    own = weight.to(device=model.device, dtype=model.dtype).clone(memory_format=torch.contiguous_format)
+    own = narrowed(weight, model.dtype).to(model.device).clone(memory_format=torch.contiguous_format)
     channels_last = {4: torch.channels_last, 5: torch.channels_last_3d}.get(model.ndim)
     if channels_last is not None and not model.is_contiguous() and model.is_contiguous(memory_format=channels_last):
         own = own.contiguous(memory_format=channels_last)

@@ -47,6 +47,10 @@ class SolverOptions:
             )
         if self.max_sweeps is not None and self.max_sweeps < 1:
             raise UnsupportedMethod("a solver needs a sweep", got=self.max_sweeps, expected="1 or more, or None")
+        if not self.tolerance >= 0:  # false for NaN
+            raise UnsupportedMethod(
+                "the tolerance is a fraction of the error", got=self.tolerance, expected="0 or more"
+            )
 
     @property
     def cp(self) -> CPOptions:

@@ -7,6 +7,7 @@ same whatever it is.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,20 +24,30 @@ __all__ = ["tensorly_cp3", "tensorly_tucker2"]
 
 
 def tensorly_cp3(kernel: Kernel, rank: int, *, max_sweeps: int, tolerance: float, seed: int) -> CP:
-    """``tensorly.decomposition.parafac``, started from its own SVDs."""
+    """``tensorly.decomposition.parafac``, started from its own SVDs.
+
+    Where its normal equations are singular, as of a kernel that has no more components than it has already found,
+    its own Tikhonov term solves them, at round-off.
+    """
     import tensorly as tl  # noqa: PLC0415 - a slow import that only this solver needs
+    from numpy.linalg import LinAlgError  # noqa: PLC0415 - NumPy is TensorLy's
     from tensorly.decomposition import parafac  # noqa: PLC0415 - as above
 
+    fit = partial(
+        parafac,
+        _array(kernel),
+        rank=rank,
+        n_iter_max=max_sweeps,
+        tol=tolerance,
+        init="svd",
+        random_state=seed,
+        return_errors=True,
+    )
     with tl.backend_context("numpy", local_threadsafe=True):
-        (weights, factors), errors = parafac(
-            _array(kernel),
-            rank=rank,
-            n_iter_max=max_sweeps,
-            tol=tolerance,
-            init="svd",
-            random_state=seed,
-            return_errors=True,
-        )
+        try:
+            (weights, factors), errors = fit()
+        except LinAlgError:
+            (weights, factors), errors = fit(l2_reg=_TIKHONOV)
     out, inn, space = (torch.as_tensor(factor).to(kernel.tensor) for factor in factors)
     out = out * torch.as_tensor(weights).to(out)
     scales, _ = balanced((out[None], inn[None], space[None]))
@@ -44,6 +55,10 @@ def tensorly_cp3(kernel: Kernel, rank: int, *, max_sweeps: int, tolerance: float
     rest = torch.einsum("tr,sr,dr->tsd", out, inn, space) - kernel.tensor
     error = float(torch.linalg.vector_norm(rest, dtype=torch.float64))
     return CP(out, inn, space, error=error, sweeps=len(errors), converged=len(errors) < max_sweeps)
+
+
+_TIKHONOV = 1e-10
+"""Of kernels of unit norm, whose factors have columns of about that: far below any error of interest."""
 
 
 def tensorly_tucker2(

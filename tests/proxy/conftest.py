@@ -10,6 +10,11 @@ from torch import nn
 
 SHARED = Path(os.environ.get("RANKSEARCH_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data"))
 
+WAYS = [("svd", "epc"), ("spatial_svd", "epc")] + [
+    (method, solver) for method in ("tucker2", "cp3", "tucker2_cp3") for solver in ("epc", "als", "tensorly")
+]
+"""(method, solver): all there are; the matrix methods are exact whatever the solver is called."""
+
 
 @pytest.fixture(autouse=True)
 def one_thread():
