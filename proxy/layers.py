@@ -7,6 +7,7 @@ svd           1×1 S→R, 1×1 R→T
 spatial_svd   kh×1 S→R, 1×kw R→T
 tucker2       1×1 S→R_in, k×k R_in→R_out, 1×1 R_out→T
 cp3           1×1 S→R, depthwise k×k on R, 1×1 R→T
+tucker2_cp3   1×1 S→R_in, 1×1 R_in→R, depthwise k×k on R, 1×1 R→R_out, 1×1 R_out→T
 ============= ====================================================================================================
 
 Stride, padding, padding mode, dilation and output padding stay on the k×k layer (for svd, on the first), which

@@ -45,7 +45,8 @@ def submit(
         str | None,
         typer.Option(
             "--methods",
-            help='Among which the search chooses each layer\'s, in order of preference, such as "cp3,tucker2,svd".',
+            help="Among which the search chooses each layer's, in order of preference: cp3, tucker2, tucker2_cp3 "
+            "and spatial_svd for convolutions, svd for 1×1 ones and linear layers. Without it: cp3,svd.",
         ),
     ] = None,
     keep_dense: Annotated[
