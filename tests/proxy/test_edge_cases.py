@@ -98,6 +98,7 @@ def true_error(weight, factors):
 
 def check(name, weight, factors, ranks):
     assert factors.ranks == ranks
+    proxy.Factors.restore(factors.tensors, factors.record())  # of the shapes that the ranks ask for
     assert all(bool(torch.isfinite(tensor).all()) for tensor in factors.tensors.values())
     assert {tensor.dtype for tensor in factors.tensors.values()} == {weight.dtype}
     round_off = torch.finfo(weight.dtype).eps * sqrt(3 * max(1.0, factors.rank_one_energy or 0.0))
