@@ -26,8 +26,8 @@ __all__ = ["tensorly_cp3", "tensorly_tucker2"]
 def tensorly_cp3(kernel: Kernel, rank: int, *, max_sweeps: int, tolerance: float, seed: int) -> CP:
     """``tensorly.decomposition.parafac``, started from its own SVDs.
 
-    Where its normal equations are singular, as of a kernel that has no more components than it has already found,
-    its own Tikhonov term solves them, at round-off.
+    Where those lack directions (a kernel that is zero but for one input channel), its normal equations are singular: it
+    starts at random then, with its Tikhonov term at round-off.
     """
     import tensorly as tl  # noqa: PLC0415 - a slow import that only this solver needs
     from numpy.linalg import LinAlgError  # noqa: PLC0415 - NumPy is TensorLy's
@@ -47,7 +47,7 @@ def tensorly_cp3(kernel: Kernel, rank: int, *, max_sweeps: int, tolerance: float
         try:
             (weights, factors), errors = fit()
         except LinAlgError:
-            (weights, factors), errors = fit(l2_reg=_TIKHONOV)
+            (weights, factors), errors = fit(init="random", l2_reg=_TIKHONOV)
     out, inn, space = (torch.as_tensor(factor).to(kernel.tensor) for factor in factors)
     out = out * torch.as_tensor(weights).to(out)
     scales, _ = balanced((out[None], inn[None], space[None]))
