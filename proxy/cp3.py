@@ -84,7 +84,7 @@ def cp3(problems: Sequence[tuple[Kernel, int]], options: CPOptions) -> list[CP]:
     def solve(chunk: list[int]) -> None:
         chosen = [problems[at] for at in chunk]
         ranks = [rank for _, rank in chosen]
-        kernels = torch.stack([working(kernel) for kernel, _ in chosen])
+        kernels = _stacked([kernel for kernel, _ in chosen])
         start = started([terms[id(kernel)] for kernel, _ in chosen], ranks, options.seed)
         found.update(zip(chunk, _solved(kernels, start, ranks, options), strict=True))
 
@@ -189,6 +189,12 @@ def working(kernel: Kernel) -> Float[Tensor, "T S D"]:
     return kernel.tensor.to(torch.float32 if narrow else torch.float64)
 
 
+def _stacked(kernels: Sequence[Kernel]) -> Float[Tensor, "n T S D"]:
+    """In their working precision; a single one is not copied."""
+    working_ones = [working(kernel) for kernel in kernels]
+    return working_ones[0][None] if len(working_ones) == 1 else torch.stack(working_ones)
+
+
 _CHUNK_ENTRIES = 1 << 19
 """Entries of a stack's Khatri–Rao product: as large as it may be with two of them in a core's cache."""
 
@@ -238,7 +244,7 @@ def _terms(problems: Sequence[tuple[Kernel, int]]) -> dict[int, Terms]:
 
     def start(chunk: list[int]) -> None:
         kernels = [unique[at][0] for at in chunk]
-        made = slice_terms(torch.stack([working(kernel) for kernel in kernels]), max(unique[at][1] for at in chunk))
+        made = slice_terms(_stacked(kernels), max(unique[at][1] for at in chunk))
         found.update({id(kernel): terms for kernel, terms in zip(kernels, made, strict=True)})
 
     _each(_chunks(unique), unique, start)

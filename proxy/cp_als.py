@@ -33,7 +33,7 @@ import torch
 from torch import Tensor
 
 from proxy.cp_products import Products
-from proxy.cp_stack import CPStack, FactorTriple, padding, regularized, solved_rows
+from proxy.cp_stack import CPStack, FactorTriple, gram_product, padding, regularized, solved_rows
 from proxy.stability import Objective, balanced, energies
 
 __all__ = ["Damping", "als"]
@@ -170,21 +170,25 @@ class _State:
         """One sweep from the extrapolated (B, C), and what follows from whether it rose."""
         inn, space = self.at
         out = solved_rows(self.products.for_out(inn, space), self._factor(inn, space))
-        lower = self._factor(out, space)
-        inn, target = self.products.for_rest(out, space, lambda rows: solved_rows(rows, lower))
-        gamma = (out.mT @ out) * (inn.mT @ inn)
-        space = solved_rows(target, self._factor(out, inn, gamma.clone()))
+        inn, target = self._rest(out, space)
+        space = solved_rows(target, self._factor(out, inn))
+        gamma = gram_product(out, inn)
         explained = (space * (2 * target - space @ gamma)).sum((1, 2), dtype=torch.float64)
         self._judge((out, inn, space), (self.products.energy - explained).to(space.dtype))
 
-    def _factor(self, first: Tensor, second: Tensor, gamma: Tensor | None = None) -> Tensor:
+    def _rest(self, out: Tensor, space: Tensor) -> tuple[Tensor, Tensor]:
+        """B, and C's right-hand side."""
+        lower = self._factor(out, space)
+        return self.products.for_rest(out, space, lambda rows: solved_rows(rows, lower))
+
+    def _factor(self, first: Tensor, second: Tensor) -> Tensor:
         """Cholesky factor of one factor's damped problem, from the other two."""
-        if gamma is None:
-            gamma = (first.mT @ first) * (second.mT @ second)
-        weights = self.damping.objective.weights(energies(first), energies(second), (first.shape[1], second.shape[1]))
-        mean = gamma.diagonal(dim1=1, dim2=2).sum(1) / self.ranks
-        floor = (mean * _RIDGE[gamma.dtype]).clamp_min(torch.finfo(gamma.dtype).tiny)
-        return regularized(gamma, self.lam[:, None] * weights + self.pad, floor[:, None])
+        one, two = energies(first), energies(second)
+        weights = self.damping.objective.weights(one, two, (first.shape[1], second.shape[1]))
+        mean = (one * two).sum(1) / self.ranks  # of Γ's diagonal
+        floor = (mean * _RIDGE[mean.dtype]).clamp_min(torch.finfo(mean.dtype).tiny)
+        ridge = self.lam[:, None] * weights + self.pad
+        return regularized(lambda: gram_product(first, second), ridge, floor[:, None])
 
     def _judge(self, found: FactorTriple, square: Tensor) -> None:
         """Renew best point, step, damping and where the next sweep starts."""

@@ -5,13 +5,14 @@ Shapes: n kernels, T output channels, S input channels, D kernel positions, R th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["CPStack", "FactorTriple", "half_solved_rows", "padding", "regularized", "solved_rows"]
+__all__ = ["CPStack", "FactorTriple", "gram_product", "half_solved_rows", "padding", "regularized", "solved_rows"]
 
 FactorTriple = tuple[Float[Tensor, "n T R"], Float[Tensor, "n S R"], Float[Tensor, "n D R"]]
 """A, B, C; columns beyond a kernel's own rank are zero, and stay zero in every update."""
@@ -62,25 +63,35 @@ def padding(ranks: Tensor, like: Float[Tensor, "n I R"]) -> Float[Tensor, "n R"]
     return (columns >= ranks[:, None]).to(like)
 
 
+def gram_product(first: Float[Tensor, "n I R"], second: Float[Tensor, "n J R"]) -> Float[Tensor, "n R R"]:
+    """``Γ = FᵀF * SᵀS``: the Gram matrix of the two factors' Khatri–Rao product."""
+    gamma: Tensor = first.mT @ first
+    return gamma.mul_(second.mT @ second)
+
+
 def regularized(
-    gamma: Float[Tensor, "n R R"], ridge: Float[Tensor, "n R"], floor: Float[Tensor, "n 1"]
+    form: Callable[[], Float[Tensor, "n R R"]], ridge: Float[Tensor, "n R"], floor: Float[Tensor, "n 1"]
 ) -> Float[Tensor, "n R R"]:
     """The Cholesky factor of ``Γ + diag(ridge) + floor·I``; the floor is raised where that is not positive definite.
 
-    Gram matrices of over-ranked or degenerate factors are singular up to round-off. ``gamma`` is overwritten.
+    Gram matrices of over-ranked or degenerate factors are singular up to round-off.
+
+    Args:
+        form: makes Γ; what it returns is overwritten, so that at large ranks one such matrix is enough.
+        ridge: added to the diagonal.
+        floor: added, too, at first.
     """
-    diagonal = gamma.diagonal(dim1=1, dim2=2)
-    original = diagonal.clone()
-    raised = floor
-    lower = gamma
-    for _ in range(_ATTEMPTS):
-        diagonal.copy_(original + ridge + raised)
-        lower, info = torch.linalg.cholesky_ex(gamma)
+    for attempt in range(_ATTEMPTS):
+        lower = form()
+        lower.diagonal(dim1=1, dim2=2).add_(ridge).add_(floor)
+        info = torch.empty(len(lower), dtype=torch.int32, device=lower.device)
+        torch.linalg.cholesky_ex(lower, out=(lower, info))
         failed = info > 0
-        if not bool(failed.any()):
-            break
-        raised = torch.where(failed[:, None], raised * 100, raised)
-    return lower
+        if attempt == _ATTEMPTS - 1 or not bool(failed.any()):
+            return lower
+        del lower
+        floor = torch.where(failed[:, None], floor * 100, floor)
+    raise AssertionError("there is an attempt")
 
 
 _ATTEMPTS = 7

@@ -31,7 +31,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from proxy.cp_products import Products
-from proxy.cp_stack import CPStack, FactorTriple, half_solved_rows, padding, regularized, solved_rows
+from proxy.cp_stack import CPStack, FactorTriple, gram_product, half_solved_rows, padding, regularized, solved_rows
 from proxy.stability import Objective, balanced, energies
 
 __all__ = ["Ridge", "epc"]
@@ -132,7 +132,7 @@ class Ridge:
         self, mode: int, target: Float[Tensor, "n I R"], first: Tensor, second: Tensor
     ) -> tuple[Float[Tensor, "n I R"], Float[Tensor, " n"]]:
         """The most stable factor within the bound, the other two fixed; returns it with its error²."""
-        gamma = (first.mT @ first) * (second.mT @ second)
+        gamma = gram_product(first, second)
         weights = self.objective.weights(energies(first), energies(second), (first.shape[1], second.shape[1]))
         pad = padding(self.ranks, target)
         mean = gamma.diagonal(dim1=1, dim2=2).sum(1, keepdim=True) / self.ranks[:, None]
@@ -140,7 +140,7 @@ class Ridge:
         mu = self._mu[mode]
         factor, square, slope = target, torch.full_like(mu, torch.inf), torch.ones_like(mu)
         for step in range(_STEPS):
-            lower = regularized(gamma.clone(), mu[:, None] * weights + pad, floor)
+            lower = regularized(gamma.clone, mu[:, None] * weights + pad, floor)
             factor = solved_rows(target, lower)
             explained = (factor * (2 * target - factor @ gamma)).sum((1, 2), dtype=torch.float64)
             square = (self.products.energy - explained).to(mu)
@@ -152,6 +152,7 @@ class Ridge:
                 .sum((1, 2))
                 .clamp_min(torch.finfo(mu.dtype).tiny)
             )
+            del lower  # the next one is made while this would still be there, R² entries of a large rank
             # A hair below the root, so that round-off does not push the update out of the bound.
             aim = self.limit * (1 - _AIM[mu.dtype])
             mu = (mu * mu + (aim - square) / slope).clamp_min(0).sqrt()
