@@ -160,7 +160,7 @@ def _factors(
     """Layer name → factors, from the cache or decomposed and put there."""
     found: dict[str, Factors] = {}
     keys: dict[str, str] = {}
-    key_options = {name: value for name, value in options.items() if name not in ("device", "dtype")}
+    key_options = {name: value for name, value in options.items() if name != "device"}
     for name, (module, method, ranks) in chosen.items() if cache is not None else ():
         hashed = hashes.get(name) or weight_hash(module.weight)
         shape, layout = tuple(module.weight.shape), Layout.of(module)

@@ -77,6 +77,7 @@ def factor_key(
     shape: tuple[int, ...] | None = None,
     *,
     layout: Layout = ORDINARY,
+    dtype: torch.dtype | None = None,
     **options: object,
 ) -> str:
     """The name of the factors of one weight, method, ranks and solver options: 64 hexadecimal digits.
@@ -90,6 +91,7 @@ def factor_key(
         ranks: in any form that :func:`proxy.decompose` takes.
         shape: of the weight; needed with a hash.
         layout: of the weight, where the layer is grouped or transposed.
+        dtype: as asked of :func:`proxy.decompose`; None is the weight's own.
         **options: solver options of :func:`proxy.decompose`.
     """
     hashed = weight if isinstance(weight, str) else weight_hash(weight)
@@ -106,4 +108,6 @@ def factor_key(
     )
     if layout != ORDINARY:  # left out for ordinary layers, whose keys are older than layouts
         parts = (*parts, layout.groups, layout.transposed)
+    if dtype is not None:  # it decides the precision of the work as well as that of the factors
+        parts = (*parts, str(dtype))
     return hashlib.sha256(repr(parts).encode()).hexdigest()

@@ -1,7 +1,7 @@
 """CP decompositions of many kernels: which go together, in which precision, on how many threads.
 
 Kernels of one shape and similar ranks are solved as one stack (:mod:`proxy.cp_als`, :mod:`proxy.epc`), whose
-operations cost one call for all of them; what a kernel gets does not depend on its company but for round-off. Shapes:
+operations cost one call for all of them; what a kernel gets depends on its company by round-off only. Shapes:
 T output channels, S input channels, D kernel positions, R rank.
 """
 
@@ -25,7 +25,7 @@ from proxy.kernel import Kernel
 from proxy.parallel import side_by_side
 from proxy.stability import balanced, objective_named
 
-__all__ = ["CP", "CPOptions", "cp3", "separated", "sweep_limit", "working"]
+__all__ = ["CP", "CPOptions", "cp3", "separated", "slackened", "sweep_limit", "working"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,12 +149,22 @@ def _finished(products: Products, stack: CPStack, options: CPOptions) -> list[CP
         stack = epc(
             products,
             stack,
-            bounds=(stack.errors * (1 + options.slack)).clamp_min(_ROUND_OFF[products.kernels.dtype]),
+            bounds=slackened(stack.errors, options.slack).clamp_min(_ROUND_OFF[products.kernels.dtype]),
             max_sweeps=torch.full_like(stack.ranks, _CORRECTIONS),
             tolerance=_CORRECTION_TOLERANCE,
             objective=objective_named(options.objective),
         )
     return separated(products, stack)
+
+
+def slackened(errors: Tensor, slack: float) -> Tensor:
+    """The bound that the correction is given: ``δ² = e² + ((1 + slack)² − 1) min(e², 1 − e²)``.
+
+    That is ``(1 + slack) e`` where the decomposition explains more than it leaves over. At small ranks, where it does
+    not, the slack is taken of what it explains: a bound of one would admit the zero tensor.
+    """
+    square = errors.double() ** 2
+    return (square + ((1 + slack) ** 2 - 1) * torch.minimum(square, (1 - square).clamp_min(0))).sqrt()
 
 
 def separated(products: Products, stack: CPStack) -> list[CP]:

@@ -30,7 +30,7 @@ def climbed(kernels: Sequence[Kernel], ranks: Sequence[int], options: CPOptions,
     Args:
         kernels: of one shape and type, none of them zero.
         ranks: strictly ascending.
-        options: as for :func:`proxy.cp3.cp3`; the lowest rank is solved as there.
+        options: as for :func:`proxy.cp3.cp3`; the lowest rank starts and sweeps as there.
         sweeps: of ALS at every further rank.
 
     Returns:
@@ -85,8 +85,8 @@ def _leading_terms(rest: Float[Tensor, "n T S D"], count: int, seed: int) -> Fac
     directions = directions.to(rest)
     slices = (flat @ directions).view(rest.shape).movedim(3, 1)
     width = min(out, inn, max(1, -(-2 * count // depth)) + _OVERSAMPLING)
-    generator = torch.Generator().manual_seed(seed)
-    probe = torch.randn(depth, inn, width, generator=generator, dtype=torch.float64).to(rest)
+    generator = torch.Generator("cpu").manual_seed(seed)
+    probe = torch.randn(depth, inn, width, generator=generator, dtype=torch.float64, device="cpu").to(rest)
     basis = torch.linalg.qr(slices @ probe)[0]
     basis = torch.linalg.qr(slices @ (slices.mT @ basis))[0]
     small = basis.mT @ slices

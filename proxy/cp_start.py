@@ -95,9 +95,11 @@ def started(terms: Sequence[Terms], ranks: Sequence[int], seed: int) -> FactorTr
 
 def _noise(term: Terms, rank: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
     """Columns of expected unit norm."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator("cpu").manual_seed(seed)
     made = [
-        torch.randn(len(factor), min(rank, factor.shape[1]), generator=generator, dtype=torch.float64).to(factor)
+        torch.randn(len(factor), min(rank, factor.shape[1]), generator=generator, dtype=torch.float64, device="cpu").to(
+            factor
+        )
         / sqrt(len(factor))
         for factor in (term.out, term.inn, term.space)
     ]

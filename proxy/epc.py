@@ -18,8 +18,9 @@ wanted, or μ = 0 where even that misses δ². No eigenvalue is computed: with `
 concave in x, ``(μ/(s+μ))² = x/(s+√x)²``, and ``derr/dx = ⟨V M⁻¹, V⟩`` with ``V = A W``, ``M = Γ + μW``. So a Newton
 step, from either side of the root, ends where err ≤ δ²: one Cholesky factorisation of M gives A, err and the step,
 as in Moré and Sorensen's trust-region method (*Computing a trust region step*, SISC 4(3), 1983), and a second one,
-at the new μ, a feasible update. The former A is feasible, so no update raises the objective; round-off is guarded
-by taking such a sweep back.
+at the new μ, a feasible update. At the root no update raises the objective, since the former A is feasible; short of
+it one may. So a sweep that raises it, by that or by round-off, is taken back, once with the multipliers cut, which
+brings them below their roots, before the correction ends.
 """
 
 from __future__ import annotations
@@ -71,19 +72,22 @@ def epc(
     active = torch.ones_like(start.ranks, dtype=torch.bool)
     converged = torch.zeros_like(active)
     sweeps = start.sweeps.clone()
+    refusals = torch.zeros_like(start.ranks)
     sweep = 0
     while bool(active.any()):
         sweep += 1
         found, found_square = ridge.sweep(factors)
         now = objective.value(balanced(found)[1], products.lengths)
-        # Round-off, or NaN: keep what we had.
         good = active & (now <= value) & (found_square <= limit + _ROUND_OFF[value.dtype] * (1 + limit))
         chosen = good[:, None, None]
         kept = [torch.where(chosen, new, old) for new, old in zip(found, factors, strict=True)]
         factors = (kept[0], kept[1], kept[2])
         square = torch.where(good, found_square, square)
         sweeps = sweeps + active
-        settled = active & (~good | (value - now <= tolerance * now))
+        refused = active & ~good  # NaN, too
+        refusals = refusals + refused
+        ridge.cut(refused)
+        settled = (refused & (refusals > 1)) | (good & (value - now <= tolerance * now))
         value = torch.where(good, now, value)
         converged |= settled
         active = active & ~settled & (max_sweeps > sweep)
@@ -128,6 +132,10 @@ class Ridge:
         space, square = self.updated(2, self.products.for_space(out, inn), out, inn)
         return _balanced((out, inn, space)), square
 
+    def cut(self, which: Tensor) -> None:
+        """Much smaller multipliers for some of the kernels: from below, Newton's steps end near the roots."""
+        self._mu = [torch.where(which, mu / _CUT, mu) for mu in self._mu]
+
     def updated(
         self, mode: int, target: Float[Tensor, "n I R"], first: Tensor, second: Tensor
     ) -> tuple[Float[Tensor, "n I R"], Float[Tensor, " n"]]:
@@ -163,4 +171,5 @@ class Ridge:
 _STEPS = 2
 """Factorisations an update: at the last sweep's μ, then after one Newton step, which is always feasible."""
 
+_CUT = 1000.0
 _AIM = {torch.float64: 1e-10, torch.float32: 1e-5}

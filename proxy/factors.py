@@ -47,9 +47,9 @@ class Factors:
         relative_error: ``‖Y − Ŷ‖ / ‖Y‖`` of all groups together, 0 for an all-zero weight; of the factors before they
             were rounded to their type. Rounding moves a CP by about ``ε/5 · √(3 sn)``, ε the type's (2⁻⁷ for bfloat16)
             and sn the rank-one energy: the less the more stable it is.
-        sensitivity: expected squared change of the tensor per unit variance of noise on every factor entry,
-            over ``‖Y‖²`` (:mod:`proxy.stability`); None where it is not defined (matrix methods, Tucker-2). Of a
-            Tucker-2 with a CP core, the CP's.
+        sensitivity: expected squared change of the tensor per unit variance of noise on every factor entry, of the
+            weight scaled to unit norm (``ss / ‖Y‖^{4/3}``, :mod:`proxy.stability`), so that layers compare. None
+            where it is not defined (matrix methods, Tucker-2); of a Tucker-2 with a CP core, the CP's.
         rank_one_energy: ``Σ_r ‖a_r‖²‖b_r‖²‖c_r‖² / ‖Y‖²``; far above 1 means degenerate. None as above.
         sweeps: sweeps over all factors; of both phases where there are two.
         converged: the solver stopped because nothing changed any more, not because its sweeps ran out.

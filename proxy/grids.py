@@ -116,7 +116,7 @@ def _grid(geometry: Geometry, method: str, points: int, lowest: float, multiple:
     candidates = [
         point
         for point in (geometry.point(method, ranks) for ranks in _path(geometry.kernel_shape, method, multiple))
-        if point.macs < geometry.macs and point.params < geometry.params
+        if point.macs < geometry.macs and point.params < geometry.params and not _outdone(geometry, method, point)
     ]
     worthwhile = [point for point in candidates if point.macs >= lowest * geometry.macs] or candidates[-1:]
     if len(worthwhile) <= points:
@@ -129,6 +129,14 @@ def _grid(geometry: Geometry, method: str, points: int, lowest: float, multiple:
         if nearest not in chosen:
             chosen.append(nearest)
     return chosen
+
+
+def _outdone(geometry: Geometry, method: str, point: GridPoint) -> bool:
+    """Whether the CP that a Tucker-2 with a CP core amounts to costs no more as a plain CP, with two layers less."""
+    if method != "tucker2_cp3":
+        return False
+    plain = geometry.point("cp3", (point.ranks["ranks"]["cp"],))
+    return plain.macs <= point.macs and plain.params <= point.params
 
 
 def _path(shape: tuple[int, ...], method: str, multiple: int) -> list[Ranks]:

@@ -4,6 +4,9 @@ Thousands of operations of some microseconds each gain nothing from a second thr
 cores are busy, wait for it at every barrier: ten times slower was seen. Whole pieces side by side, one thread each, use
 the same cores without a barrier; torch gives up the interpreter's lock while it computes. What a piece computes is
 also independent of the machine's core count then.
+
+Caveat: torch's thread count is the process's default for threads to come, so a thread that first meets torch while
+pieces are at work stays at one. Serving threads of the same process should meet it before.
 """
 
 from __future__ import annotations
@@ -38,7 +41,9 @@ def side_by_side(pieces: Sequence[tuple[int, torch.device | str, Callable[[], No
 
 
 def in_parallel(pieces: Sequence[Callable[[], None]]) -> None:
-    """Do all pieces, in any order, as many at a time as torch has threads; the first error is raised at the end.
+    """Do all pieces, in any order, as many at a time as torch has threads.
+
+    The first error is raised; what has not begun by then is left undone.
 
     Args:
         pieces: touch nothing in common but what they write once; the longest first.
@@ -57,8 +62,12 @@ def in_parallel(pieces: Sequence[Callable[[], None]]) -> None:
                 piece()
 
         with ThreadPoolExecutor(wanted) as pool:
-            for done in [pool.submit(alone, piece) for piece in pieces]:
-                done.result()
+            try:
+                for done in [pool.submit(alone, piece) for piece in pieces]:
+                    done.result()
+            except BaseException:  # an interrupt, too: what has not begun is not begun
+                pool.shutdown(wait=True, cancel_futures=True)
+                raise
 
 
 @contextmanager

@@ -9,6 +9,8 @@ Shapes: T output channels, S input channels, ``k…`` the kernel's own axes, D t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from math import prod
 
 import torch
@@ -54,7 +56,35 @@ def checked(kernel: Kernel, method: str, ranks: object) -> Ranks:
 def solved_many(
     tasks: Sequence[tuple[Kernel, str, object]], options: SolverOptions, dtype: torch.dtype | None
 ) -> list[Factors]:
-    """The factors of every ``(kernel, method, ranks)``, in their order; all CP decompositions in stacks."""
+    """The factors of every ``(kernel, method, ranks)``, in their order; all CP decompositions in stacks.
+
+    An autocast around the call is left: its types are for features, and the solvers choose their own.
+    """
+    devices = {kernel.tensor.device.type for kernel, _, _ in tasks}
+    with ExitStack() as without:
+        for device in devices:
+            without.enter_context(torch.autocast(device, enabled=False))
+        return [
+            _told(kernel, found) for (kernel, _, _), found in zip(tasks, _found(tasks, options, dtype), strict=True)
+        ]
+
+
+_COARSE = (torch.float16, torch.bfloat16)
+
+
+def _told(kernel: Kernel, factors: Factors) -> Factors:
+    """With the error of the factors as their type holds them, where it is coarser than the work."""
+    if kernel.weight_dtype not in _COARSE or kernel.is_zero:
+        return factors
+    wide = {name: tensor.to(kernel.tensor.dtype) for name, tensor in factors.tensors.items()}
+    full = replace(factors, tensors=wide).reconstruct().reshape(kernel.tensor.shape) / kernel.scale
+    error = float(torch.linalg.vector_norm(full - kernel.tensor, dtype=torch.float64))
+    return replace(factors, relative_error=error)
+
+
+def _found(
+    tasks: Sequence[tuple[Kernel, str, object]], options: SolverOptions, dtype: torch.dtype | None
+) -> list[Factors]:
     parsed = [checked(kernel, method, ranks) for kernel, method, ranks in tasks]
     if dtype is not None:
         for kernel, _, _ in tasks:

@@ -55,8 +55,9 @@ def least_tucker2(
     """
     out, inn, depth = stack[0].size
     wanted = 1 - bound * bound
-    rows = torch.arange(1, out + 1, dtype=torch.float64)[:, None]
-    columns = torch.arange(1, inn + 1, dtype=torch.float64)
+    where = stack[0].tensor.device
+    rows = torch.arange(1, out + 1, dtype=torch.float64, device=where)[:, None]
+    columns = torch.arange(1, inn + 1, dtype=torch.float64, device=where)
     params = out * rows + inn * columns + depth * rows * columns
     # A core mode larger than the other two together would hold empty directions.
     possible = (rows <= columns * depth) & (columns <= rows * depth)

@@ -27,7 +27,7 @@ from math import sqrt
 
 import torch
 
-from proxy.cp3 import CP, cp3, sweep_limit
+from proxy.cp3 import CP, cp3, slackened, sweep_limit
 from proxy.factors import Factors
 from proxy.kernel import Kernel
 from proxy.low_rank_cp import LowRankCP, Triple, corrected, fit
@@ -87,7 +87,7 @@ def _fitted(kernel: Kernel, found: LowRankCP, ranks: Triple, options: SolverOpti
     return corrected(
         kernel,
         found,
-        bound=max(found.error * (1 + options.max_error_slack), _ROUND_OFF[kernel.tensor.dtype]),
+        bound=max(_slackened(found.error, options.max_error_slack), _ROUND_OFF[kernel.tensor.dtype]),
         max_sweeps=_EPC_SWEEPS,
         tolerance=_EPC_TOLERANCE,
         objective=objective_named(options.objective),
@@ -100,6 +100,10 @@ _TUCKER_SWEEPS, _JOINT_SWEEPS, _EPC_SWEEPS = 8, 40, 12
 _EPC_TOLERANCE = 0.03
 _ROUND_OFF = {torch.float64: 1e-7, torch.float32: 2e-3}
 """As for a plain CP, see :mod:`proxy.cp3`."""
+
+
+def _slackened(error: float, slack: float) -> float:
+    return float(slackened(torch.tensor(error, dtype=torch.float64), slack))
 
 
 def core_cps(tasks: Sequence[tuple[Kernel, int]], options: SolverOptions) -> list[CP]:

@@ -129,7 +129,7 @@ def _noise(squares: Float[Tensor, " L"], columns: int, threshold: float) -> floa
     least = max(float(tail[0]) / (columns * threshold), float(tail.mean()) / columns, _ROUND_OFF / columns)
     low, high = log(least), log(max(float(squares.sum()) / (rows * columns), least))
     for _ in range(3):
-        grid = torch.linspace(low, high, 400, dtype=torch.float64)
+        grid = torch.linspace(low, high, 400, dtype=torch.float64, device=squares.device)
         best = int(_objective(grid, squares, columns, threshold).argmin())
         low, high = float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)])
     return float(grid[best].exp())

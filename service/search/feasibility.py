@@ -49,7 +49,7 @@ def affordable(space: SearchSpace, selection: Selection, limits: Mapping[str, in
     saved = np.zeros(len(space))
     for word, limit in limits.items():
         bottoms = space.bottoms(word)
-        saved += (bottoms[space.rows, selection] - bottoms[space.rows, thrifty]) / limit
+        saved += (bottoms[space.rows, selection] - bottoms[space.rows, thrifty]) / max(limit, 1)
     changed = selection.copy()
     for site in np.argsort(-saved, kind="stable"):
         changed[site] = thrifty[site]
@@ -103,4 +103,4 @@ def _least(first: NDArray[np.int64], second: NDArray[np.int64]) -> Selection:
 
 def _largest_share(cost: Cost, limits: Mapping[str, int]) -> float:
     costs = {"macs": cost.macs, "params": cost.params}
-    return max(costs[word] / limit for word, limit in limits.items())
+    return max(costs[word] / max(limit, 1) for word, limit in limits.items())  # a tiny percentage rounds to none

@@ -106,11 +106,29 @@ def _errors_of(session: Session, network: nn.Module, sites: Sequence[proxy.Site]
                     errors[key] = kept.relative_error
                 else:
                     problems[key] = proxy.Problem(_weight(network, site), method, point.ranks, site.layout)
-    made = proxy.decompose_many(list(problems.values()), solver=SOLVER)
-    for key, factors in zip(problems, made, strict=True):
-        session.factors.put(key, factors)
-        errors[key] = factors.relative_error
+    for part in _bounded(problems):
+        made = proxy.decompose_many([problems[key] for key in part], solver=SOLVER)
+        for key, factors in zip(part, made, strict=True):
+            session.factors.put(key, factors)
+            errors[key] = factors.relative_error
     return {where: [errors[key] for key in own] for where, own in keys.items()}
+
+
+_BYTES_AT_ONCE = 1 << 28
+
+
+def _bounded(problems: Mapping[str, proxy.Problem]) -> Iterator[list[str]]:
+    """Keys of problems whose factors may be in memory together; a factorised layer is smaller than the dense one."""
+    part: list[str] = []
+    held = 0
+    for key, problem in problems.items():
+        part.append(key)
+        held += problem.weight.nbytes
+        if held >= _BYTES_AT_ONCE:
+            yield part
+            part, held = [], 0
+    if part:
+        yield part
 
 
 def _weight(network: nn.Module, site: proxy.Site) -> Tensor:
