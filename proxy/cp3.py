@@ -161,10 +161,13 @@ def slackened(errors: Tensor, slack: float) -> Tensor:
     """The bound that the correction is given: ``δ² = e² + ((1 + slack)² − 1) min(e², 1 − e²)``.
 
     That is ``(1 + slack) e`` where the decomposition explains more than it leaves over. At small ranks, where it does
-    not, the slack is taken of what it explains: a bound of one would admit the zero tensor.
+    not, the slack is taken of what it explains, and never more than half of that: a bound of one would admit the zero
+    tensor.
     """
     square = errors.double() ** 2
-    return (square + ((1 + slack) ** 2 - 1) * torch.minimum(square, (1 - square).clamp_min(0))).sqrt()
+    explained = (1 - square).clamp_min(0)
+    room = ((1 + slack) ** 2 - 1) * torch.minimum(square, explained)
+    return (square + torch.minimum(room, explained / 2)).sqrt()
 
 
 def separated(products: Products, stack: CPStack) -> list[CP]:

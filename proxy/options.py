@@ -45,10 +45,9 @@ class SolverOptions:
             raise UnsupportedMethod(
                 "the slack is a fraction of the error", got=self.max_error_slack, expected="0 or more, below 1"
             )
-        if self.max_sweeps is not None and (not isinstance(self.max_sweeps, int) or self.max_sweeps < 1):
-            raise UnsupportedMethod(
-                "a solver needs a sweep", got=self.max_sweeps, expected="a whole number from 1, or None"
-            )
+        sweeps: object = self.max_sweeps  # as the caller gave it, whatever the annotation says
+        if sweeps is not None and not (isinstance(sweeps, int) and sweeps >= 1):
+            raise UnsupportedMethod("sweeps are counted", got=sweeps, expected="a whole number from 1, or None")
         if not self.tolerance >= 0:  # false for NaN
             raise UnsupportedMethod(
                 "the tolerance is a fraction of the error", got=self.tolerance, expected="0 or more"

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import replace
 from math import prod
 
 import torch
@@ -64,22 +63,7 @@ def solved_many(
     with ExitStack() as without:
         for device in devices:
             without.enter_context(torch.autocast(device, enabled=False))
-        return [
-            _told(kernel, found) for (kernel, _, _), found in zip(tasks, _found(tasks, options, dtype), strict=True)
-        ]
-
-
-_COARSE = (torch.float16, torch.bfloat16)
-
-
-def _told(kernel: Kernel, factors: Factors) -> Factors:
-    """With the error of the factors as their type holds them, where it is coarser than the work."""
-    if kernel.weight_dtype not in _COARSE or kernel.is_zero:
-        return factors
-    wide = {name: tensor.to(kernel.tensor.dtype) for name, tensor in factors.tensors.items()}
-    full = replace(factors, tensors=wide).reconstruct().reshape(kernel.tensor.shape) / kernel.scale
-    error = float(torch.linalg.vector_norm(full - kernel.tensor, dtype=torch.float64))
-    return replace(factors, relative_error=error)
+        return _found(tasks, options, dtype)
 
 
 def _found(

@@ -73,6 +73,8 @@ def test_the_key_does_not_depend_on_how_the_weight_is_given(small):
         {"seed": 1},
         {"max_sweeps": 3},
         {"tolerance": 1e-9},
+        {"objective": "energy"},
+        {"dtype": torch.float16},
         {"weight": torch.zeros(12, 3, 3, 3)},
     ],
     ids=str,
@@ -173,3 +175,11 @@ def test_a_compressed_model_exports(small, images):
 def test_an_exported_model_has_no_layers_to_find(images):
     program = torch.export.unflatten(torch.export.export(Small().eval(), (images[0],)))
     assert proxy.find_sites(program, images[0]) == []
+
+
+def test_another_type_is_not_taken_from_the_cache(small):
+    cache = proxy.MemoryCache()
+    ranks = {"conv2": {"method": "cp3", "rank": 4}}
+    proxy.compress(small, ranks, cache, dtype=torch.float16)
+    wide = proxy.factorize(small, ranks, cache)["conv2"]
+    assert wide.tensors["out"].dtype == torch.float32

@@ -96,3 +96,22 @@ def test_a_real_kernel_reaches_the_error_of_three_hundred_plain_sweeps(real_kern
     found = proxy.decompose(real_kernel, "cp3", 64, solver="als", max_sweeps=150, tolerance=0)
     assert found.relative_error < float(errors[-1])
     assert found.rank_one_energy > 10  # degenerate: healthy is about 1
+
+
+@pytest.mark.parametrize("rank", [1, 2, 4, 8])
+@pytest.mark.parametrize("slack", [0.01, 0.5])
+def test_no_slack_admits_the_zero_tensor(rank, slack):
+    """Where a rank explains hardly anything, the slack is taken of that little."""
+    weight = seeded(32, 32, 3, 3, dtype=torch.float32)
+    plain = proxy.decompose(weight, "cp3", rank, solver="als")
+    found = proxy.decompose(weight, "cp3", rank, max_error_slack=slack)
+    explained, left = 1 - plain.relative_error**2, 1 - found.relative_error**2
+    assert left > explained * (0.9 if slack == 0.01 else 0.4)
+    assert float(found.reconstruct().norm()) > 0
+
+
+def test_autocast_around_the_call_does_not_reach_the_solver():
+    weight = seeded(8, 7, 3, 3, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = proxy.decompose(weight, "cp3", 5)
+    assert torch.equal(found.tensors["out"], proxy.decompose(weight, "cp3", 5).tensors["out"])

@@ -4,6 +4,7 @@ import torch
 from scipy.optimize import brentq
 
 import proxy
+import proxy.epc
 from proxy.cp_als import Damping, als
 from proxy.cp_products import Products
 from proxy.cp_start import slice_terms, started
@@ -134,3 +135,13 @@ def test_more_slack_buys_more_stability(real_kernel):
     found = [proxy.decompose(real_kernel, "cp3", 64, max_error_slack=slack).sensitivity for slack in (0.0, 0.01, 0.02)]
     assert found == sorted(found, reverse=True)
     assert found[0] > found[2]
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e3, 1e6])
+def test_a_bad_first_guess_does_not_end_the_correction(products, start, monkeypatch, factor):
+    sound = values(corrected(products, start, 0.05, 10))
+    guess = proxy.epc._first_guess
+    monkeypatch.setattr(proxy.epc, "_first_guess", lambda square, value: factor * guess(square, value))
+    found = corrected(products, start, 0.05, 10)
+    assert bool((values(found) <= 1.1 * sound).all())
+    assert bool((products.errors(found.factors) <= start.errors * 1.05 * (1 + 1e-9)).all())

@@ -63,3 +63,13 @@ def test_a_layer_too_small_has_no_grid():
 def test_a_small_layer_has_all_its_ranks():
     ranks = [point.ranks["rank"] for point in rank_grids(Geometry((10, 16), 10, 1, 1, 1))["svd"]]
     assert ranks == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("shape", [(64, 64, 3, 3), (128, 64, 3, 3), (64, 64, 5, 5)])
+def test_no_core_is_dearer_than_the_cp_it_amounts_to(shape):
+    geometry = Geometry(shape, 0, 64, 64, 64)
+    grid = rank_grids(geometry)["tucker2_cp3"]
+    assert grid
+    for point in grid:
+        plain = geometry.point("cp3", (point.ranks["ranks"]["cp"],))
+        assert plain.macs > point.macs or plain.params > point.params

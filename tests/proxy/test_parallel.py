@@ -38,3 +38,18 @@ def test_single_threaded_inside_only(two_threads):
     with single_threaded():
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 2
+
+
+def test_after_an_error_nothing_more_is_begun(two_threads):
+    begun = []
+
+    def broken():
+        raise ValueError("no")
+
+    def slow():
+        begun.append(1)
+        threading.Event().wait(0.1)
+
+    with pytest.raises(ValueError, match="no"):
+        in_parallel([broken, *[slow] * 40])
+    assert len(begun) < 40

@@ -172,7 +172,7 @@ def test_unsupported_layers_stay_dense_with_the_reason(layer, words):
         (lambda: torch.quantize_per_tensor(torch.zeros(8, 8), 0.1, 0, torch.qint8), "quantised"),
         (nn.UninitializedParameter(), "no shape"),
     ],
-    ids=str,
+    ids=["complex", "float8", "sparse", "mkldnn", "meta", "quantised", "lazy"],
 )
 def test_weights_without_plain_numbers_are_refused(weight, words):
     weight = weight() if callable(weight) else weight
