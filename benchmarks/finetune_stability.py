@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import tensorly as tl
 import torch
+from kernels import cut_rank, shared_module
 from page import PAGES, Page, options, shared_data
 from plot import line_plot
 from tensorly.decomposition import parafac
 from torch import Tensor, nn
 
 import proxy
-from benchmarks.kernels import cut_rank, shared_module
 from proxy.cp3 import CP
 from proxy.kernel import Kernel
 from proxy.solvers import cp3_factors

@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 import tensorly as tl
 import torch
+from kernels import cut_rank, resnet_kernels
 from page import Page, options, shared_data
 from tensorly.decomposition import parafac
 from torch import Tensor
 
 import proxy
-from benchmarks.kernels import cut_rank, resnet_kernels
 from proxy.stability import instability
 
 _PLAIN_SWEEPS = 300
