@@ -211,7 +211,14 @@ def sweep(
         for name, points in lines.items()
         if name.rpartition(" ")[2] in _SHOWN and not name.startswith("dense")
     }
-    line_plot(target, shown, x_label="step", y_label=f"training loss, mean of {_WINDOW} steps", log_y=True)
+    line_plot(
+        target,
+        shown,
+        x_label="step",
+        y_label=f"training loss, mean of {_WINDOW} steps",
+        log_y=True,
+        legend="center right",
+    )
     page.text(f"![Training loss]({target.name})")
 
 

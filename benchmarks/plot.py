@@ -30,6 +30,10 @@ _STYLE = {
 }
 
 
+_MARKED = 40
+"""Points of a line up to which each has a marker."""
+
+
 def line_plot(
     target: Path,
     lines: Mapping[str, Sequence[tuple[float, float]]],
@@ -40,6 +44,7 @@ def line_plot(
     log_x: bool = False,
     log_y: bool = False,
     size: tuple[float, float] = (7.5, 5.0),
+    legend: str = "best",
 ) -> None:
     """Write an SVG of labelled lines on a white background.
 
@@ -52,6 +57,7 @@ def line_plot(
         log_x: logarithmic x axis.
         log_y: logarithmic y axis.
         size: width and height, inches.
+        legend: where it stands, in matplotlib's words.
     """
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
@@ -59,7 +65,8 @@ def line_plot(
     with mpl.rc_context(_STYLE):
         figure, axes = plt.subplots(figsize=size, layout="constrained")
         for label, points in lines.items():
-            axes.plot(*zip(*sorted(points), strict=True), label=label)
+            crowd = {"marker": ""} if len(points) > _MARKED else {}
+            axes.plot(*zip(*sorted(points), strict=True), label=label, **crowd)
         axes.set(xlabel=x_label, ylabel=y_label, title=title)
         for axis, is_log in ((axes.xaxis, log_x), (axes.yaxis, log_y)):
             if is_log:
@@ -69,7 +76,7 @@ def line_plot(
                 axis.set_major_locator(mpl.ticker.LogLocator(subs=(1, 2, 3, 5) if crowded else range(1, 10)))
                 axis.set_major_formatter(mpl.ticker.FuncFormatter(lambda value, _: f"{value:,g}"))
                 axis.set_minor_formatter(mpl.ticker.NullFormatter())
-        axes.legend()
+        axes.legend(loc=legend)
         target.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(target, format="svg", facecolor="white", metadata={"Date": None, "Creator": None})
         plt.close(figure)
