@@ -41,7 +41,7 @@ def model(tmp_path_factory, digits):
 
 @pytest.fixture(scope="module", params=[["tucker2_cp3"], METHODS], ids=["one method", "all methods"])
 def study(request, deployment, documents, model):
-    budget = "75%" if len(request.param) == 1 else "45%"
+    budget = "35%" if len(request.param) == 1 else "45%"
     with deployment.client() as client:
         data = documents / "data.safetensors"
         handle = client.submit(model, data, budget=budget, n_trials=8, n_startup_trials=6, methods=request.param)
