@@ -18,7 +18,8 @@ from torch import nn
 
 import proxy
 import ranksearch
-from ranksearch.contracts.studies import DataSlice, Trial
+from ranksearch.contracts.studies import Trial
+from ranksearch.contracts.study_requests import DataSlice
 from ranksearch.local import LocalDeployment
 
 QUESTION = __doc__.splitlines()[0]

@@ -24,9 +24,10 @@ from ranksearch.client.submission import (
 )
 from ranksearch.client.transport import Transport
 from ranksearch.client.workers import Workers
+from ranksearch.contracts.goals import Metric
 from ranksearch.contracts.ranks import Method
 from ranksearch.contracts.resources import Model
-from ranksearch.contracts.studies import DataSlice, Metric
+from ranksearch.contracts.study_requests import DataSlice
 
 __all__ = ["Client"]
 

@@ -12,7 +12,8 @@ from ranksearch.client.transport import Transport, segment
 from ranksearch.client.waiting import until
 from ranksearch.contracts.errors import NotFoundError, RankSearchError
 from ranksearch.contracts.resources import Artifact
-from ranksearch.contracts.studies import Best, Event, Study, StudyRequest, Trial
+from ranksearch.contracts.studies import Best, Event, Study, Trial
+from ranksearch.contracts.study_requests import StudyRequest
 
 __all__ = ["COMPRESSED", "Studies"]
 

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ValidationError
 from ranksearch.client.documents import Datasets, Models
 from ranksearch.client.progress import Progress
 from ranksearch.contracts.errors import DatasetError, InputError
+from ranksearch.contracts.goals import Constraints
 from ranksearch.contracts.resources import Dataset, Model
-from ranksearch.contracts.studies import Constraints, DataSlice, StudyRequest
+from ranksearch.contracts.study_requests import DataSlice, StudyRequest
 
 __all__ = ["Budget", "DataReference", "ModelReference", "Submission", "constraints", "halves", "study_request"]
 

@@ -7,10 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from ranksearch.contracts.base import Name, Request, Resource, Sha256, Timestamp
+from ranksearch.contracts.goals import Level, Metric
 from ranksearch.contracts.profiles import ModelProfile
-from ranksearch.contracts.ranks import RankVector
+from ranksearch.contracts.ranks import LayerRanks, RankVector
 from ranksearch.contracts.resources import Blob, Problem
-from ranksearch.contracts.studies import Metric, TrialResult
+from ranksearch.contracts.studies import TrialResult
 
 __all__ = [
     "BaselineTask",
@@ -26,6 +27,9 @@ __all__ = [
     "Lease",
     "LeaseRequest",
     "Outcome",
+    "Race",
+    "SensitivityOutcome",
+    "SensitivityTask",
     "Task",
     "TrialOutcome",
     "TrialTask",
@@ -55,10 +59,34 @@ class BaselineTask(Resource):
     validation: DataSelection
     metric: Metric
     batch_size: int
+    measure_latency: bool = False
+
+
+class SensitivityTask(Resource):
+    """Measure the network with one layer factorised at a time, every other layer dense: the independent table.
+
+    Every choice is calibrated and measured as a trial is, by its divergence (kl) from the dense network.
+    """
+
+    kind: Literal["sensitivity"] = "sensitivity"
+    model: Blob
+    choices: dict[str, list[LayerRanks]] = Field(description="layer → what to try, one at a time")
+    calibration: DataSelection
+    validation: DataSelection
+    level: Level
+    batch_size: int
+    seed: int
+
+
+class Race(Resource):
+    """What a trial must keep up with: the best trial's measurements, batch by batch."""
+
+    batch_values: list[float] = Field(description="as in TrialResult, of the best trial so far")
+    p_value: float = Field(gt=0, lt=1, description="of the one-sided Wilcoxon signed-rank test, below which it stops")
 
 
 class TrialTask(Resource):
-    """Compress at these ranks, re-estimate the feature statistics, measure."""
+    """Compress at these ranks, calibrate, measure; also for finalists, on more images."""
 
     kind: Literal["trial"] = "trial"
     model: Blob
@@ -68,10 +96,13 @@ class TrialTask(Resource):
     metric: Metric
     batch_size: int
     seed: int
+    level: Level = "reconstruction"
+    race: Race | None = None
+    measure_latency: bool = False
 
 
 class CompressTask(Resource):
-    """Compress at these ranks, re-estimate the feature statistics, upload the model document as a blob."""
+    """Compress at these ranks, calibrate, upload the model document as a blob."""
 
     kind: Literal["compress"] = "compress"
     model: Blob
@@ -79,9 +110,10 @@ class CompressTask(Resource):
     calibration: DataSelection
     batch_size: int
     seed: int
+    level: Level = "reconstruction"
 
 
-Task = Annotated[InspectTask | BaselineTask | TrialTask | CompressTask, Field(discriminator="kind")]
+Task = Annotated[InspectTask | BaselineTask | SensitivityTask | TrialTask | CompressTask, Field(discriminator="kind")]
 
 
 class Lease(Resource):
@@ -127,10 +159,18 @@ class InspectOutcome(Request):
 
 
 class TrialOutcome(Request):
-    """Of a trial or a baseline."""
+    """Of a trial (also as a finalist) or a baseline. ``pruned``: it lost the race, and saw only its first batches."""
 
     kind: Literal["trial", "baseline"]
     result: TrialResult
+    pruned: bool = False
+
+
+class SensitivityOutcome(Request):
+    """Layer → the divergence (kl, nats an image) at each of the task's choices, in their order."""
+
+    kind: Literal["sensitivity"] = "sensitivity"
+    kl: dict[str, list[float]]
 
 
 class CompressOutcome(Request):
@@ -140,7 +180,7 @@ class CompressOutcome(Request):
     sha256: Sha256
 
 
-Outcome = Annotated[InspectOutcome | TrialOutcome | CompressOutcome, Field(discriminator="kind")]
+Outcome = Annotated[InspectOutcome | TrialOutcome | SensitivityOutcome | CompressOutcome, Field(discriminator="kind")]
 
 
 class CompleteRequest(Request):

@@ -13,7 +13,10 @@ from pydantic import Field
 from ranksearch.contracts.base import Resource
 from ranksearch.contracts.ranks import LayerRanks, Method
 
-__all__ = ["Cost", "GridPoint", "ModelProfile", "SiteProfile"]
+__all__ = ["Cost", "GridPoint", "Latency", "ModelProfile", "Rule", "SiteProfile"]
+
+Rule = Literal["vbmf", "energy"]
+"""A rule that chooses ranks from singular values: variational Bayes, or equal energy."""
 
 
 class Cost(Resource):
@@ -23,6 +26,19 @@ class Cost(Resource):
     params: int = Field(ge=0)
 
 
+class Latency(Resource):
+    """Median time of one forward pass, and under which conditions."""
+
+    latency_ms: float = Field(gt=0)
+    dense_latency_ms: float | None = Field(
+        default=None, gt=0, description="of the dense network, measured in turns with this one"
+    )
+    device: str
+    dtype: str
+    batch: int = Field(ge=1)
+    backend: str = Field(description='such as "torch"')
+
+
 class GridPoint(Resource):
     """One choice of ranks for one site, and what it costs."""
 
@@ -30,6 +46,7 @@ class GridPoint(Resource):
     macs: int = Field(ge=0)
     params: int = Field(ge=0)
     relative_error: float = Field(ge=0, description="‖Y − Ŷ‖ / ‖Y‖ of the weight")
+    latency_ms: float | None = Field(default=None, ge=0, description="of the layer alone, on the inspecting worker")
 
 
 class SiteProfile(Resource):
@@ -40,7 +57,14 @@ class SiteProfile(Resource):
     weight_shape: list[int]
     macs: int = Field(ge=0, description="of the dense layer")
     params: int = Field(ge=0)
+    latency_ms: float | None = Field(default=None, ge=0, description="of the dense layer alone, likewise")
     reason_dense: str | None = None
+    rules: dict[Rule, list[int]] = Field(
+        default_factory=dict,
+        description="per rule, the macs of the ranks that it chooses at each step of its parameter, from the fewest to"
+        " the most; as many steps for every site. Where a method has no such rule (CP), it is given the macs that"
+        " Tucker-2, or for matrices SVD, needs",
+    )
     grids: dict[Method, list[GridPoint]] = Field(
         default_factory=dict,
         description="per method, ascending in macs, every point strictly cheaper than the dense layer",
@@ -55,5 +79,6 @@ class ModelProfile(Resource):
     sites: list[SiteProfile]
     input_shapes: list[list[int]] = Field(description="without the batch dimension")
     output_shapes: list[list[int]] = Field(description="without the batch dimension, flattened in order")
+    latency: Latency | None = Field(default=None, description="of the whole dense network, on the inspecting worker")
     solver: str = Field(description="how the factors behind relative_error were computed")
     seconds: float = Field(ge=0, description="what the inspection took on its worker")

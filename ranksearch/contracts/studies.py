@@ -1,30 +1,30 @@
-"""Studies and their trials: what is asked for, how it goes, what came out."""
+"""Studies and their trials: how they go, what came out."""
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import Field
 
-from ranksearch.contracts.base import Name, Request, Resource, Timestamp
-from ranksearch.contracts.profiles import Cost
-from ranksearch.contracts.ranks import Method, RankVector
+from ranksearch.contracts.base import Name, Resource, Timestamp
+from ranksearch.contracts.goals import Metric, Objective
+from ranksearch.contracts.profiles import Cost, Latency
+from ranksearch.contracts.ranks import RankVector
 from ranksearch.contracts.resources import Problem
+from ranksearch.contracts.study_requests import StudyRequest
 
 __all__ = [
     "Best",
-    "Constraints",
     "CostShare",
-    "DataSlice",
     "Event",
     "EventKind",
     "LayerChoice",
-    "Metric",
+    "Pareto",
+    "ParetoPoint",
     "Progress",
     "Seconds",
+    "StopReason",
     "Study",
-    "StudyRequest",
     "StudyState",
     "Trial",
     "TrialOrigin",
@@ -32,102 +32,13 @@ __all__ = [
     "TrialState",
 ]
 
-Metric = Literal["accuracy", "kl"]
 StudyState = Literal["queued", "running", "paused", "completed", "failed", "cancelled"]
 TrialState = Literal["WAITING", "RUNNING", "COMPLETE", "PRUNED", "FAIL"]
 """Optuna's own words. WAITING: handed back, and to be claimed again. FAIL: also when its study was cancelled."""
-TrialOrigin = Literal["uniform", "equal_error", "sampler"]
-"""Where a trial's ranks came from: a strong allocation computed from the profile, or the sampler."""
-
-_PERCENT = re.compile(r"^(\d{1,3}(?:\.\d{1,6})?)\s*%$")
-
-
-def percentage(bound: str) -> float:
-    """``"33%"`` → 0.33.
-
-    Raises:
-        ValueError: not a percentage above 0 and at most 100.
-    """
-    match = _PERCENT.match(bound)
-    if match is None or not 0 < float(match[1]) <= 100:  # noqa: PLR2004 - per cent
-        raise ValueError(f'{bound!r} is neither a number nor a percentage of the original such as "33%"')
-    return float(match[1]) / 100
-
-
-def _checked_percentage(bound: str) -> str:
-    percentage(bound)
-    return bound
-
-
-Bound = Annotated[int, Field(gt=0)] | Annotated[str, AfterValidator(_checked_percentage)]
-"""An upper bound: absolute, or per cent of the dense network's."""
-
-
-class Constraints(Request):
-    """Upper bounds on the whole network, all of which hold for every trial."""
-
-    macs: Bound | None = None
-    params: Bound | None = None
-
-    @model_validator(mode="after")
-    def _bounds_something(self) -> Constraints:
-        if self.macs is None and self.params is None:
-            raise ValueError('give at least one bound, such as {"macs": "33%"}')
-        return self
-
-    def limits(self, dense: Cost) -> dict[str, int]:
-        """The bounds in absolute numbers: the largest cost that is still allowed, per cost word."""
-        bounds = {"macs": (self.macs, dense.macs), "params": (self.params, dense.params)}
-        return {
-            word: int(percentage(bound) * whole) if isinstance(bound, str) else bound
-            for word, (bound, whole) in bounds.items()
-            if bound is not None
-        }
-
-
-class DataSlice(Request):
-    """Images ``start`` (included) to ``stop`` (excluded; None: to the end) of a data set."""
-
-    dataset: str
-    start: int = Field(default=0, ge=0)
-    stop: int | None = Field(default=None, ge=1)
-
-    @model_validator(mode="after")
-    def _holds_something(self) -> DataSlice:
-        if self.stop is not None and self.stop <= self.start:
-            raise ValueError(f"stop ({self.stop}) must be above start ({self.start})")
-        return self
-
-
-class StudyRequest(Request):
-    """``POST /v1/studies``."""
-
-    model: str
-    calibration: DataSlice
-    validation: DataSlice
-    constraints: Constraints
-    name: Name | None = None
-    methods: list[Method] = Field(
-        default=["cp3", "svd"],
-        min_length=1,
-        description="the search chooses each layer's method among these, as far as the layer has a rank grid for them;"
-        " in order of preference: the first trial takes the first. Any layer may also stay dense, with or without"
-        ' "dense" among them',
-    )
-    keep_dense: list[str] = Field(
-        default=[], max_length=10_000, description="qualified names of layers that are not to be factorised"
-    )
-    metric: Metric | None = Field(
-        default=None, description="None: accuracy where the validation images have labels, else kl"
-    )
-    n_trials: int = Field(default=100, ge=1, le=100_000)
-    n_startup_trials: int = Field(
-        default=10, ge=0, description="trials drawn around the better strong allocation before TPE is asked"
-    )
-    seed: int = Field(default=0, ge=0, lt=2**32)
-    batch_size: int = Field(
-        default=64, ge=1, le=65_536, description="images a forward pass; fastest at 64 on the CPUs measured"
-    )
+TrialOrigin = Literal["uniform", "equal_error", "vbmf", "energy", "greedy", "transfer", "sampler"]
+"""Where a trial's ranks came from: an allocation computed beforehand, the best of an earlier study, or the sampler."""
+StopReason = Literal["timeout", "plateau", "target"]
+"""What ended a study before all its trials were made."""
 
 
 class Progress(Resource):
@@ -142,11 +53,13 @@ class Progress(Resource):
     failed: int
     running: int
     waiting: int
+    pruned: int = Field(default=0, description="stopped early, being significantly worse than the best")
+    dropped: int = Field(default=0, description="never made: the study had its answer before")
 
     @property
     def finished(self) -> int:
         """Trials that will not change any more."""
-        return self.complete + self.failed
+        return self.complete + self.failed + self.pruned + self.dropped
 
 
 class Seconds(Resource):
@@ -163,9 +76,20 @@ class TrialResult(Resource):
     """What an evaluation measured. ``value`` is the study's metric."""
 
     value: float = Field(allow_inf_nan=False)
+    dense_value: float | None = Field(
+        default=None, allow_inf_nan=False, description="the dense network's metric on the very same images"
+    )
     accuracy: float | None = Field(default=None, ge=0, le=1)
     kl: float | None = Field(default=None, description="nats an image, dense to compressed")
     loss: float | None = Field(default=None, description="cross-entropy in nats an image")
+    features: float | None = Field(default=None, description="distance of the features' moments, see proxy.score")
+    batch_values: list[float] | None = Field(
+        default=None,
+        max_length=100_000,
+        description="of every batch, the mean that trials are raced on: kl where the metric is accuracy, else the"
+        " metric; smaller is better",
+    )
+    latency: Latency | None = None
     images: int = Field(ge=1, description="validation images it was measured on")
     cost: Cost
     seconds: Seconds
@@ -173,7 +97,10 @@ class TrialResult(Resource):
 
 
 class Trial(Resource):
-    """One rank vector and what came of it. It has a number, and is listed, once its ranks are planned."""
+    """One rank vector and what came of it. It has a number, and is listed, once its ranks are planned.
+
+    ``final`` is its measurement on all images, if it was among the finalists.
+    """
 
     number: int
     state: TrialState
@@ -181,7 +108,9 @@ class Trial(Resource):
     ranks: RankVector | None = None
     planned: Cost | None = Field(default=None, description="cost by the profile; never above the budget")
     value: float | None = None
+    feasible: bool | None = Field(default=None, description="whether it keeps the measured bounds: latency, max_drop")
     result: TrialResult | None = None
+    final: TrialResult | None = None
     error: Problem | None = None
     attempts: int = 0
     worker: str | None = None
@@ -228,6 +157,26 @@ class Best(Resource):
     layers: list[LayerChoice]
 
 
+class ParetoPoint(Resource):
+    """A trial that no other beats in all objectives."""
+
+    trial: int
+    origin: TrialOrigin
+    values: dict[Objective, float] = Field(description="by objective, in the order of the study's objectives")
+    result: TrialResult
+    ranks: RankVector
+
+
+class Pareto(Resource):
+    """``GET /v1/studies/{id}/pareto``: the front among the trials so far, by the first objective, best first."""
+
+    study: str
+    state: StudyState
+    objectives: list[Objective]
+    metric: Metric
+    points: list[ParetoPoint]
+
+
 class Study(Resource):
     """A study and its state; ``waiting_for`` says why nothing moves when nothing moves."""
 
@@ -239,9 +188,10 @@ class Study(Resource):
     waiting_for: str | None = None
     request: StudyRequest
     metric: Metric
-    limits: dict[str, int] = Field(description="the constraints in absolute numbers")
+    limits: dict[str, float] = Field(description="the constraints in absolute numbers")
     dense: Cost
     progress: Progress
+    stopped_by: StopReason | None = Field(default=None, description="what ended it before all trials were made")
     best_value: float | None = None
     best_trial: int | None = None
     dense_value: float | None = None

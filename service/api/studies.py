@@ -8,7 +8,8 @@ from fastapi import APIRouter, Header, Path, Request, Response
 
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.resources import Artifact
-from ranksearch.contracts.studies import Best, Study, StudyRequest, StudyState, Trial
+from ranksearch.contracts.studies import Best, Study, StudyState, Trial
+from ranksearch.contracts.study_requests import StudyRequest
 from service.api.dependencies import Cursor, Limit, TheBackend
 from service.api.downloads import blob_response
 from service.api.problems import PROBLEMS

@@ -16,7 +16,8 @@ from ranksearch.contracts.errors import InputError, NotFoundError
 from ranksearch.contracts.profiles import Cost, ModelProfile
 from ranksearch.contracts.ranks import LayerRanks
 from ranksearch.contracts.resources import Artifact, Dataset, Model, Worker
-from ranksearch.contracts.studies import Best, CostShare, LayerChoice, Study, StudyRequest, Trial, TrialResult
+from ranksearch.contracts.studies import Best, CostShare, LayerChoice, Study, Trial, TrialResult
+from ranksearch.contracts.study_requests import StudyRequest
 from service.scheduling.backend import Backend, profile_of
 from service.scheduling.views import (
     ARTIFACT_NAME,

@@ -19,7 +19,7 @@ from ranksearch.contracts.jobs import (
     Task,
     TrialTask,
 )
-from ranksearch.contracts.studies import DataSlice, StudyRequest
+from ranksearch.contracts.study_requests import DataSlice, StudyRequest
 from service.scheduling.backend import Backend
 from service.scheduling.leases import hand_back, held, study_of, take_next
 from service.scheduling.planning import plan_trial

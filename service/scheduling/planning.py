@@ -15,7 +15,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError
-from ranksearch.contracts.studies import StudyRequest, TrialOrigin
+from ranksearch.contracts.studies import TrialOrigin
+from ranksearch.contracts.study_requests import StudyRequest
 from service.scheduling.backend import Backend, locked_study
 from service.scheduling.events import trial_event
 from service.scheduling.leases import lease_lost

@@ -13,9 +13,11 @@ from sqlalchemy.orm import Session
 
 from ranksearch.contracts.dataset_summaries import DatasetSummary
 from ranksearch.contracts.errors import ConflictError, DatasetError, InputError, NotFoundError
+from ranksearch.contracts.goals import Metric
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import Method
-from ranksearch.contracts.studies import DataSlice, Metric, Study, StudyRequest
+from ranksearch.contracts.studies import Study
+from ranksearch.contracts.study_requests import DataSlice, StudyRequest
 from service.scheduling.backend import JOBS, Backend, now, profile_of
 from service.scheduling.events import study_event
 from service.scheduling.views import study_view

@@ -12,7 +12,8 @@ from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.model_summaries import ModelSummary
 from ranksearch.contracts.profiles import Cost, ModelProfile
 from ranksearch.contracts.resources import Artifact, Blob, Dataset, Model, Problem, Worker
-from ranksearch.contracts.studies import Progress, Study, StudyRequest, Trial, TrialResult, TrialState
+from ranksearch.contracts.studies import Progress, Study, Trial, TrialResult, TrialState
+from ranksearch.contracts.study_requests import StudyRequest
 from service.scheduling.backend import Backend, now
 from service.storage.clock import moment
 from service.storage.tables import BlobRow, DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import ranksearch
-from ranksearch.contracts.studies import DataSlice, StudyRequest
+from ranksearch.contracts.study_requests import DataSlice, StudyRequest
 
 
 @pytest.fixture(scope="module")

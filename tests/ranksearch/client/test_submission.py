@@ -4,8 +4,9 @@ import httpx
 import pytest
 
 from ranksearch.contracts.errors import DatasetError, EvaluationError, InputError, UnavailableError
+from ranksearch.contracts.goals import Constraints
 from ranksearch.contracts.resources import Dataset
-from ranksearch.contracts.studies import Constraints, DataSlice
+from ranksearch.contracts.study_requests import DataSlice
 from tests.ranksearch import wire
 
 

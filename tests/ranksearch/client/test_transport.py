@@ -11,7 +11,7 @@ from ranksearch.contracts.errors import (
     RankSearchError,
     UnavailableError,
 )
-from ranksearch.contracts.studies import StudyRequest
+from ranksearch.contracts.study_requests import StudyRequest
 from tests.ranksearch import wire
 
 REFUSED = httpx.ConnectError("refused")

@@ -1,8 +1,10 @@
 import pytest
 from pydantic import ValidationError
 
+from ranksearch.contracts.goals import Constraints, percentage
 from ranksearch.contracts.profiles import Cost
-from ranksearch.contracts.studies import Constraints, DataSlice, Progress, Seconds, StudyRequest, percentage
+from ranksearch.contracts.studies import Progress, Seconds
+from ranksearch.contracts.study_requests import DataSlice, StudyRequest
 
 MINIMAL = {
     "model": "m",

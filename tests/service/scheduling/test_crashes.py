@@ -8,7 +8,7 @@ from optuna.trial import TrialState
 from sqlalchemy import select, update
 
 from ranksearch.contracts.jobs import ClaimRequest, CompleteRequest
-from ranksearch.contracts.studies import StudyRequest
+from ranksearch.contracts.study_requests import StudyRequest
 from service.scheduling import outcomes, planning
 from service.scheduling.claims import claim
 from service.scheduling.submission import submit

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ranksearch.contracts.errors import BudgetInfeasible
+from ranksearch.contracts.goals import Constraints
 from ranksearch.contracts.profiles import Cost
-from ranksearch.contracts.studies import Constraints
 from service.search.feasibility import affordable, bottom, check_feasible, percent_for, thriftiest
 from tests.service.search.strategies import budgets, spaces
 
