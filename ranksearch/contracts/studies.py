@@ -194,7 +194,10 @@ class Study(Resource):
     stopped_by: StopReason | None = Field(default=None, description="what ended it before all trials were made")
     best_value: float | None = None
     best_trial: int | None = None
+    best_accuracy: float | None = Field(default=None, description="of the best trial, where there are labels")
+    best_cost: Cost | None = Field(default=None, description="of the best trial")
     dense_value: float | None = None
+    dense_accuracy: float | None = Field(default=None, description="where there are labels, whatever the metric")
     optuna_study: str = Field(description="the name under which Optuna's own tools find it")
     created_at: Timestamp
     started_at: Timestamp | None = None
