@@ -5,6 +5,7 @@ from proxy.cache import FactorCache, MemoryCache, factor_key, weight_hash, weigh
 from proxy.calibrate import Calibration, OutputMoments, calibrate, output_moments
 from proxy.cost import Cost, LayerCost, cost
 from proxy.decompose import Ladder, Problem, decompose, decompose_many, rank_ladder, rank_ladders
+from proxy.dense_features import DenseFeatures, record_dense
 from proxy.error_bound import ranks_for_error
 from proxy.errors import (
     MissingInput,
@@ -28,6 +29,7 @@ from proxy.vbmf import vbmf_ranks
 __all__ = [
     "Calibration",
     "Cost",
+    "DenseFeatures",
     "FactorCache",
     "FactorizedLayer",
     "Factors",
@@ -62,6 +64,7 @@ __all__ = [
     "rank_ladder",
     "rank_ladders",
     "ranks_for_error",
+    "record_dense",
     "reference_logits",
     "score",
     "vbmf_ranks",

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxy.channel_correction import ChannelCorrection, OutputMoments, check_finite, dense_layer, unfollowed
+from proxy.dense_features import DenseFeatures
 from proxy.errors import MissingInput, ShapeMismatch, UnsupportedMethod
 from proxy.modes import evaluating
 from proxy.moments import ChannelMoments, rows
@@ -48,7 +49,7 @@ def calibrate(
     model: nn.Module,
     batches: Iterable[Any],
     *,
-    reference: nn.Module | OutputMoments | None = None,
+    reference: nn.Module | OutputMoments | DenseFeatures | None = None,
     level: str = "statistics",
 ) -> Calibration:
     """Adapt a compressed network to its own features, in place.
@@ -65,8 +66,9 @@ def calibrate(
     Args:
         model: from :func:`proxy.compress`; changed in place.
         batches: tensors of images, or (images, …) tuples; labels are not used.
-        reference: the dense network; for ``statistics`` its :func:`output_moments` will do. Not needed by
-            ``statistics`` where every factorised layer has its BatchNorm.
+        reference: the dense network; for ``statistics`` its :func:`output_moments` will do, for
+            ``reconstruction`` its :func:`record_dense`. Not needed by ``statistics`` where every factorised layer
+            has its BatchNorm.
         level: ``statistics`` or ``reconstruction``.
 
     Raises:
@@ -75,11 +77,13 @@ def calibrate(
         UnsupportedMethod: no such level.
     """
     if level == "reconstruction":
-        if not isinstance(reference, nn.Module):
-            raise MissingInput("reconstruction needs the dense network", mend="pass reference=model")
+        if not isinstance(reference, nn.Module | DenseFeatures):
+            raise MissingInput(
+                "reconstruction needs the dense network", mend="pass reference=model, or its record_dense"
+            )
         images, corrected = reconstruct(model, reference, batches)
         return Calibration(level, images, (), corrected)
-    if level != "statistics":
+    if level != "statistics" or isinstance(reference, DenseFeatures):
         raise UnsupportedMethod(
             "there is no such calibration", got=repr(level), expected="'statistics' or 'reconstruction'"
         )

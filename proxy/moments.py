@@ -11,6 +11,13 @@ from torch import Tensor
 
 __all__ = ["ChannelMoments", "CrossMoments", "rows"]
 
+_ROWS = 1 << 14
+"""Rows whose products are summed in float32."""
+
+
+def _wide(features: Float[Tensor, "N P"]) -> Float[Tensor, "N P"]:
+    return features if features.dtype == torch.float64 else features.float()
+
 
 def rows(features: Tensor, *, channels_last: bool) -> Float[Tensor, "N P"]:
     """Feature maps (B, P, …) or, with the channels last, (…, P), as one row for every position of every image."""
@@ -59,7 +66,11 @@ class ChannelMoments:
 
 
 class CrossMoments:
-    """Centred covariance ``Z Zᵀ`` of features and cross-covariance with targets, per row, over all rows seen."""
+    """Centred covariance ``Z Zᵀ`` of features and cross-covariance with targets, per row, over all rows seen.
+
+    Sums are taken about the first rows' means and in float64. The products of a few thousand rows at a time are
+    taken in float32, unless the features are float64: centred, they lose no more than the features' own rounding.
+    """
 
     def __init__(self) -> None:
         self.count = 0
@@ -70,17 +81,20 @@ class CrossMoments:
 
     def add(self, features: Float[Tensor, "N P"], targets: Float[Tensor, "N Q"]) -> None:
         """Take in more rows of both."""
-        z, y = features.double(), targets.double()
+        for z, y in zip(torch.split(features, _ROWS), torch.split(targets, _ROWS), strict=True):
+            self._add(_wide(z), _wide(y))
+
+    def _add(self, z: Float[Tensor, "N P"], y: Float[Tensor, "N Q"]) -> None:
         if self._origins is None:
             self._origins = z.mean(0), y.mean(0)
-            self._sums = torch.zeros_like(self._origins[0]), torch.zeros_like(self._origins[1])
-            self._auto = z.new_zeros(z.shape[1], z.shape[1])
-            self._cross = z.new_zeros(y.shape[1], z.shape[1])
+            self._sums = self._origins[0].double() * 0, self._origins[1].double() * 0
+            self._auto = self._sums[0].new_zeros(z.shape[1], z.shape[1])
+            self._cross = self._sums[0].new_zeros(y.shape[1], z.shape[1])
         z, y = z - self._origins[0], y - self._origins[1]
         self.count += len(z)
-        self._sums = self._sums[0] + z.sum(0), self._sums[1] + y.sum(0)
-        self._auto += z.mT @ z
-        self._cross += y.mT @ z
+        self._sums = self._sums[0] + z.sum(0).double(), self._sums[1] + y.sum(0).double()
+        self._auto += (z.mT @ z).double()
+        self._cross += (y.mT @ z).double()
 
     @property
     def means(self) -> tuple[Float[Tensor, " P"], Float[Tensor, " Q"]]:

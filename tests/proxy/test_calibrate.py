@@ -14,11 +14,11 @@ CHOICE = {
 }
 
 
-def outputs(model, name, batches):
+def outputs(model, name, batches, *, as_rows=True):
     """All outputs of one module, channels last, as rows."""
     seen = []
     handle = model.get_submodule(name).register_forward_hook(
-        lambda _m, _a, out: seen.append(out if out.ndim == 2 else out.movedim(1, -1).flatten(0, -2))
+        lambda _m, _a, out: seen.append(out.movedim(1, -1).flatten(0, -2) if as_rows and out.ndim > 2 else out)
     )
     with torch.no_grad():
         for batch in batches:

@@ -51,12 +51,111 @@ def test_every_group_is_refitted_on_its_own(cls, images):
     np.testing.assert_allclose(last.bias.detach().numpy(), y.mean(0).numpy() - means, rtol=1e-3, atol=1e-5)
 
 
-def test_spatial_layers_are_left_alone_and_not_listed(small, images):
-    model = proxy.compress(small, {**CHOICE, "conv2": {"method": "spatial_svd", "rank": 9}})
-    before = copy.deepcopy(model.conv2.state_dict())
-    told = proxy.calibrate(model, images, reference=small, level="reconstruction")
-    assert told.corrected == ("conv1", "conv3", "fc")
-    assert all(torch.equal(before[name], value) for name, value in model.conv2.state_dict().items())
+@pytest.mark.parametrize("mode", ["zeros", "reflect"])
+def test_the_horizontal_half_of_a_spatial_layer_is_refitted_on_the_patches_it_sees(mode, images):
+    torch.manual_seed(0)
+    dense = nn.Sequential(nn.Conv2d(3, 10, 3, padding=1, stride=2, padding_mode=mode))
+    model = proxy.compress(dense, {"0": {"method": "spatial_svd", "rank": 4}})
+    factor = model[0].last.weight.detach().flatten(1).double().clone()
+    z, y = outputs(model, "0.vertical", images, as_rows=False), outputs(dense, "0", images)
+    padded = nn.functional.pad(z, (1, 1, 0, 0), mode="constant" if mode == "zeros" else mode)
+    width = padded.shape[-1]
+    patches = torch.stack([padded[..., at : width - 2 + at : 2] for at in range(3)], 2)  # (B, R, kw, H, W)
+    z = patches.flatten(1, 2).movedim(1, -1).flatten(0, -2)
+    proxy.calibrate(model, images, reference=dense, level="reconstruction")
+    centred, n = z - z.mean(0), len(z)
+    ridge = 1e-3 * float(centred.square().mean(0).mean())
+    left = np.vstack([centred.numpy() / n**0.5, ridge**0.5 * np.eye(12)])
+    right = np.vstack([(y - y.mean(0)).numpy() / n**0.5, ridge**0.5 * factor.T.numpy()])
+    expected = np.linalg.lstsq(left, right, rcond=None)[0].T
+    np.testing.assert_allclose(model[0].last.weight.detach().flatten(1).numpy(), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_a_transposed_spatial_layer_is_left_alone_and_not_listed(images):
+    torch.manual_seed(0)
+    dense = nn.Sequential(nn.Conv2d(3, 12, 3, padding=1), nn.ConvTranspose2d(12, 10, 3))
+    model = proxy.compress(dense, {"0": {"method": "cp3", "rank": 6}, "1": {"method": "spatial_svd", "rank": 5}})
+    before = copy.deepcopy(model[1].state_dict())
+    told = proxy.calibrate(model, images, reference=dense, level="reconstruction")
+    assert told.corrected == ("0",)
+    assert all(torch.equal(before[name], value) for name, value in model[1].state_dict().items())
+
+
+class Residual(nn.Module):
+    """Two convolutions, the second one behind a BatchNorm beside a path around it."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Conv2d(3, 8, 3, padding=1)
+        self.second = nn.Conv2d(8, 8, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(8).eval()
+
+    def forward(self, x):
+        around = torch.relu(self.first(x))
+        return torch.relu_(self.norm(self.second(around)) + around)
+
+
+@pytest.fixture
+def residual():
+    torch.manual_seed(0)
+    net = Residual()
+    with torch.no_grad():
+        net.norm.running_var.uniform_(0.5, 2)
+        net.norm.weight.uniform_(0.5, 2)
+    return net.eval()
+
+
+RESIDUAL = {"first": {"method": "cp3", "rank": 5}, "second": {"method": "cp3", "rank": 7}}
+
+
+def test_a_layer_in_front_of_an_addition_makes_up_for_the_other_path(residual, images):
+    """Against least squares whose targets are put together by hand."""
+    model = proxy.compress(residual, RESIDUAL)
+    factor = model.second.last.weight.detach().flatten(1).double().clone()
+    proxy.calibrate(model, images, reference=residual, level="reconstruction")  # the first layer is as it will be
+    z, y = outputs(model, "second.space", images), outputs(residual, "second", images)
+    lacking = outputs(residual, "first", images).relu() - outputs(model, "first", images).relu()
+    gain = (residual.norm.weight / (residual.norm.running_var + residual.norm.eps).sqrt()).detach().double()
+    y = y + lacking * gain / (gain.square() + 1e-3 * gain.square().mean())
+    centred, n = z - z.mean(0), len(z)
+    ridge = 1e-3 * float(centred.square().mean(0).mean())
+    left = np.vstack([centred.numpy() / n**0.5, ridge**0.5 * np.eye(7)])
+    right = np.vstack([(y - y.mean(0)).numpy() / n**0.5, ridge**0.5 * factor.T.numpy()])
+    expected = np.linalg.lstsq(left, right, rcond=None)[0].T
+    np.testing.assert_allclose(model.second.last.weight.detach().flatten(1).numpy(), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_features_recorded_before_serve_as_well_as_the_network(residual, images):
+    one, other = (proxy.compress(residual, RESIDUAL) for _ in range(2))
+    features = proxy.record_dense(residual, images, ["first", "second"])
+    proxy.calibrate(one, images, reference=residual, level="reconstruction")
+    proxy.calibrate(other, (), reference=features, level="reconstruction")
+    assert torch.equal(one.second.last.weight, other.second.last.weight)
+
+
+def test_recorded_features_lacking_a_layer_are_refused(residual, images):
+    features = proxy.record_dense(residual, images, ["first"])
+    with pytest.raises(proxy.MissingInput, match="second"):
+        proxy.calibrate(proxy.compress(residual, RESIDUAL), images, reference=features, level="reconstruction")
+
+
+def test_what_works_in_place_does_not_spoil_the_targets(images):
+    torch.manual_seed(0)
+    nets = [nn.Sequential(nn.Conv2d(3, 10, 3), nn.ReLU(inplace=inplace), nn.Conv2d(10, 9, 3)) for inplace in (0, 1)]
+    nets[1].load_state_dict(nets[0].state_dict())
+    choice = {"0": {"method": "cp3", "rank": 6}, "2": {"method": "cp3", "rank": 6}}
+    models = [proxy.compress(net, choice) for net in nets]
+    for model, net in zip(models, nets, strict=True):
+        proxy.calibrate(model, images, reference=net, level="reconstruction")
+    assert torch.equal(models[0][0].last.weight, models[1][0].last.weight)
+
+
+def test_images_too_many_for_one_pass_are_walked_layer_by_layer(small, images, monkeypatch):
+    one, other = (proxy.compress(small, CHOICE) for _ in range(2))
+    told = proxy.calibrate(one, images, reference=small, level="reconstruction")
+    monkeypatch.setattr("proxy.reconstruction._BYTES_AT_ONCE", 0)
+    assert proxy.calibrate(other, images, reference=small, level="reconstruction") == told
+    torch.testing.assert_close(one.fc.last.weight, other.fc.last.weight, rtol=1e-3, atol=1e-4)
 
 
 def test_exact_factors_stay(images):

@@ -1,0 +1,100 @@
+"""What reconstruction aims at: the dense network's features on the calibration images, recorded once for all trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from proxy.channel_correction import dense_layer
+from proxy.errors import MissingInput, ShapeMismatch
+from proxy.modes import evaluating
+from proxy.shortcuts import OperatorOutputs, find_shortcuts
+
+__all__ = ["DenseFeatures", "first_of", "record_dense", "recorded_bytes"]
+
+
+@dataclass(frozen=True, eq=False)
+class DenseFeatures:
+    """The outputs of some dense layers on all calibration images. Nobody changes its tensors.
+
+    Args:
+        images: all of them ``(N, …)``, on the dense network's device.
+        outputs: layer → its output on them, of its first call ``(N, T, …)``.
+        shortcuts: layer → what is added to its output, for layers in front of an addition.
+    """
+
+    images: Tensor
+    outputs: dict[str, Tensor]
+    shortcuts: dict[str, Tensor]
+
+
+def record_dense(dense: nn.Module, batches: Iterable[Any], names: Iterable[str]) -> DenseFeatures:
+    """Run the dense network once over all images at once and keep what the refit of ``names`` needs.
+
+    Args:
+        dense: run in eval mode.
+        batches: tensors of images, or (images, …) tuples.
+        names: the layers that may be factorised; those that are not called are left out.
+
+    Raises:
+        MissingInput: there are no images, or no such layer.
+    """
+    kept = [first_of(batch) for batch in batches]
+    if not kept:
+        raise MissingInput("there are no calibration images", expected="at least one batch")
+    parameter = next(dense.parameters(), None)
+    images = torch.cat(kept) if len(kept) > 1 else kept[0]
+    images = images if parameter is None else images.to(parameter.device)
+    layers = {name: dense_layer(dense, name) for name in names}
+    shortcuts = find_shortcuts(dense, images[:1], layers)
+    outputs: dict[str, Tensor] = {}
+    added: dict[str, Tensor] = {}
+    made = OperatorOutputs({shortcut.operator for shortcut in shortcuts.values()}, images)
+
+    def keep(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: object, output: Tensor) -> None:
+            if name in outputs:
+                return
+            with made.paused():  # copies, since what comes next may work in place
+                outputs[name] = output.clone()
+                if name in shortcuts and shortcuts[name].operator in made.kept:
+                    added[name] = made.kept[shortcuts[name].operator].clone()
+
+        return hook
+
+    handles = [layer.register_forward_hook(keep(name)) for name, layer in layers.items()]
+    try:
+        with evaluating(dense), torch.no_grad(), made:
+            dense(images)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return DenseFeatures(images, outputs, added)
+
+
+def recorded_bytes(dense: nn.Module, image: Tensor, names: Iterable[str]) -> int:
+    """How much memory :func:`record_dense` keeps for every image, about.
+
+    Args:
+        dense: run once in eval mode.
+        image: a batch of one.
+        names: as there.
+    """
+    features = record_dense(dense, [image], names)
+    return sum(tensor.nbytes for kept in (features.outputs, features.shortcuts) for tensor in kept.values())
+
+
+def first_of(batch: Any) -> Tensor:  # noqa: ANN401 - a tensor, or a tuple beginning with one
+    """The images of a batch.
+
+    Raises:
+        ShapeMismatch: it holds none.
+    """
+    data = batch[0] if isinstance(batch, tuple | list) else batch
+    if not isinstance(data, Tensor) or data.ndim == 0:
+        raise ShapeMismatch("a batch holds no images", got=type(data).__name__, expected="a tensor (B, …)")
+    return data

@@ -1,0 +1,185 @@
+"""What is added to a layer's output: the other path of a residual block.
+
+A layer whose output, by itself or through its BatchNorm, enters an addition ``y + s`` can make up for the errors of
+``s`` as well as for its own, once ``s`` is known (He, Zhang, Sun, *Channel Pruning for Accelerating Very Deep Neural
+Networks*, ICCV 2017, section 3.3). Networks are arbitrary modules, so the addition is found by watching one forward
+pass, and ``s`` by the number of the operator that made it, which is the same in every pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from proxy.modes import evaluating
+
+__all__ = ["OperatorOutputs", "Shortcut", "find_shortcuts"]
+
+_ADDITIONS = frozenset({"aten::add", "aten::add_"})
+_INPUT = -1
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """The other operand of the addition that a layer's output enters.
+
+    Args:
+        operator: number of the operator that made it last; −1: it is the network's input.
+        norm: the BatchNorm between the layer and the addition.
+    """
+
+    operator: int
+    norm: _BatchNorm | None
+
+    def gain(self) -> Float[Tensor, " T"] | None:
+        """What the addition sees of one unit of the layer's output, per channel: ``γ/√(σ² + ε)``."""
+        norm = self.norm
+        if norm is None or norm.running_var is None:
+            return None
+        scale = (norm.running_var.double() + norm.eps).rsqrt()
+        weight: Tensor | None = norm._parameters["weight"]  # noqa: SLF001 - typed, unlike the attribute
+        return scale if weight is None else scale * weight.detach().double()
+
+
+class OperatorOutputs(TorchDispatchMode):
+    """Counts the operators of a forward pass while it is entered, and keeps the outputs of some.
+
+    Args:
+        wanted: numbers of operators; −1 is the network's input.
+        inputs: the network's input.
+
+    Attributes:
+        kept: number → output, of those wanted that ran so far.
+    """
+
+    def __init__(self, wanted: Collection[int], inputs: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
+        self._wanted = frozenset(wanted)
+        self.kept: dict[int, Tensor] = dict.fromkeys(self._wanted & {_INPUT}, inputs)
+        self._paused = False
+        self._count = 0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Operators inside are neither counted nor kept."""
+        before, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = before
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401 - torch's signature
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        """Run an operator."""
+        del types
+        out = func(*args, **(kwargs or {}))
+        if not self._paused:
+            made = _main(out)
+            if self._count in self._wanted and made is not None:
+                self.kept[self._count] = made
+            self._count += 1
+        return out
+
+
+class _Additions(TorchDispatchMode):
+    """Notes who made which tensor last and what is added to what; holds all tensors, so that no id is used twice."""
+
+    def __init__(self, inputs: Tensor) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
+        self._held: list[object] = [inputs]
+        self.maker = {id(inputs): _INPUT}
+        self.added: dict[int, tuple[int, Tensor]] = {}
+        self._count = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Any,  # noqa: ANN401 - torch's signature
+        types: object,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> object:
+        """Run an operator and note what it did."""
+        del types
+        if func._schema.name in _ADDITIONS and not kwargs and _alike(args):  # noqa: SLF001 - its only name
+            for one, other in (args[:2], args[1::-1]):
+                self.added.setdefault(id(one), (self.maker.get(id(other), -2), other))
+        out = func(*args, **(kwargs or {}))
+        self._held.append((args, out))
+        self.maker[id(_main(out))] = self._count
+        self._count += 1
+        return out
+
+
+def find_shortcuts(model: nn.Module, image: Tensor, names: Iterable[str]) -> dict[str, Shortcut]:
+    """Layer → its shortcut, for those layers that have one which is made before the layer's own output.
+
+    Args:
+        model: run once in eval mode.
+        image: a batch of one.
+        names: of layers, dense or factorised.
+    """
+    layers = {name: model.get_submodule(name) for name in names}
+    outputs: dict[str, Tensor] = {}
+    normed: dict[int, tuple[_BatchNorm, Tensor]] = {}
+    started: dict[str, int] = {}
+    with evaluating(model), torch.no_grad(), _Additions(image) as watch, _hooks(model, layers, outputs, normed):
+        model(image)
+    for name, output in outputs.items():
+        started[name] = watch.maker.get(id(output), _INPUT)
+    found: dict[str, Shortcut] = {}
+    for name, output in outputs.items():
+        norm, entering = normed.get(id(output), (None, output))
+        maker, other = watch.added.get(id(entering), (-2, output))
+        if _INPUT <= maker < started[name] and other.shape == entering.shape:
+            found[name] = Shortcut(maker, norm)
+    return found
+
+
+def _main(out: object) -> Tensor | None:
+    """What an operator made: the first of several tensors is the one that goes on (a BatchNorm's output)."""
+    first = out[0] if isinstance(out, tuple | list) and out else out
+    return first if isinstance(first, Tensor) else None
+
+
+def _alike(args: tuple[Any, ...]) -> bool:
+    return len(args) == 2 and all(isinstance(arg, Tensor) for arg in args)  # noqa: PLR2004 - two operands
+
+
+@contextmanager
+def _hooks(
+    model: nn.Module,
+    layers: Mapping[str, nn.Module],
+    outputs: dict[str, Tensor],
+    normed: dict[int, tuple[_BatchNorm, Tensor]],
+) -> Iterator[None]:
+    """Note the layers' first outputs, and what a BatchNorm made of each tensor."""
+
+    def leave(name: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _args: object, output: Tensor) -> None:
+            outputs.setdefault(name, output)
+
+        return hook
+
+    def after(module: _BatchNorm, args: tuple[Tensor, ...], output: Tensor) -> None:
+        normed.setdefault(id(args[0]), (module, output))
+
+    handles = [layer.register_forward_hook(leave(name)) for name, layer in layers.items()]
+    handles += [norm.register_forward_hook(after) for norm in model.modules() if isinstance(norm, _BatchNorm)]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
