@@ -9,22 +9,16 @@ import httpx
 from ranksearch.client.address import resolve
 from ranksearch.client.blobs import Blobs
 from ranksearch.client.documents import Datasets, Models
+from ranksearch.client.goals import Budget, Images, StudyReference, draft
 from ranksearch.client.handle import StudyHandle
 from ranksearch.client.jobs import Jobs
 from ranksearch.client.progress import Progress
 from ranksearch.client.studies import Studies
 from ranksearch.client.study_bar import inspection_spinner
-from ranksearch.client.submission import (
-    Budget,
-    DataReference,
-    ModelReference,
-    Submission,
-    constraints,
-    study_request,
-)
+from ranksearch.client.submission import DataReference, ModelReference, Submission
 from ranksearch.client.transport import Transport
 from ranksearch.client.workers import Workers
-from ranksearch.contracts.goals import Metric
+from ranksearch.contracts.goals import Level, Metric, Objective, Pruner, Sampler, WarmStart
 from ranksearch.contracts.ranks import Method
 from ranksearch.contracts.resources import Model
 from ranksearch.contracts.study_requests import DataSlice
@@ -78,13 +72,25 @@ class Client:
         *,
         calibration: DataReference | DataSlice | None = None,
         validation: DataReference | DataSlice | None = None,
-        budget: Budget = "40%",
+        budget: Budget | None = None,
+        objectives: Objective | Sequence[Objective] | None = None,
+        max_drop: float | None = None,
+        metric: Metric | None = None,
+        methods: Method | Sequence[Method] | None = None,
+        keep_dense: str | Sequence[str] | None = None,
         n_trials: int | None = None,
         n_startup_trials: int | None = None,
+        level: Level | None = None,
+        sampler: Sampler | None = None,
+        pruner: Pruner | None = None,
+        warm_starts: WarmStart | Sequence[WarmStart] | None = None,
+        from_studies: Sequence[StudyReference] | None = None,
+        search_images: Images | None = None,
+        finalists: int | None = None,
+        study_timeout: float | None = None,
+        plateau: int | None = None,
+        target: float | None = None,
         seed: int | None = None,
-        methods: Sequence[Method] | None = None,
-        keep_dense: Sequence[str] | None = None,
-        metric: Metric | None = None,
         batch_size: int | None = None,
         name: str | None = None,
         progress: Progress = False,
@@ -93,24 +99,44 @@ class Client:
     ) -> StudyHandle:
         """Upload what is not there yet, wait until the model has been inspected, and submit a study.
 
+        Three kinds of study: the best network within a ``budget``; the smallest that loses at most ``max_drop``;
+        with several ``objectives``, a front (:meth:`StudyHandle.pareto`). What is None is left to the service's
+        defaults; ``docs/searching.md`` says when to choose otherwise.
+
         Args:
             model: the path of a model document, or a model's id.
-            data: the path of a data set document, or a data set's id. The first images, at most 512 and at most
-                half of them, calibrate; the rest validate.
-            calibration: instead of ``data``, the images that calibrate: a path or id, ``"path_or_id[0:512]"``, or
+            data: the path of a data set document, or a data set's id. The first images, at most 1,024 and at most
+                a third of them, calibrate; the rest validate.
+            calibration: instead of ``data``, the images that calibrate: a path or id, ``"path_or_id[0:1024]"``, or
                 a slice.
             validation: and those that validate.
-            budget: upper bounds: ``"40%"`` (of the macs), ``{"macs": "33%", "params": "50%"}``, or in numbers.
-            n_trials: how many rank vectors to try.
-            n_startup_trials: of these, how many before the sampler is asked.
-            seed: of the search.
+            budget: upper bounds: ``"40%"`` (of the macs), ``{"macs": "33%", "params": "50%", "latency_ms": 4.0}``,
+                or in numbers. None: 40% of the macs for the best proxy, no bound for other objectives.
+            objectives: ``"proxy"`` is the metric; ``"macs"``, ``"params"`` and ``"latency_ms"`` are costs. One cost
+                goes with ``max_drop``; several objectives give a front.
+            max_drop: how much the smallest network may lose against the dense one: 0.01 is one point of accuracy;
+                nats for kl and loss. Without ``objectives``: of the macs, as few as possible.
+            metric: by default kl, which needs no labels; with ``max_drop`` accuracy where there are labels.
             methods: among which the search chooses each layer's, in order of preference.
             keep_dense: qualified names of layers that are not to be factorised.
-            metric: by default accuracy where the validation images have labels, else kl.
+            n_trials: how many rank vectors to try.
+            n_startup_trials: of these, how many before the sampler is asked.
+            level: how networks are calibrated: their statistics alone, or every layer fitted to its output.
+            sampler: which chooses the trials.
+            pruner: whether a trial that is significantly worse than the best stops early.
+            warm_starts: allocations that are tried before the sampler's; an empty list: none.
+            from_studies: earlier studies of the same model that the search learns from.
+            search_images: how many images a trial uses, ``{"calibration": 256, "validation": 1000}``; None as a
+                number: all.
+            finalists: best trials that are measured again, on all images, before one is chosen.
+            study_timeout: seconds from the first trial's claim to the last new trial.
+            plateau: end after so many trials without a better one.
+            target: end once a trial's metric is at least as good as this.
+            seed: of the search.
             batch_size: of the evaluations.
             name: by which people know the study.
             progress: of the uploads and the inspection: True for bars on stderr, or a callable for the uploads.
-            timeout: seconds to wait for the inspection; None: without end.
+            timeout: seconds to wait for the inspection, not for the study; None: without end.
             seen: is shown the model as often as it is looked at during the inspection.
 
         Raises:
@@ -118,27 +144,36 @@ class Client:
             InputError: something cannot be used.
             RankSearchError: the model's inspection failed; this is why.
         """
+        asked = draft(
+            budget=budget,
+            objectives=objectives,
+            max_drop=max_drop,
+            metric=metric,
+            methods=methods,
+            keep_dense=keep_dense,
+            n_trials=n_trials,
+            n_startup_trials=n_startup_trials,
+            level=level,
+            sampler=sampler,
+            pruner=pruner,
+            warm_starts=warm_starts,
+            from_studies=from_studies,
+            search_images=search_images,
+            finalists=finalists,
+            timeout=study_timeout,
+            plateau=plateau,
+            target=target,
+            seed=seed,
+            batch_size=batch_size,
+            name=name,
+        )
         submission = Submission(self.models, self.datasets, progress=progress)
-        bounds = constraints(budget)
         uploaded = submission.model(model)
         calibrating, validating = submission.data_slices(data, calibration, validation)
         with inspection_spinner(shown=progress is True and seen is None) as show:
             inspected = self.models.wait(uploaded.id, timeout=timeout, seen=seen or show)
-        request = study_request(
-            model=inspected.id,
-            calibration=calibrating,
-            validation=validating,
-            constraints=bounds,
-            n_trials=n_trials,
-            n_startup_trials=n_startup_trials,
-            seed=seed,
-            methods=None if methods is None else list(methods),
-            keep_dense=None if keep_dense is None else list(keep_dense),
-            metric=metric,
-            batch_size=batch_size,
-            name=name,
-        )
-        return self.study(self.studies.create(request).id)
+        where = {"model": inspected.id, "calibration": calibrating, "validation": validating}
+        return self.study(self.studies.create(asked.model_copy(update=where)).id)
 
     def study(self, study: str) -> StudyHandle:
         """A handle on a study submitted before."""

@@ -8,7 +8,7 @@ from ranksearch.client.studies import COMPRESSED, Studies
 from ranksearch.client.study_bar import study_bar
 from ranksearch.client.waiting import until
 from ranksearch.contracts.errors import EvaluationError, RankSearchError
-from ranksearch.contracts.studies import Best, Study
+from ranksearch.contracts.studies import Best, Pareto, Study
 
 __all__ = ["StudyHandle", "study_error"]
 
@@ -60,6 +60,10 @@ class StudyHandle:
             NotFoundError: ``best_not_found``: no trial is complete yet.
         """
         return self._studies.best(self.id)
+
+    def pareto(self) -> Pareto:
+        """The trials so far that no other beats in all of the study's objectives."""
+        return self._studies.pareto(self.id)
 
     def pull(
         self,

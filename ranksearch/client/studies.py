@@ -12,7 +12,7 @@ from ranksearch.client.transport import Transport, segment
 from ranksearch.client.waiting import until
 from ranksearch.contracts.errors import NotFoundError, RankSearchError
 from ranksearch.contracts.resources import Artifact
-from ranksearch.contracts.studies import Best, Event, Study, Trial
+from ranksearch.contracts.studies import Best, Event, Pareto, Study, Trial
 from ranksearch.contracts.study_requests import StudyRequest
 
 __all__ = ["COMPRESSED", "Studies"]
@@ -79,6 +79,14 @@ class Studies:
             NotFoundError: ``best_not_found``: no trial is complete yet.
         """
         return self._transport.fetch(Best, f"{_path(study)}/best")
+
+    def pareto(self, study: str) -> Pareto:
+        """The trials so far that no other beats in all of the study's objectives.
+
+        Raises:
+            NotFoundError: there is no such study.
+        """
+        return self._transport.fetch(Pareto, f"{_path(study)}/pareto")
 
     def events(self, study: str, *, after: int | None = None) -> Iterator[Event]:
         """What happens in a study, as it happens, until it has ended; across drops and restarts.

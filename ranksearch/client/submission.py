@@ -1,35 +1,30 @@
-"""From what a user has at hand – files, ids, one data set – to a study request."""
+"""From what a user has at hand – files, ids, one data set – to what is stored on the service."""
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Final
 
-from pydantic import BaseModel, ValidationError
-
+from ranksearch.client.checks import checked
 from ranksearch.client.documents import Datasets, Models
 from ranksearch.client.progress import Progress
 from ranksearch.contracts.errors import DatasetError, InputError
-from ranksearch.contracts.goals import Constraints
 from ranksearch.contracts.resources import Dataset, Model
-from ranksearch.contracts.study_requests import DataSlice, StudyRequest
+from ranksearch.contracts.study_requests import DataSlice
 
-__all__ = ["Budget", "DataReference", "ModelReference", "Submission", "constraints", "halves", "study_request"]
+__all__ = ["DataReference", "ModelReference", "Submission", "existing_file", "split"]
 
 ModelReference = str | os.PathLike[str] | Model
 """The path of a model document, a model's id, or a model."""
 DataReference = str | os.PathLike[str] | Dataset
 """The path of a data set document, a data set's id, or a data set."""
-Budget = int | str | Mapping[str, int | str] | Constraints
-""""40%" or a number of the macs, or bounds by cost word: {"macs": "33%", "params": "50%"}."""
 
-_CALIBRATION_IMAGES: Final = 512
+_CALIBRATION_IMAGES: Final = 1024
+"""Of one data set: at most, and at most a third. The decision rests on the validation images."""
+_CALIBRATION_SHARE: Final = 3
 _SLICE: Final = re.compile(r"^(?P<data>.+)\[(?P<start>\d*):(?P<stop>\d*)\]$")
-
-Shape = TypeVar("Shape", bound=BaseModel)
 
 
 class Submission:
@@ -66,7 +61,7 @@ class Submission:
         return self._uploaded[path]
 
     def data_slice(self, reference: DataReference | DataSlice) -> DataSlice:
-        """The images that a reference means: ``"path_or_id[0:512]"``, or a whole data set."""
+        """The images that a reference means: ``"path_or_id[0:1024]"``, or a whole data set."""
         if isinstance(reference, DataSlice):
             return reference.model_copy(update={"dataset": self.dataset(reference.dataset).id})
         start, stop = 0, None
@@ -89,7 +84,7 @@ class Submission:
             InputError: neither one data set for both nor both by themselves were given.
         """
         if data is not None and calibration is None and validation is None:
-            return halves(self.dataset(data))
+            return split(self.dataset(data))
         if data is None and calibration is not None and validation is not None:
             return self.data_slice(calibration), self.data_slice(validation)
         raise InputError(
@@ -97,66 +92,26 @@ class Submission:
             "it is not clear which images calibrate and which validate",
             got=f"data={data!r}, calibration={calibration!r}, validation={validation!r}",
             expected="one data set, which is split; or calibration and validation, and no third",
-            mend='for parts of one data set: calibration="d.safetensors[0:512]", validation="d.safetensors[512:]"',
+            mend='for parts of one data set: calibration="d.safetensors[0:1024]", validation="d.safetensors[1024:]"',
         )
 
 
-def halves(dataset: Dataset) -> tuple[DataSlice, DataSlice]:
-    """Split one data set: the first images, at most 512 and at most half of them, calibrate; the rest validate.
+def split(dataset: Dataset) -> tuple[DataSlice, DataSlice]:
+    """Split one data set: the first images, at most 1,024 and at most a third, calibrate; the rest validate.
 
     Raises:
         DatasetError: one image cannot be split.
     """
-    cut = min(_CALIBRATION_IMAGES, dataset.summary.count // 2)
-    if cut == 0:
+    count = dataset.summary.count
+    if count < 2:  # noqa: PLR2004 - one for each
         raise DatasetError(
             "dataset_empty",
             "one image cannot both calibrate and validate",
-            got=dataset.summary.count,
+            got=count,
             expected="≥ 2",
         )
+    cut = max(1, min(_CALIBRATION_IMAGES, count // _CALIBRATION_SHARE))
     return DataSlice(dataset=dataset.id, start=0, stop=cut), DataSlice(dataset=dataset.id, start=cut)
-
-
-def constraints(budget: Budget) -> Constraints:
-    """A budget as upper bounds; a bare bound is one of the macs.
-
-    Raises:
-        InputError: it bounds nothing, or is not a bound.
-    """
-    if isinstance(budget, Constraints):
-        return budget
-    bounds = dict(budget) if isinstance(budget, Mapping) else {"macs": budget}
-    return checked(lambda: Constraints.model_validate(bounds))
-
-
-def study_request(**members: Any) -> StudyRequest:  # noqa: ANN401 - the request's members, checked here
-    """A request from the members that are not None.
-
-    Raises:
-        InputError: a member is unknown or cannot be used.
-    """
-    given = {name: value for name, value in members.items() if value is not None}
-    return checked(lambda: StudyRequest.model_validate(given))
-
-
-def checked(make: Callable[[], Shape]) -> Shape:
-    """A wire shape of the user's making, with this product's error where it is none.
-
-    Raises:
-        InputError: naming the first member that cannot be used.
-    """
-    try:
-        return make()
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the request"
-        raise InputError(
-            "unknown_field" if first["type"] == "extra_forbidden" else "invalid_request",
-            f"{where} cannot be used",
-            got=first["input"],
-            expected=first["msg"].removeprefix("Value error, "),
-        ) from error
 
 
 def existing_file(reference: str | os.PathLike[str], kind: str) -> Path | None:

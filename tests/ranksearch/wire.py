@@ -86,7 +86,7 @@ def study(state="running", complete=0, **members):
     }
 
 
-def result(value=0.9):
+def result(value=0.9, **members):
     return {
         "value": value,
         "accuracy": value,
@@ -96,6 +96,7 @@ def result(value=0.9):
         "cost": {"macs": 333_333, "params": 2_500},
         "seconds": {"total": 1.5},
         "device": "cpu",
+        **members,
     }
 
 
@@ -146,6 +147,32 @@ def best(**members):
         ],
         **members,
     }
+
+
+def pareto(**members):
+    front = [(4, 0.01, 400_000), (7, 0.04, 200_000)]
+    return {
+        "study": STUDY,
+        "state": "completed",
+        "objectives": ["proxy", "macs"],
+        "metric": "kl",
+        "points": [
+            {
+                "trial": number,
+                "origin": "sampler",
+                "values": {"proxy": kl, "macs": macs},
+                "result": result(0.9),
+                "ranks": {"conv": {"method": "cp3", "rank": 7}},
+            }
+            for number, kl, macs in front
+        ],
+        **members,
+    }
+
+
+def latency(**members):
+    conditions = {"device": "cpu", "dtype": "float32", "batch": 1, "backend": "torch"}
+    return {"latency_ms": 2.0, "dense_latency_ms": 5.0, **conditions, **members}
 
 
 def artifact(data=b"compressed", state="ready", **members):

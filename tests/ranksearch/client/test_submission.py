@@ -3,8 +3,8 @@ import json
 import httpx
 import pytest
 
+from ranksearch.client.submission import split
 from ranksearch.contracts.errors import DatasetError, EvaluationError, InputError, UnavailableError
-from ranksearch.contracts.goals import Constraints
 from ranksearch.contracts.resources import Dataset
 from ranksearch.contracts.study_requests import DataSlice
 from tests.ranksearch import wire
@@ -70,15 +70,15 @@ def test_documents_that_the_client_answered_are_taken_as_they_are(client, servic
 def test_one_data_set_is_split(client, service):
     client.submit(wire.MODEL, wire.DATASET)
     assert (service.asked["calibration"], service.asked["validation"]) == (
-        {"dataset": wire.DATASET, "start": 0, "stop": 450},
-        {"dataset": wire.DATASET, "start": 450, "stop": None},
+        {"dataset": wire.DATASET, "start": 0, "stop": 300},
+        {"dataset": wire.DATASET, "start": 300, "stop": None},
     )
 
 
-def test_at_most_512_images_calibrate(serve):
+def test_at_most_1024_images_calibrate(serve):
     service = Service(50_000)
     serve(service).submit(wire.MODEL, wire.DATASET)
-    assert service.asked["calibration"]["stop"] == 512
+    assert service.asked["calibration"]["stop"] == 1024
 
 
 def test_one_image_cannot_be_split(serve):
@@ -125,39 +125,6 @@ def test_an_empty_slice_is_refused(client):
         client.submit(wire.MODEL, calibration="d[5:5]", validation="d")
 
 
-@pytest.mark.parametrize(
-    ("budget", "constraints"),
-    [
-        ("33%", {"macs": "33%", "params": None}),
-        (123, {"macs": 123, "params": None}),
-        ({"params": "50%"}, {"macs": None, "params": "50%"}),
-        ({"macs": 7, "params": "50%"}, {"macs": 7, "params": "50%"}),
-        (Constraints(macs="10%"), {"macs": "10%", "params": None}),
-    ],
-)
-def test_budgets(client, service, budget, constraints):
-    client.submit(wire.MODEL, wire.DATASET, budget=budget)
-    assert service.asked["constraints"] == constraints
-
-
-@pytest.mark.parametrize("budget", ["0%", "forty", 0, {}, {"flops": "40%"}, 0.4, "140%"])
-def test_a_wrong_budget_is_refused_before_anything_is_uploaded(client, service, budget):
-    with pytest.raises(InputError):
-        client.submit(wire.MODEL, wire.DATASET, budget=budget)
-    assert service.requests == []
-
-
-def test_members_are_passed_on(client, service):
-    client.submit(wire.MODEL, wire.DATASET, n_trials=7, seed=3, methods=["svd"], metric="kl", name="x")
-    asked = service.asked
-    assert [asked[m] for m in ("n_trials", "seed", "methods", "metric", "name")] == [7, 3, ["svd"], "kl", "x"]
-
-
-def test_a_wrong_member_is_an_input_error(client):
-    with pytest.raises(InputError, match="n_trials cannot be used"):
-        client.submit(wire.MODEL, wire.DATASET, n_trials=0)
-
-
 @pytest.mark.parametrize("model", ["m.safetensors", "./net", "folder/net.pt"])
 def test_a_path_without_a_file_is_named(client, model):
     with pytest.raises(InputError, match="there is no such file"):
@@ -192,8 +159,7 @@ def test_waiting_has_an_end(serve):
         client.study(wire.STUDY).wait(timeout=30)
 
 
-def test_a_data_set_is_split_without_a_service():
-    from ranksearch.client.submission import halves  # noqa: PLC0415 - one test looks below the surface
-
-    calibration, validation = halves(Dataset.model_validate(wire.dataset(11)))
-    assert (calibration.stop, validation.start) == (5, 5)
+@pytest.mark.parametrize(("count", "calibrate"), [(2, 1), (3, 1), (11, 3), (3072, 1024), (3069, 1023)])
+def test_at_most_a_third_of_one_data_set_calibrates(count, calibrate):
+    calibration, validation = split(Dataset.model_validate(wire.dataset(count)))
+    assert (calibration.stop, validation.start) == (calibrate, calibrate)
