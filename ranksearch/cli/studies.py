@@ -1,4 +1,4 @@
-"""``status``, ``best``, ``pull``, ``cancel``, ``workers``."""
+"""``status``, ``best``, ``pareto``, ``pull``, ``cancel``, ``workers``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import typer
 from ranksearch.cli.options import Json, StudyArgument, Token, Url, connect
 from ranksearch.cli.study_names import find_study
 from ranksearch.client.studies import COMPRESSED
+from ranksearch.terminal.answers import best_summary, layers_table, pareto_table
 from ranksearch.terminal.output import Once, on_terminal, say, show, show_json
-from ranksearch.terminal.tables import best_summary, layers_table, studies_table, study_lines, workers_table
+from ranksearch.terminal.tables import studies_table, study_lines, workers_table
 
-__all__ = ["best", "cancel", "pull", "status", "workers"]
+__all__ = ["best", "cancel", "pareto", "pull", "status", "workers"]
 
 
 def status(
@@ -52,6 +53,18 @@ def best(study: StudyArgument, *, url: Url = None, token: Token = None, json: Js
         return
     show(layers_table(found))
     show("\n" + "\n".join(best_summary(found)))
+
+
+def pareto(study: StudyArgument, *, url: Url = None, token: Token = None, json: Json = False) -> None:
+    """Show the front: the trials so far that no other beats in all of the study's objectives."""
+    with connect(url, token) as client:
+        found = client.studies.pareto(find_study(client, study).id)
+    if json:
+        show_json(found)
+    elif found.points:
+        show(pareto_table(found))
+    else:
+        say("no trial is on the front yet: ranksearch watch")
 
 
 def pull(

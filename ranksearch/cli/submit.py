@@ -7,15 +7,41 @@ import typer
 
 from ranksearch.cli.ending import end_with
 from ranksearch.cli.options import Json, Token, Url, connect
+from ranksearch.cli.study_names import find_study
+from ranksearch.cli.submit_options import (
+    BOUNDS,
+    BatchSize,
+    Finalists,
+    FromStudy,
+    KeepDense,
+    LatencyMs,
+    LevelName,
+    Macs,
+    MaxDrop,
+    Methods,
+    MetricName,
+    NTrials,
+    Objectives,
+    Params,
+    Plateau,
+    PrunerName,
+    SamplerName,
+    SearchImagesPair,
+    Seed,
+    StudyTimeout,
+    Target,
+    WarmStarts,
+    bounds,
+    images,
+    words,
+)
 from ranksearch.cli.watch import lines
-from ranksearch.client import StudyHandle
+from ranksearch.client import Client, StudyHandle
 from ranksearch.contracts.errors import BudgetInfeasible, RankSearchError
 from ranksearch.contracts.studies import Study
 from ranksearch.terminal.output import Once, on_terminal, say
 
 __all__ = ["submit"]
-
-_DEFAULT_MACS = "40%"
 
 
 def submit(
@@ -25,37 +51,36 @@ def submit(
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="A data set document, or the id of one uploaded. Its first images, at most 512 and at most half, "
-            "calibrate; the rest validate.",
+            help="A data set document, or the id of one uploaded. Its first images, at most 1,024 and at most a "
+            "third, calibrate; the rest validate.",
         ),
     ] = None,
     *,
-    macs: Annotated[
-        str | None,
-        typer.Option("--macs", help=f'Upper bound, as "33%" or a number. Without a bound: {_DEFAULT_MACS}.'),
-    ] = None,
-    params: Annotated[str | None, typer.Option("--params", help="Upper bound, likewise.")] = None,
     calibration: Annotated[
-        str | None, typer.Option("--calibration", help='Instead of DATA: "FILE_OR_ID[0:512]".')
+        str | None, typer.Option("--calibration", help='Instead of DATA: "FILE_OR_ID[0:1024]".')
     ] = None,
     validation: Annotated[str | None, typer.Option("--validation", help="And the images that validate.")] = None,
-    n_trials: Annotated[int | None, typer.Option("--n-trials", help="Rank vectors to try.", min=1)] = None,
-    seed: Annotated[int | None, typer.Option("--seed", help="Of the search.", min=0)] = None,
-    methods: Annotated[
-        str | None,
-        typer.Option(
-            "--methods",
-            help="Among which the search chooses each layer's, in order of preference: cp3, tucker2, tucker2_cp3 "
-            "and spatial_svd for convolutions, svd for 1×1 ones and linear layers. Without it: cp3,svd.",
-        ),
-    ] = None,
-    keep_dense: Annotated[
-        list[str] | None, typer.Option("--keep-dense", help="A layer that stays as it is; may be repeated.")
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", help="accuracy or kl; accuracy where there are labels.")
-    ] = None,
-    batch_size: Annotated[int | None, typer.Option("--batch-size", help="Of the evaluations.", min=1)] = None,
+    macs: Macs = None,
+    params: Params = None,
+    latency_ms: LatencyMs = None,
+    max_drop: MaxDrop = None,
+    objectives: Objectives = None,
+    metric: MetricName = None,
+    methods: Methods = None,
+    keep_dense: KeepDense = None,
+    level: LevelName = None,
+    sampler: SamplerName = None,
+    pruner: PrunerName = None,
+    warm_starts: WarmStarts = None,
+    from_study: FromStudy = None,
+    search_images: SearchImagesPair = None,
+    finalists: Finalists = None,
+    seed: Seed = None,
+    batch_size: BatchSize = None,
+    n_trials: NTrials = None,
+    timeout: StudyTimeout = None,
+    plateau: Plateau = None,
+    target: Target = None,
     name: Annotated[str | None, typer.Option("--name", help="By which you will find it.")] = None,
     watch: Annotated[
         bool | None,
@@ -65,29 +90,40 @@ def submit(
     token: Token = None,
     json: Json = False,
 ) -> None:
-    """Upload what is not there yet and search for the best ranks within a budget."""
+    """Upload what is not there yet and search for the best ranks.
+
+    Within a budget (--macs, --params, --latency-ms): the best network.
+
+    With --max-drop: the smallest network that loses no more than that.
+
+    With several --objectives: a front, which ranksearch pareto shows.
+    """
     bars = on_terminal() and not json
+    members: dict[str, Any] = {  # checked with the request
+        "budget": bounds(macs, params, latency_ms),
+        "objectives": words(objectives),
+        "max_drop": max_drop,
+        "metric": metric,
+        "methods": words(methods),
+        "keep_dense": keep_dense,
+        "level": level,
+        "sampler": sampler,
+        "pruner": pruner,
+        "warm_starts": words(warm_starts),
+        "search_images": images(search_images),
+        "finalists": finalists,
+        "seed": seed,
+        "batch_size": batch_size,
+        "n_trials": n_trials,
+        "study_timeout": timeout,
+        "plateau": plateau,
+        "target": target,
+        "name": name,
+    }
     with connect(url, token) as client:
-        tell = Once()
-        try:
-            handle = client.submit(
-                model,
-                data,
-                calibration=calibration,
-                validation=validation,
-                budget=_bounds(macs, params),
-                n_trials=n_trials,
-                seed=seed,
-                methods=None if methods is None else [method.strip() for method in methods.split(",")],  # type: ignore[misc]  # checked with the request
-                keep_dense=keep_dense,
-                metric=metric,  # type: ignore[arg-type]  # checked with the request
-                batch_size=batch_size,
-                name=name,
-                progress=bars,
-                seen=None if bars else lambda latest: tell(latest.waiting_for),
-            )
-        except BudgetInfeasible as error:
-            raise _with_command(error, context) from error
+        earlier = [find_study(client, study) for study in from_study or []]
+        images_of = {"calibration": calibration, "validation": validation}
+        handle = _submitted(client, context, model, data, **images_of, from_studies=earlier, bars=bars, **members)
         if not json:
             say(f"submitted {handle.id}\n  the best ranks, at any time: {handle.url}")
         waits = bars if watch is None else watch
@@ -97,10 +133,21 @@ def submit(
     end_with(study, best_url=handle.url, machine=json)
 
 
-def _bounds(macs: str | None, params: str | None) -> dict[str, int | str]:
-    given = {"macs": macs, "params": params}
-    bounds = {word: int(bound) if bound.isdecimal() else bound for word, bound in given.items() if bound is not None}
-    return bounds or {"macs": _DEFAULT_MACS}
+def _submitted(
+    client: Client,
+    context: typer.Context,
+    model: str,
+    data: str | None,
+    *,
+    bars: bool,
+    **members: Any,  # noqa: ANN401 - what Client.submit takes
+) -> StudyHandle:
+    tell = Once()
+    seen = None if bars else lambda latest: tell(latest.waiting_for)
+    try:
+        return client.submit(model, data, progress=bars, seen=seen, **members)
+    except BudgetInfeasible as error:
+        raise _with_command(error, context) from error
 
 
 def _waited(handle: StudyHandle, *, bars: bool) -> Study:
@@ -118,25 +165,25 @@ def _with_command(error: BudgetInfeasible, context: typer.Context) -> BudgetInfe
     nearest = error.extra.get("nearest_feasible")
     if not isinstance(nearest, dict):
         return error
-    command = _command_line(context, {word: nearest[word] for word in ("macs", "params") if word in nearest})
+    command = _command_line(context, {word: nearest[word] for word in BOUNDS if word in nearest})
     mend = f"the nearest budget that can be met: {command}"
     return BudgetInfeasible(
         error.code, error.detail, got=error.got, expected=error.expected, mend=mend, **error.extra, command=command
     )
 
 
-def _command_line(context: typer.Context, bounds: dict[str, Any]) -> str:
+def _command_line(context: typer.Context, nearest: dict[str, Any]) -> str:
     """This command as it was given, with other bounds and without the token."""
-    words = ["ranksearch", "submit"]
+    line = ["ranksearch", "submit"]
     parameters = {parameter.name: parameter for parameter in context.command.params}
     for name, parameter in parameters.items():
         value = context.params.get(str(name))
-        if value is None or value is False or name in {"token", "macs", "params"}:
+        if value is None or value is False or name == "token" or name in BOUNDS:
             continue
         for each in value if isinstance(value, list | tuple) else [value]:
             option = [] if parameter.param_type_name == "argument" else [parameter.opts[0]]
-            words += option if each is True else [*option, str(each)]
-    given = {word: context.params[word] for word in ("macs", "params") if context.params.get(word) is not None}
-    for word, bound in {**given, **bounds}.items():
-        words += [f"--{word}", str(bound)]
-    return shlex.join(words)
+            line += option if each is True else [*option, str(each)]
+    given = {word: context.params[word] for word in BOUNDS if context.params.get(word) is not None}
+    for word, bound in {**given, **nearest}.items():
+        line += [f"--{word.replace('_', '-')}", str(bound)]
+    return shlex.join(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
+from ranksearch.client.wording import best_so_far, dense_network, finalists_measured, stopped
 from ranksearch.contracts.resources import Model
 from ranksearch.contracts.studies import Study
 
@@ -46,14 +47,17 @@ def inspection_spinner(*, shown: bool) -> Iterator[Callable[[Model], None]]:
 
 
 def headline(study: Study) -> str:
-    """A study in a few words: its state, the best so far, and why nothing moves."""
-    words: list[str] = [study.state]
-    if study.best_value is not None:
-        words.append(f"best {study.metric} {study.best_value:.4f}")
-    if study.dense_value is not None:
-        words.append(f"dense {study.dense_value:.4f}")
-    if study.progress.failed:
-        words.append(f"{study.progress.failed} failed")
-    if study.waiting_for is not None:
-        words.append(study.waiting_for)
-    return ", ".join(words)
+    """A study in a few words: its state, the best so far, what became of trials, and why nothing moves."""
+    progress = study.progress
+    best, dense = best_so_far(study), dense_network(study)
+    counts = {"pruned": progress.pruned, "failed": progress.failed, "not needed": progress.dropped}
+    words: list[str | None] = [
+        study.state,
+        None if best is None else f"best {best}",
+        None if dense is None else f"dense {dense}",
+        *(f"{number} {word}" for word, number in counts.items() if number),
+        stopped(study),
+        "measuring the finalists on all images" if finalists_measured(study) else None,
+        study.waiting_for,
+    ]
+    return ", ".join(word for word in words if word is not None)

@@ -11,10 +11,13 @@ from rich.console import Console
 from rich.table import Table
 
 from ranksearch.client import Client, StudyHandle
+from ranksearch.client.wording import accuracy as per_cent
+from ranksearch.client.wording import better, count, metric_value, origin
 from ranksearch.contracts.errors import UnavailableError
+from ranksearch.contracts.goals import Metric
 from ranksearch.contracts.studies import Best, Trial
 from ranksearch.local import LocalDeployment
-from ranksearch.terminal.tables import count, layers_table
+from ranksearch.terminal.answers import layers_table
 
 if TYPE_CHECKING:
     from torch import nn
@@ -121,8 +124,9 @@ def summary_table(best: Best, dense_held_out: float, compressed_held_out: float)
     for column in ("dense", "compressed"):
         table.add_column(column, justify="right")
     table.add_column("")
-    if best.dense_value is not None:
-        table.add_row("accuracy, validation", f"{best.dense_value:.1%}", f"{best.value:.1%}")
+    dense, compressed = (None if result is None else result.accuracy for result in (best.dense_result, best.result))
+    if dense is not None and compressed is not None:
+        table.add_row("accuracy, validation", f"{dense:.1%}", f"{compressed:.1%}")
     table.add_row("accuracy, held out", f"{dense_held_out:.1%}", f"{compressed_held_out:.1%}")
     for word, share in (("MACs", best.macs), ("parameters", best.params)):
         fewer = f"({share.fraction:.1%} remain: {share.compression_ratio:.1f}× fewer)"
@@ -151,16 +155,34 @@ def _follow(console: Console, client: Client, study: StudyHandle) -> None:
     if console.is_terminal:
         study.wait(progress=True)
         return
+    metric = study.status().metric
     best: Trial | None = None
     for event in client.studies.events(study.id):
-        if event.kind == "trial" and event.data["state"] in {"COMPLETE", "FAIL"}:
+        if event.kind == "trial" and event.data["state"] in {"COMPLETE", "PRUNED", "FAIL"}:
             trial = Trial.model_validate(event.data)
-            if trial.value is not None and (best is None or trial.value > (best.value or 0)):
-                best = trial
-            value = "failed" if trial.value is None else f"{trial.value:.1%}"
-            so_far = "" if best is None else f", best so far {best.value:.1%} (trial {best.number})"
-            console.print(f"   trial {trial.number:>3} {trial.origin or '':<12} {value}{so_far}")
+            if trial.final is not None:
+                console.print(f"   trial {trial.number:>3} {'on all images':<13} {_found(trial, metric)}")
+                continue
+            best = _better_of(best, trial, metric)
+            so_far = "" if best is None else f", best so far {_found(best, metric)} (trial {best.number})"
+            console.print(f"   trial {trial.number:>3} {origin(trial.origin):<13} {_found(trial, metric)}{so_far}")
     study.wait()
+
+
+def _better_of(best: Trial | None, trial: Trial, metric: Metric) -> Trial | None:
+    """The better of two trials; one that was stopped early or failed is none."""
+    if trial.state != "COMPLETE" or trial.value is None:
+        return best
+    return trial if best is None or best.value is None or better(metric, trial.value, best.value) else best
+
+
+def _found(trial: Trial, metric: Metric) -> str:
+    """What a trial came to: its accuracy, and the metric by which it is judged."""
+    result = trial.final or trial.result
+    if trial.state != "COMPLETE" or result is None:
+        return "stopped early" if trial.state == "PRUNED" else "failed"
+    judged = None if metric == "accuracy" else f"{metric} {metric_value(metric, result.value)}"
+    return ", ".join(word for word in (per_cent(result.accuracy), judged) if word)
 
 
 def _hold(console: Console, local: LocalDeployment) -> None:

@@ -1,6 +1,9 @@
 """Answers of a service, as a test needs them."""
 
 import hashlib
+import json
+
+import httpx
 
 NOW = "2026-01-02T03:04:05Z"
 STUDY = "sty_0123456789abcdef"
@@ -204,3 +207,8 @@ def page(*items, following=None):
 
 def event(number, kind="study", /, **data):
     return {"id": number, "kind": kind, "study": STUDY, "created_at": NOW, "data": data}
+
+
+def stream(*events):
+    text = "".join(f"id: {event['id']}\ndata: {json.dumps(event)}\n\n" for event in events)
+    return httpx.Response(200, text=text, headers={"content-type": "text/event-stream"})

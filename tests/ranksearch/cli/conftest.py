@@ -20,6 +20,7 @@ class Service:
             ("GET", "/v1/studies"): wire.page(wire.study()),
             ("GET", f"/v1/studies/{wire.STUDY}"): wire.study(),
             ("GET", f"/v1/studies/{wire.STUDY}/best"): wire.best(),
+            ("GET", f"/v1/studies/{wire.STUDY}/pareto"): wire.pareto(),
             ("GET", f"/v1/studies/{wire.STUDY}/artifacts"): wire.page(wire.artifact(b"compressed")),
             ("GET", f"/v1/studies/{wire.STUDY}/artifacts/compressed.safetensors"): b"compressed",
             ("POST", f"/v1/studies/{wire.STUDY}/cancel"): wire.study("cancelled"),

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from ranksearch.contracts.studies import Best
+from ranksearch.contracts.studies import Best, Pareto
 from tests.ranksearch import wire
 
 OTHER = "sty_zzzzzzzzzzzzzzzz"
@@ -100,7 +100,7 @@ def test_best_shows_macs_and_params_with_their_words(ranksearch):
 
 
 def test_best_compares_accuracy_with_the_dense_network(ranksearch):
-    assert "accuracy   0.9500 dense → 0.9000 compressed" in ranksearch("best", wire.STUDY).stdout
+    assert "accuracy   95.00% dense → 90.00% compressed" in ranksearch("best", wire.STUDY).stdout
 
 
 def test_best_never_speaks_of_flops(ranksearch):
@@ -109,6 +109,33 @@ def test_best_never_speaks_of_flops(ranksearch):
 
 def test_best_says_that_no_latency_was_measured(ranksearch):
     assert "no latency measured" in ranksearch("best", wire.STUDY).stdout
+
+
+def test_pareto_shows_the_front(ranksearch):
+    lines = ranksearch("pareto", wire.STUDY).stdout.splitlines()
+    assert [line.split() for line in lines] == [
+        ["trial", "origin", "kl", "macs", "accuracy"],
+        ["4", "search", "0.01", "400", "k", "90.00%"],
+        ["7", "search", "0.04", "200", "k", "90.00%"],
+    ]
+
+
+def test_pareto_as_json_is_what_the_url_answers(ranksearch):
+    shown = json.loads(ranksearch("pareto", "first", "--json").stdout)
+    assert shown == json.loads(Pareto.model_validate(wire.pareto()).model_dump_json(by_alias=True))
+
+
+def test_a_front_that_nobody_is_on_yet(ranksearch, service):
+    service.answers["GET", f"/v1/studies/{wire.STUDY}/pareto"] = wire.pareto(points=[])
+    done = ranksearch("pareto", wire.STUDY)
+    assert (done.stdout, "ranksearch watch" in done.stderr) == ("", True)
+
+
+def test_status_tells_accuracy_in_per_cent(ranksearch, service):
+    known = wire.study(best_value=0.9, best_trial=3, dense_value=0.95)
+    service.answers["GET", f"/v1/studies/{wire.STUDY}"] = known
+    out = ranksearch("status", wire.STUDY).stdout
+    assert "best       accuracy 90.00% (trial 3)\ndense      accuracy 95.00%" in out
 
 
 def test_pull_writes_the_model(ranksearch, tmp_path):

@@ -5,33 +5,104 @@ import pytest
 from typer.testing import CliRunner
 
 from ranksearch.cli import app
+from ranksearch.contracts.study_requests import StudyRequest
 from tests.ranksearch import wire
 
 STUDY = ("GET", f"/v1/studies/{wire.STUDY}")
 
 
-def test_the_defaults_are_the_contracts(ranksearch, service):
-    ranksearch("submit", wire.MODEL, wire.DATASET, "--no-watch")
-    asked = json.loads(next(r for r in service.requests if r.url.path == "/v1/studies").content)
-    assert (asked["constraints"], asked["n_trials"], asked["seed"]) == ({"macs": "40%", "params": None}, 100, 0)
+@pytest.fixture
+def asked(ranksearch, service):
+    """Submit with these options; what the service was asked for."""
+
+    def submit(*options):
+        done = ranksearch("submit", wire.MODEL, wire.DATASET, *options)
+        assert done.exit_code == 0, done.stderr
+        sent = [r for r in service.requests if (r.method, r.url.path) == ("POST", "/v1/studies")]
+        return json.loads(sent[-1].content)
+
+    return submit
 
 
-def test_options_are_passed_on(ranksearch, service):
-    words = "--macs 1200 --params 50% --n-trials 7 --seed 3 --methods cp3,svd --metric kl --name x --batch-size 9"
-    ranksearch("submit", wire.MODEL, wire.DATASET, *words.split(), "--keep-dense", "a", "--keep-dense", "b")
-    asked = json.loads(next(r for r in service.requests if r.url.path == "/v1/studies").content)
-    del asked["calibration"], asked["validation"], asked["n_startup_trials"]
-    assert asked == {
-        "model": wire.MODEL,
-        "constraints": {"macs": 1200, "params": "50%"},
-        "n_trials": 7,
-        "seed": 3,
-        "methods": ["cp3", "svd"],
-        "keep_dense": ["a", "b"],
-        "metric": "kl",
-        "name": "x",
-        "batch_size": 9,
+def test_the_defaults_are_the_contracts(asked):
+    images = {
+        "calibration": {"dataset": wire.DATASET, "stop": 300},
+        "validation": {"dataset": wire.DATASET, "start": 300},
     }
+    request = StudyRequest.model_validate({"model": wire.MODEL, "constraints": {"macs": "40%"}, **images})
+    assert asked("--no-watch") == request.model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("options", "members"),
+    [
+        ("--n-trials 7", {"n_trials": 7}),
+        ("--seed 3", {"seed": 3}),
+        ("--methods cp3,svd", {"methods": ["cp3", "svd"]}),
+        ("--metric kl", {"metric": "kl"}),
+        ("--name x", {"name": "x"}),
+        ("--batch-size 9", {"batch_size": 9}),
+        ("--keep-dense a --keep-dense b", {"keep_dense": ["a", "b"]}),
+        ("--level statistics", {"level": "statistics"}),
+        ("--sampler tpe", {"sampler": "tpe"}),
+        ("--pruner none", {"pruner": "none"}),
+        ("--warm-starts vbmf,greedy", {"warm_starts": ["vbmf", "greedy"]}),
+        ("--warm-starts none", {"warm_starts": []}),
+        ("--search-images 32,70", {"search_images": {"calibration": 32, "validation": 70}}),
+        ("--search-images 32,all", {"search_images": {"calibration": 32, "validation": None}}),
+        ("--search-images all", {"search_images": {"calibration": None, "validation": None}}),
+        ("--finalists 0", {"finalists": 0}),
+        ("--timeout 90", {"timeout": 90}),
+        ("--plateau 20", {"plateau": 20}),
+        ("--target 0.9", {"target": 0.9}),
+        ("--max-drop 0.01", {"max_drop": 0.01, "objectives": ["macs"]}),
+        ("--max-drop 0.01 --objectives params", {"max_drop": 0.01, "objectives": ["params"]}),
+        ("--objectives proxy,macs", {"objectives": ["proxy", "macs"], "max_drop": None}),
+        ("--from-study first --from-study sty_0", {"from_studies": [wire.STUDY, wire.STUDY]}),
+    ],
+)
+def test_an_option_becomes_a_member(asked, options, members):
+    request = asked(*options.split())
+    assert {member: request[member] for member in members} == members
+
+
+@pytest.mark.parametrize(
+    ("options", "bounds"),
+    [
+        ("", {"macs": "40%"}),
+        ("--macs 1200 --params 50%", {"macs": 1200, "params": "50%"}),
+        ("--latency-ms 4.5", {"latency_ms": 4.5}),
+        ("--latency-ms 4", {"latency_ms": 4}),
+        ("--latency-ms 50%", {"latency_ms": "50%"}),
+        ("--max-drop 0.01", {}),
+        ("--max-drop 0.01 --macs 60%", {"macs": "60%"}),
+        ("--objectives proxy,macs", {}),
+    ],
+)
+def test_bounds(asked, options, bounds):
+    assert asked(*options.split())["constraints"] == {"macs": None, "params": None, "latency_ms": None, **bounds}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--search-images 32",
+        "--search-images a,b",
+        "--search-images 0,5",
+        "--latency-ms fast",
+        "--objectives macs",
+        "--objectives proxy,macs --max-drop 0.01",
+        "--sampler bayes",
+        "--timeout 0",
+        "--warm-starts best",
+    ],
+)
+def test_what_cannot_be_used_is_bad_input(ranksearch, options):
+    assert ranksearch("submit", wire.MODEL, wire.DATASET, *options.split()).exit_code == 5
+
+
+def test_an_earlier_study_that_nobody_knows_is_not_found(ranksearch):
+    assert ranksearch("submit", wire.MODEL, wire.DATASET, "--from-study", "nobody").exit_code == 4
 
 
 def test_without_a_terminal_it_does_not_wait(ranksearch, service):
@@ -94,6 +165,21 @@ def test_the_nearest_command_is_one_that_works(ranksearch, service, infeasible):
     service.answers["POST", "/v1/studies"] = wire.study()
     command = shlex.split(done.stderr.partition("can be met: ")[2])
     assert ranksearch(*command[1:]).exit_code == 0
+
+
+def test_the_nearest_command_repeats_what_was_asked_for(ranksearch, infeasible):
+    words = "--macs 1% --latency-ms 4.5 --sampler tpe --from-study first --search-images 32,70 --timeout 90.0"
+    done = ranksearch("submit", wire.MODEL, wire.DATASET, *words.split())
+    command = shlex.split(done.stderr.partition("can be met: ")[2])
+    pairs = set(zip(command[4::2], command[5::2], strict=True))
+    given = words.replace("--macs 1%", "--macs 123456").split()
+    assert pairs == set(zip(given[::2], given[1::2], strict=True))
+
+
+def test_the_nearest_latency_is_part_of_the_command(ranksearch, service):
+    extra = {"nearest_feasible": {"latency_ms": 2.5}}
+    service.answers["POST", "/v1/studies"] = ("budget_infeasible", 422, {"detail": "no", "extra": extra})
+    assert "--latency-ms 2.5" in ranksearch("submit", wire.MODEL, wire.DATASET, "--latency-ms", "1").stderr
 
 
 def test_the_nearest_command_does_not_repeat_the_token(ranksearch, infeasible):

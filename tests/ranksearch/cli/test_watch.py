@@ -1,17 +1,11 @@
 import json
 
-import httpx
 import pytest
 
 from tests.ranksearch import wire
 
 STUDY = ("GET", f"/v1/studies/{wire.STUDY}")
 EVENTS = ("GET", f"/v1/studies/{wire.STUDY}/events")
-
-
-def stream(*events):
-    text = "".join(f"id: {event['id']}\ndata: {json.dumps(event)}\n\n" for event in events)
-    return httpx.Response(200, text=text, headers={"content-type": "text/event-stream"})
 
 
 @pytest.fixture
@@ -25,7 +19,7 @@ def test_a_line_for_every_change(ranksearch, finished):
 
 
 def test_the_end_is_the_study(ranksearch, finished):
-    assert "best       accuracy 0.9000 (trial 3)" in ranksearch("watch", wire.STUDY).stdout
+    assert "best       accuracy 90.00% (trial 3)" in ranksearch("watch", wire.STUDY).stdout
 
 
 def test_a_line_says_why_nothing_moves(ranksearch, service):
@@ -36,7 +30,10 @@ def test_a_line_says_why_nothing_moves(ranksearch, service):
 
 def test_json_is_one_event_a_line(ranksearch, service):
     service.answers[STUDY] = wire.study("completed")
-    service.answers[EVENTS] = [stream(wire.event(1, state="running"), wire.event(2, state="completed")), stream()]
+    service.answers[EVENTS] = [
+        wire.stream(wire.event(1, state="running"), wire.event(2, state="completed")),
+        wire.stream(),
+    ]
     lines = ranksearch("watch", wire.STUDY, "--json").stdout.splitlines()
     assert [json.loads(line)["data"]["state"] for line in lines] == ["running", "completed"]
 

@@ -3,26 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
-from ranksearch.contracts.studies import Best, LayerChoice
-from ranksearch.terminal.tables import ago, count, layers_table, ranks_text
+from ranksearch.contracts.studies import Study, Trial
+from ranksearch.terminal.tables import ago, studies_table, study_lines, trials_table
 from tests.ranksearch import wire
-
-
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (0, "0"),
-        (999, "999"),
-        (1000, "1 k"),
-        (5024, "5.02 k"),
-        (123_456, "123 k"),
-        (999_999, "1 M"),
-        (1_814_073_344, "1.81 G"),
-        (4e15, "4000 T"),
-    ],
-)
-def test_large_numbers(number, text):
-    assert count(number) == text
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(3, "3 s ago"), (90, "1 min ago"), (7200, "2 h ago"), (2e5, "2 d ago")])
@@ -30,57 +13,93 @@ def test_how_long_ago(seconds, text):
     assert ago(datetime.now(UTC) - timedelta(seconds=seconds)) == text
 
 
-@pytest.mark.parametrize(
-    ("choice", "text"),
-    [
-        ({"method": "cp3", "rank": 48}, "cp3 48"),
-        ({"method": "tucker2", "ranks": {"out": 32, "in": 24}}, "tucker2 out 32, in 24"),
-        (
-            {"method": "tucker2_cp3", "rank": None, "ranks": {"out": 8, "in": 4, "cp": 6}},
-            "tucker2_cp3 out 8, in 4, cp 6",
-        ),
-        ({"method": "dense"}, "dense"),
-    ],
-)
-def test_ranks(choice, text):
-    layer = {"name": "x", "kind": "conv2d", "choice": choice, "dense": wire.COST, "compressed": wire.COST}
-    assert ranks_text(LayerChoice.model_validate(layer)) == text
+def told(**members):
+    return {line[:10].strip(): line[11:] for line in study_lines(Study.model_validate(wire.study(**members)))[1:]}
 
 
-def lines(table, width):
-    console = Console(width=width, color_system=None)
+def shown(table):
+    console = Console(width=200, color_system=None)
     with console.capture() as captured:
         console.print(table)
-    return [line.rstrip() for line in captured.get().splitlines()]
+    return captured.get().splitlines()
 
 
-def test_a_layer_takes_one_line_of_eighty_columns():
-    dense, compressed = {"macs": 147_456_000, "params": 147_456}, {"macs": 48_600_000, "params": 48_611}
-    made = [
-        ({"method": "dense"}, "as requested", dense),
-        ({"method": "dense"}, "the search's choice", dense),
-        ({"method": "tucker2", "ranks": {"out": 132, "in": 124}}, None, compressed),
-        ({"method": "dense"}, "the search's choice", dense),
-    ]
-    layers = [
-        {
-            "name": f"layer{i}.0.conv1",
-            "kind": "conv2d",
-            "choice": choice,
-            "reason_dense": reason,
-            "dense": dense,
-            "compressed": cost,
-            "relative_error": 0.31,
-        }
-        for i, (choice, reason, cost) in enumerate(made)
-    ]
-    shown = lines(layers_table(Best.model_validate({**wire.best(), "layers": layers})), 80)
-    assert [line.split("  ")[0] for line in shown[1:5]] == [layer["name"] for layer in layers]
-    assert [line.split("  ")[1].strip() for line in shown[1:5]] == [
-        "dense (1)",
-        "dense (2)",
-        "tucker2 out 132, in 124",
-        "dense (2)",
-    ]
-    assert shown[-2:] == ["(1) as requested", "(2) the search's choice"]
-    assert len(shown) == 1 + 4 + 1 + 3
+def trials(metric, **members):
+    return shown(trials_table([Trial.model_validate(wire.trial(**members))], metric))
+
+
+def test_a_study_tells_what_it_is_after():
+    assert (told()["goal"], told()["budget"]) == ("best accuracy", "macs ≤ 400 k (dense: 1 M macs, 5 k params)")
+
+
+def test_what_became_of_trials_is_counted():
+    progress = {**wire.study()["progress"], "pruned": 2, "dropped": 4}
+    assert told(progress=progress)["trials"].startswith("0 complete, 0 failed, 2 pruned, 4 not needed, 1 running")
+
+
+def test_states_that_no_trial_is_in_are_not_listed():
+    assert told()["trials"] == "0 complete, 0 failed, 1 running, 9 waiting, of 10"
+
+
+def test_a_study_that_ended_early_says_why():
+    request = wire.request(plateau=30)
+    assert told(stopped_by="plateau", request=request)["stopped"] == "30 trials without a better one"
+
+
+def test_the_best_divergence_is_told_with_its_accuracy():
+    lines = told(metric="kl", best_value=0.0123, best_trial=3, best_accuracy=0.9185, dense_accuracy=0.925)
+    assert (lines["best"], lines["dense"]) == ("kl 0.0123, accuracy 91.85% (trial 3)", "accuracy 92.50%")
+
+
+def test_while_the_finalists_are_measured_it_says_so():
+    progress = {**wire.study()["progress"], "complete": 10, "running": 0, "waiting": 0}
+    assert "on all images" in told(progress=progress)["finals"]
+
+
+def test_a_front_is_pointed_to():
+    request = wire.request(objectives=["proxy", "macs"])
+    assert told(request=request)["front"] == f"ranksearch pareto {wire.STUDY}"
+
+
+def test_no_bound_is_none():
+    request = wire.request(objectives=["macs"], max_drop=0.01, constraints={})
+    assert told(request=request, limits={})["budget"].startswith("none (dense")
+
+
+def test_latency_in_per_cent_is_a_bound_before_it_is_a_number():
+    request = wire.request(constraints={"latency_ms": "50%"})
+    assert told(request=request, limits={})["budget"].startswith("latency_ms ≤ 50% (")
+
+
+def test_latency_is_no_large_number():
+    assert told(limits={"latency_ms": 4.25})["budget"].startswith("latency_ms ≤ 4.25 (")
+
+
+def test_a_trial_judged_by_divergence_shows_its_accuracy():
+    head, line = trials("kl", value=0.01)
+    assert "accuracy" in head
+    assert ("0.01" in line, "90.00%" in line) == (True, True)
+
+
+def test_a_trial_judged_by_accuracy_shows_it_once():
+    head, line = trials("accuracy")
+    assert (head.count("accuracy"), line.count("90.00%")) == (1, 1)
+
+
+def test_a_finalist_is_shown_as_it_was_measured_on_all_images():
+    _, line = trials("accuracy", final=wire.result(0.875))
+    assert ("COMPLETE, finalist" in line, "87.50%" in line, "90.00%" in line) == (True, True, False)
+
+
+def test_a_trial_above_its_bounds_is_said_to_be():
+    assert "COMPLETE, above its bounds" in trials("accuracy", feasible=False)[1]
+
+
+def test_a_pruned_trial_is_listed_as_such():
+    assert "PRUNED" in trials("kl", state="PRUNED", value=None, result=None)[1]
+
+
+def test_a_list_of_studies_tells_accuracy_in_per_cent_and_divergence_in_nats():
+    studies = [wire.study(best_value=0.9), wire.study(metric="kl", best_value=0.9)]
+    lines = shown(studies_table(Study.model_validate(study) for study in studies))
+    assert ("90.00%" in lines[1], "90.00%" in lines[2]) == (True, False)

@@ -1,0 +1,118 @@
+"""Numbers, origins and ends of a study as people say them: accuracy in per cent, divergence in nats."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from ranksearch.contracts.goals import Metric
+from ranksearch.contracts.studies import StopReason, Study, TrialOrigin
+from ranksearch.contracts.study_requests import StudyRequest
+
+__all__ = [
+    "accuracy",
+    "better",
+    "cost",
+    "count",
+    "finalists_measured",
+    "goal",
+    "metric_value",
+    "origin",
+    "stopped",
+]
+
+_UNITS: Final = ("", " k", " M", " G", " T")
+_ORIGINS: Final[dict[TrialOrigin, str]] = {
+    "uniform": "same share",
+    "equal_error": "same error",
+    "vbmf": "variational Bayes",
+    "energy": "same energy",
+    "greedy": "greedy table",
+    "transfer": "earlier study",
+    "sampler": "search",
+}
+
+
+def count(number: float) -> str:
+    """A large number with three digits: 1,814,073,344 → "1.81 G"."""
+    rounded = float(f"{number:.3g}")
+    power = next((power for power in range(len(_UNITS)) if abs(rounded) < 1000 ** (power + 1)), len(_UNITS) - 1)
+    scaled = rounded / 1000**power
+    return f"{scaled:g}{_UNITS[power]}" if power else f"{number:.0f}"
+
+
+def cost(word: str, amount: float) -> str:
+    """An amount of a cost: "400 k macs", "2.5 ms"."""
+    return f"{amount:.3g} ms" if word == "latency_ms" else f"{count(amount)} {word}"
+
+
+def accuracy(value: float | None) -> str:
+    """In per cent; nothing where there is none."""
+    return "" if value is None else f"{value:.2%}"
+
+
+def metric_value(metric: Metric, value: float | None) -> str:
+    """A value of the metric with as many digits as mean something; nothing where there is none."""
+    if value is None:
+        return ""
+    return accuracy(value) if metric == "accuracy" else f"{value:.3g}"
+
+
+def better(metric: Metric, one: float, other: float) -> bool:
+    """Whether one value of the metric is better than another: accuracy is the only one of which more is."""
+    return one > other if metric == "accuracy" else one < other
+
+
+def origin(word: TrialOrigin | None) -> str:
+    """Where a trial's ranks came from."""
+    return "" if word is None else _ORIGINS[word]
+
+
+def goal(request: StudyRequest, metric: Metric) -> str:
+    """What a study is after."""
+    words = [metric if word == "proxy" else word for word in request.objectives]
+    if request.max_drop is not None:
+        return f"least {words[0]} with at most {_drop(metric, request.max_drop)} lost"
+    return f"best {words[0]}" if len(words) == 1 else f"a front: {', '.join(words)}"
+
+
+def best_so_far(study: Study) -> str | None:
+    """The best trial's metric, its accuracy and, where that is the goal, its cost; None before there is one."""
+    if study.best_value is None:
+        return None
+    words = [f"{study.metric} {metric_value(study.metric, study.best_value)}"]
+    if study.metric != "accuracy" and study.best_accuracy is not None:
+        words.append(f"accuracy {accuracy(study.best_accuracy)}")
+    sought = study.request.objectives[0]
+    if study.best_cost is not None and sought in {"macs", "params"}:
+        words.append(cost(sought, study.best_cost.params if sought == "params" else study.best_cost.macs))
+    return ", ".join(words)
+
+
+def dense_network(study: Study) -> str | None:
+    """Its accuracy; without labels nothing: what else is measured is a distance from it, and it has none itself."""
+    known = study.dense_value if study.metric == "accuracy" else study.dense_accuracy
+    return None if known is None else f"accuracy {accuracy(known)}"
+
+
+def finalists_measured(study: Study) -> bool:
+    """Whether all trials are made, and the best of them are being measured again."""
+    progress = study.progress
+    return study.state == "running" and study.request.finalists > 0 and progress.finished >= progress.n_trials
+
+
+def stopped(study: Study) -> str | None:
+    """What ended a study before all its trials were made."""
+    request = study.request
+    reasons: dict[StopReason, str] = {
+        "timeout": "its time is up" if request.timeout is None else f"its {request.timeout:g} s are up",
+        "plateau": "no better trial" if request.plateau is None else f"{request.plateau} trials without a better one",
+        "target": "its target is reached",
+    }
+    return None if study.stopped_by is None else reasons[study.stopped_by]
+
+
+def _drop(metric: Metric, drop: float) -> str:
+    if metric == "accuracy":
+        points = f"{100 * drop:.4g}"
+        return f"{points} point{'' if points == '1' else 's'} of accuracy"
+    return f"{drop:g} of {metric}" if metric == "features" else f"{drop:g} nats of {metric}"
