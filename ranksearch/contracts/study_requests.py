@@ -97,6 +97,8 @@ class StudyRequest(Request):
     def _asks_for_something(self) -> StudyRequest:
         if len(set(self.objectives)) < len(self.objectives):
             raise ValueError(f"objectives {self.objectives} names one of them twice")
+        if len(self.objectives) > 1 and "proxy" not in self.objectives:
+            raise ValueError(f"objectives {self.objectives} lacks proxy: of costs alone the cheapest network is best")
         if self.smallest and self.max_drop is None:
             raise ValueError(f"objectives {self.objectives} needs max_drop: how much of the metric may be lost for it")
         if not self.smallest and self.max_drop is not None:
