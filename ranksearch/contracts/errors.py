@@ -137,6 +137,7 @@ class InputError(RankSearchError):
         "unsupported_method": 422,
         "idempotency_mismatch": 422,
         "nothing_to_compress": 422,
+        "latency_unknown": 422,
         "range_not_satisfiable": 416,
     }
 
@@ -268,6 +269,7 @@ class EvaluationError(RankSearchError):
         "attempts_exhausted": 500,
         "trial_cancelled": 500,
         "study_failing": 500,
+        "no_feasible_trial": 500,
     }
 
 

@@ -183,7 +183,7 @@ class Study(Resource):
     id: str
     name: Name
     state: StudyState
-    reason: str | None = Field(default=None, description="why it failed or was cancelled")
+    reason: str | None = Field(default=None, description="why it failed, was cancelled or ended early")
     error: Problem | None = None
     waiting_for: str | None = None
     request: StudyRequest

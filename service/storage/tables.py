@@ -3,8 +3,12 @@
 Invariants, kept by the transactions of :mod:`service.scheduling`:
 
 - A job is ``leased`` exactly while it has a ``lease_token``; a late holder of an old token changes nothing.
-- A study in a terminal state has no trial or baseline job that is ``waiting`` or ``leased``.
+- A study in a terminal state has no trial, baseline, sensitivity or final job that is ``waiting`` or ``leased``.
 - The result of a trial is the one in its job row; Optuna is told afterwards, and ``told`` says that it was.
+- ``best_job`` is a feasible trial or, once the finalists are measured, the final job of one; ``best_trial`` is its
+  number and ``best_value`` its value.
+- A study has final jobs only once none of its trials waits or is leased, and at most one for each trial.
+- ``stopped_by`` is set in the transaction that drops the trials that are not to be made: ``cancelled``, unplanned.
 - Events of a study are numbered 1, 2, 3, … without gaps, in the order in which they were committed.
 """
 
@@ -109,6 +113,8 @@ class StudyRow(Table):
     best_trial: Mapped[int | None]
     best_value: Mapped[float | None]
     dense_result: Mapped[Json | None]
+    sensitivity: Mapped[Json | None] = mapped_column(deferred=True)  # of use to planning alone
+    stopped_by: Mapped[str | None] = mapped_column(String(16))
     last_event: Mapped[int] = mapped_column(default=0)
     created_at: Mapped[float]
     started_at: Mapped[float | None]
@@ -116,10 +122,14 @@ class StudyRow(Table):
 
 
 class JobRow(Table):
-    """Something a worker does: an inspection, a baseline, a trial or a compression.
+    """Something a worker does: an inspection, a baseline, a sensitivity table, a trial, a final or a compression.
 
     ``priority`` orders the queue, then ``queued_at`` (its study's age), then ``ordinal``. A trial's ``ordinal`` is
-    fixed when its study is made; ``trial_number`` is Optuna's, known once the trial is planned.
+    fixed when its study is made; ``trial_number`` is Optuna's, known once the trial is planned. A final measures a
+    finalist again and has its trial's number and ranks. ``guide`` is what the search follows: smaller is better, 0 is
+    the dense network. ``feasible`` says whether the bounds that are measured are kept.
+
+    Its states: ``waiting``, ``leased``, ``done``, ``pruned`` (a trial that lost its race), ``failed``, ``cancelled``.
     """
 
     __tablename__ = "rs_jobs"
@@ -155,6 +165,8 @@ class JobRow(Table):
     done_token: Mapped[str | None] = mapped_column(String(64))
 
     value: Mapped[float | None]
+    guide: Mapped[float | None]
+    feasible: Mapped[bool | None]
     result: Mapped[Json | None]
     problem: Mapped[Json | None]
     artifact: Mapped[str | None] = mapped_column(ForeignKey("rs_blobs.sha256"))

@@ -1,14 +1,21 @@
 from __future__ import annotations
 
+import json
+
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
+from ranksearch.contracts.study_requests import StudyRequest
 from service.search.optuna_records import OptunaRecords
 from service.storage.engine import Database
 from service.storage.migrations import VERSION_TABLE, migrate, migrate_down
 from service.storage.tables import Table
+
+OLD_REQUEST = {"model": "mdl_1", "constraints": {"macs": "50%"}, "metric": "accuracy", "n_trials": 4}
+INSERT_JOB = """INSERT INTO rs_jobs (id, kind, state, priority, queued_at, ordinal, study_id, model_id, trial_number,
+    attempts, told) VALUES (:id, :kind, :state, 4, 0, :ordinal, 'sty_1', 'mdl_1', :ordinal, 1, 1)"""
 
 
 @pytest.fixture
@@ -58,3 +65,65 @@ def test_optunas_tables_live_beside_ours(database):
     OptunaRecords(database).close()
     migrate_down(database)
     assert {"studies", "trials"} <= tables(database)
+
+
+def with_rows(database):
+    """A study of the first version with a trial, in its tables."""
+    with database.writing_engine.begin() as connection:
+        for statement, values in (
+            ("INSERT INTO rs_blobs VALUES ('s', 1, 0)", {}),
+            ("INSERT INTO rs_models VALUES ('mdl_1', 'net', 's', 'ready', '{}', NULL, NULL, 0)", {}),
+            (
+                """INSERT INTO rs_studies (id, name, model_id, state, request, metric, limits, dense, n_trials,
+                optuna_study, best_job, best_trial, last_event, created_at) VALUES ('sty_1', 'n', 'mdl_1', 'running',
+                :request, 'accuracy', '{}', '{}', 4, 'sty_1', 'job_1', 0, 0, 0)""",
+                {"request": json.dumps(OLD_REQUEST)},
+            ),
+            (INSERT_JOB, {"id": "job_1", "kind": "trial", "state": "done", "ordinal": 0}),
+        ):
+            connection.execute(text(statement), values)
+
+
+def stored_request(database):
+    with database.engine.connect() as connection:
+        return json.loads(connection.execute(text("SELECT request FROM rs_studies")).scalar_one())
+
+
+def test_a_study_of_the_first_version_keeps_searching_as_it_did(database):
+    migrate(database)
+    migrate_down(database, "0001")
+    with_rows(database)
+    migrate(database)
+    slices = {role: {"dataset": "dts_1"} for role in ("calibration", "validation")}
+    request = StudyRequest.model_validate(stored_request(database) | slices)
+    assert (request.level, request.pruner, request.finalists) == ("statistics", "none", 0)
+    assert (request.search_images.calibration, request.search_images.validation) == (None, None)
+
+
+def test_down_and_up_again_keeps_rows_and_takes_back_what_the_older_version_refuses(database):
+    migrate(database)
+    migrate_down(database, "0001")
+    with_rows(database)
+    migrate(database)
+    migrate_down(database, "0001")
+    assert stored_request(database) == OLD_REQUEST
+    with database.engine.connect() as connection:
+        assert connection.execute(text("SELECT id FROM rs_jobs")).scalars().all() == ["job_1"]
+
+
+def test_down_leaves_no_job_that_the_older_version_does_not_know(database):
+    migrate(database)
+    migrate_down(database, "0001")
+    with_rows(database)
+    migrate(database)
+    with database.writing_engine.begin() as connection:
+        for number, (kind, state) in enumerate((("final", "waiting"), ("sensitivity", "done"), ("trial", "pruned"))):
+            row = {"id": f"job_new{number}", "kind": kind, "state": state, "ordinal": 9}
+            connection.execute(text(INSERT_JOB), row)
+        connection.execute(text("UPDATE rs_studies SET best_job = 'job_new0'"))
+    migrate_down(database, "0001")
+    with database.engine.connect() as connection:
+        rows = connection.execute(text("SELECT kind, state FROM rs_jobs ORDER BY id")).all()
+        best = connection.execute(text("SELECT best_job FROM rs_studies")).scalar_one()
+    assert rows == [("trial", "done"), ("trial", "failed")]
+    assert best == "job_1"
