@@ -18,6 +18,7 @@ from proxy.errors import (
     UnsupportedMethod,
 )
 from proxy.factors import Factors
+from proxy.feature_distance import FeatureMoments, feature_moments
 from proxy.grids import GridPoint
 from proxy.layers import FactorizedLayer
 from proxy.layout import Layout
@@ -33,6 +34,7 @@ __all__ = [
     "FactorCache",
     "FactorizedLayer",
     "Factors",
+    "FeatureMoments",
     "GridPoint",
     "Ladder",
     "LayerCost",
@@ -59,6 +61,7 @@ __all__ = [
     "energy_ranks",
     "factor_key",
     "factorize",
+    "feature_moments",
     "find_sites",
     "output_moments",
     "rank_ladder",

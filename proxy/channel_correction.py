@@ -16,12 +16,11 @@ from typing import Any, TypeAlias
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxy.errors import MissingInput, NotFinite
+from proxy.followers import following_norms
 from proxy.layers import FactorizedLayer, factorized_layers
 from proxy.layout import Layout
-from proxy.modes import evaluating
 from proxy.moments import ChannelMoments, rows
 
 __all__ = ["ChannelCorrection", "OutputMoments", "check_finite", "dense_layer", "unfollowed"]
@@ -31,35 +30,9 @@ OutputMoments: TypeAlias = Mapping[str, tuple[Float[Tensor, " T"], Float[Tensor,
 
 
 def unfollowed(model: nn.Module, image: Tensor) -> dict[str, FactorizedLayer]:
-    """The factorised layers, in forward order, whose output is not handed straight to a BatchNorm.
-
-    Seen by identity: the very tensor that the layer returned must be the input of a BatchNorm.
-    """
+    """The factorised layers, in forward order, whose output is not handed straight to a BatchNorm."""
     layers = factorized_layers(model)
-    outputs: dict[int, tuple[str, Tensor]] = {}  # the tensors are held, so that no id is used twice
-    followed: set[str] = set()
-    order: dict[str, None] = {}
-
-    def leave(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _args: object, output: Tensor) -> None:
-            outputs[id(output)] = name, output
-            order[name] = None
-
-        return hook
-
-    def enter(_module: nn.Module, args: tuple[Any, ...]) -> None:
-        if args and id(args[0]) in outputs:
-            followed.add(outputs[id(args[0])][0])
-
-    handles = [layer.register_forward_hook(leave(name)) for name, layer in layers.items()]
-    handles += [module.register_forward_pre_hook(enter) for module in model.modules() if isinstance(module, _BatchNorm)]
-    try:
-        with evaluating(model), torch.no_grad():
-            model(image)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return {name: layers[name] for name in order if name not in followed}
+    return {name: layers[name] for name, norm in following_norms(model, image, layers).items() if norm is None}
 
 
 class ChannelCorrection:

@@ -6,21 +6,25 @@ Shapes: N images, K classes; logits may have further axes (N, K, …), each posi
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from proxy.calibrate import images_of
-from proxy.errors import MissingInput, NotFinite, ShapeMismatch, UnsupportedMethod
+from proxy.errors import MissingInput, ShapeMismatch, UnsupportedMethod
+from proxy.feature_distance import FeatureMoments, FeatureWatch, feature_distance, feature_places
 from proxy.modes import evaluating
+from proxy.tally import Tally
 
-__all__ = ["Score", "reference_logits", "score"]
+__all__ = ["METRICS", "Score", "reference_logits", "score"]
 
-Reference: TypeAlias = nn.Module | Sequence[Tensor] | Tensor
+METRICS = ("accuracy", "kl", "loss", "features")
+
+Reference: TypeAlias = nn.Module | Sequence[Tensor] | Tensor | FeatureMoments
 
 
 @dataclass(frozen=True)
@@ -28,14 +32,18 @@ class Score:
     """What was measured; means over the images seen.
 
     Args:
-        metric: ``accuracy`` or ``kl``.
+        metric: ``accuracy``, ``kl``, ``loss`` or ``features``.
         value: the metric asked for.
         accuracy: share of images whose strongest class is the label; None without labels.
-        kl: ``KL(reference ‖ compressed)`` of the class probabilities, in nats; None without a reference.
+        kl: ``KL(reference ‖ compressed)`` of the class probabilities, in nats; None without a reference's logits.
         loss: cross-entropy with the labels, in nats; None without labels.
-        agreement: share of images whose strongest class is the reference's; None without a reference.
+        agreement: share of images whose strongest class is the reference's; None without a reference's logits.
         count: images measured.
         complete: all validation images were seen; False where ``stop`` ended it.
+        features: distance of the features' moments (:mod:`proxy.feature_distance`); None unless asked for.
+        dense_value: the reference's own metric on the same images; None where it cannot be told.
+        batch_means: of every batch, the mean of what trials are raced on, smaller is better: kl where the metric is
+            accuracy, else the metric itself. None for ``features``, and for accuracy without a reference.
     """
 
     metric: str
@@ -46,10 +54,13 @@ class Score:
     agreement: float | None
     count: int
     complete: bool = True
+    features: float | None = None
+    dense_value: float | None = None
+    batch_means: tuple[float, ...] | None = None
 
     @property
     def higher_is_better(self) -> bool:
-        """True for accuracy, False for the divergence."""
+        """True for accuracy, False for the others."""
         return self.metric == "accuracy"
 
 
@@ -66,32 +77,33 @@ def score(
     Args:
         model: run in eval mode without gradients; left as it was.
         validation: batches: images, ``(images, labels)`` or ``(images, None)``.
-        reference: the dense network, or its logits (:func:`reference_logits`): one tensor per batch, or one
-            tensor for all images. Needed for ``kl``.
-        metric: ``accuracy`` (needs labels; higher is better) or ``kl`` (needs a reference; lower is better).
-        stop: told the running score after every batch but the last it is asked for; True ends the measurement.
+        reference: the dense network; or its logits (:func:`reference_logits`): one tensor per batch, or one tensor
+            for all images; or, for ``features``, its :func:`proxy.feature_moments` on the same images. Needed for
+            ``kl`` and ``features``.
+        metric: ``accuracy`` (needs labels; the only one of which more is better), ``kl`` (needs a reference), ``loss``
+            (needs labels) or ``features`` (needs the dense network or its moments, and no logits: what is told of
+            outputs that are no logits (N, K) is None).
+        stop: told the running score after every batch but the last it is asked for; True ends the measurement. Not
+            asked for ``features``, which is no mean over images.
 
     Raises:
         MissingInput: labels or reference are needed, or there is no image.
-        NotFinite: outputs that are no numbers.
+        NotFinite: outputs or features that are no numbers.
         ShapeMismatch: reference or labels that do not fit the outputs.
         UnsupportedMethod: no such metric.
     """
-    if metric not in ("accuracy", "kl"):
-        raise UnsupportedMethod("there is no such metric", got=repr(metric), expected="'accuracy' or 'kl'")
-    if metric == "kl" and reference is None:
-        raise MissingInput("kl compares with the dense network", mend="pass reference=model or its logits")
-    tally = _Tally(metric)
-    dense = [reference] if isinstance(reference, nn.Module) else []
-    with evaluating(model, *dense), torch.no_grad():
+    _check(metric, reference)
+    if metric == "features":
+        return _feature_score(model, validation, reference)
+    tally = Tally(metric, _raced(metric, reference))
+    with evaluating(model, *_networks(reference)), torch.no_grad():
         given = _References(reference)
         for batch in validation:
             images = images_of(batch, model)
-            labels = batch[1] if isinstance(batch, tuple | list) and len(batch) > 1 else None
-            tally.add(model(images), labels, given.for_batch(images))
-            if stop is not None and stop(tally.score(complete=False)):
-                return tally.score(complete=False)
-    return tally.score(complete=True)
+            tally.add(model(images), _labels_of(batch), given.for_batch(images), images=len(images))
+            if stop is not None and stop(_score(tally, metric, complete=False)):
+                return _score(tally, metric, complete=False)
+    return _score(tally, metric, complete=True)
 
 
 def reference_logits(model: nn.Module, validation: Iterable[Any]) -> list[Float[Tensor, "N K"]]:
@@ -100,14 +112,65 @@ def reference_logits(model: nn.Module, validation: Iterable[Any]) -> list[Float[
         return [model(images_of(batch, model)) for batch in validation]
 
 
+def _check(metric: str, reference: Reference | None) -> None:
+    if metric not in METRICS:
+        raise UnsupportedMethod("there is no such metric", got=repr(metric), expected=f"one of {METRICS}")
+    if metric == "kl" and (reference is None or isinstance(reference, FeatureMoments)):
+        raise MissingInput("kl compares with the dense network", mend="pass reference=model or its logits")
+    if metric == "features" and not isinstance(reference, nn.Module | FeatureMoments):
+        raise MissingInput(
+            "features compares with the dense network's", mend="pass reference=model or its feature_moments"
+        )
+
+
+def _raced(metric: str, reference: Reference | None) -> str | None:
+    if metric != "accuracy":
+        return metric
+    return None if reference is None or isinstance(reference, FeatureMoments) else "kl"
+
+
+def _networks(reference: Reference | None) -> list[nn.Module]:
+    return [reference] if isinstance(reference, nn.Module) else []
+
+
+def _labels_of(batch: Any) -> Tensor | None:  # noqa: ANN401 - a tensor, or a tuple beginning with one
+    return batch[1] if isinstance(batch, tuple | list) and len(batch) > 1 else None
+
+
+def _feature_score(model: nn.Module, validation: Iterable[Any], reference: Reference | None) -> Score:
+    """Both networks' moments in one pass; the dense network's not again where they are given."""
+    tally = Tally("features", None)
+    watches: list[FeatureWatch] = []
+    with evaluating(model, *_networks(reference)), torch.no_grad(), ExitStack() as watching:
+        for batch in validation:
+            images = images_of(batch, model)
+            if not watches:
+                watches = [watching.enter_context(watch) for watch in _watches(model, reference, images[:1])]
+            dense = reference(images) if isinstance(reference, nn.Module) else None
+            tally.add(model(images), _labels_of(batch), dense, images=len(images))
+    if not watches:
+        raise MissingInput("there are no validation images", expected="at least one batch")
+    own, *others = [watch.moments() for watch in watches]
+    target = reference if isinstance(reference, FeatureMoments) else others[0]
+    return _score(tally, "features", complete=True, features=feature_distance(target, own))
+
+
+def _watches(model: nn.Module, reference: Reference | None, image: Tensor) -> list[FeatureWatch]:
+    if isinstance(reference, nn.Module):
+        places = feature_places(reference, image)
+        return [FeatureWatch(model, places), FeatureWatch(reference, places)]
+    assert isinstance(reference, FeatureMoments)  # noqa: S101 - checked before
+    return [FeatureWatch(model, reference.places)]
+
+
 class _References:
     """Hands out the reference's logits for one batch after another, whatever form they were given in."""
 
     def __init__(self, reference: Reference | None) -> None:
-        self._reference = reference
+        self._reference = None if isinstance(reference, FeatureMoments) else reference
         self._seen = 0
-        single = reference is None or isinstance(reference, Tensor | nn.Module)
-        self._batches: Iterator[Tensor] = iter(()) if single else iter(reference)  # type: ignore[arg-type]  # a sequence
+        single = self._reference is None or isinstance(self._reference, Tensor | nn.Module)
+        self._batches: Iterator[Tensor] = iter(()) if single else iter(self._reference)  # type: ignore[arg-type]  # a sequence
 
     def for_batch(self, images: Tensor) -> Tensor | None:
         if self._reference is None:
@@ -124,69 +187,21 @@ class _References:
         return found
 
 
-class _Tally:
-    """Running sums over the images seen, in float64."""
-
-    def __init__(self, metric: str) -> None:
-        self._metric = metric
-        self._count = 0
-        self._sums: dict[str, float] = {}
-
-    def add(self, logits: Float[Tensor, "N K *p"], labels: Tensor | None, reference: Tensor | None) -> None:
-        if _rank(logits) < 2:  # noqa: PLR2004 - images, classes
-            raise ShapeMismatch("the outputs are no logits", got=_shape(logits), expected="a tensor (N, K)")
-        if not bool(torch.isfinite(logits).all()):
-            raise NotFinite(
-                "the network's outputs are no numbers",
-                mend="calibrate the network, raise the ranks, or look for NaN in the images",
-            )
-        flat = logits.movedim(1, -1).flatten(0, -2).double()
-        logs = flat.log_softmax(1)
-        self._count += len(flat)
-        if labels is None:
-            if self._metric == "accuracy":
-                raise MissingInput("accuracy needs labels", mend="give (images, labels), or use metric='kl'")
-        else:
-            self._add_labels(flat, logs, labels.to(flat.device).flatten().long())
-        if reference is not None:
-            self._add_reference(flat, logs, reference, logits)
-
-    def _add_labels(self, flat: Tensor, logs: Tensor, labels: Tensor) -> None:
-        if len(labels) != len(flat):
-            raise ShapeMismatch("labels and outputs differ in number", got=len(labels), expected=len(flat))
-        self._add("accuracy", (flat.argmax(1) == labels).double().sum())
-        self._add("loss", functional.nll_loss(logs, labels, reduction="sum"))
-
-    def _add_reference(self, flat: Tensor, logs: Tensor, reference: Tensor, logits: Tensor) -> None:
-        if reference.shape != logits.shape:
-            raise ShapeMismatch("the reference's outputs do not fit", got=_shape(reference), expected=_shape(logits))
-        wide = reference.to(flat.device).movedim(1, -1).flatten(0, -2).double()
-        goal = wide.log_softmax(1)
-        self._add("kl", (goal.exp() * (goal - logs)).sum())
-        self._add("agreement", (flat.argmax(1) == wide.argmax(1)).double().sum())
-
-    def _add(self, name: str, value: Tensor) -> None:
-        self._sums[name] = self._sums.get(name, 0.0) + float(value)
-
-    def score(self, *, complete: bool) -> Score:
-        if self._count == 0:
-            raise MissingInput("there are no validation images", expected="at least one batch")
-        means = {name: total / self._count for name, total in self._sums.items()}
-        return Score(
-            metric=self._metric,
-            value=means[self._metric],
-            accuracy=means.get("accuracy"),
-            kl=means.get("kl"),
-            loss=means.get("loss"),
-            agreement=means.get("agreement"),
-            count=self._count,
-            complete=complete,
-        )
-
-
-def _rank(value: object) -> int:
-    return value.ndim if isinstance(value, Tensor) else 0
-
-
-def _shape(value: object) -> object:
-    return tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+def _score(tally: Tally, metric: str, *, complete: bool, features: float | None = None) -> Score:
+    if tally.count == 0:
+        raise MissingInput("there are no validation images", expected="at least one batch")
+    means = tally.means()
+    dense = {"kl": 0.0, "features": 0.0, "accuracy": means.get("dense_accuracy"), "loss": means.get("dense_loss")}
+    return Score(
+        metric=metric,
+        value=means[metric] if features is None else features,
+        accuracy=means.get("accuracy"),
+        kl=means.get("kl"),
+        loss=means.get("loss"),
+        agreement=means.get("agreement"),
+        count=tally.count,
+        complete=complete,
+        features=features,
+        dense_value=dense[metric],
+        batch_means=tuple(tally.batch_means) or None,
+    )

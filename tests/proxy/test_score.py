@@ -60,6 +60,47 @@ def test_batches_of_different_size_weigh_by_their_images(small, other, labelled)
     assert one.count == two.count == 128
 
 
+def test_loss_is_torchs_and_less_of_it_is_better(small, labelled):
+    found = proxy.score(small, labelled, metric="loss")
+    labels = torch.cat([label for _, label in labelled])
+    assert found.value == found.loss == pytest.approx(float(functional.cross_entropy(logits(small, labelled), labels)))
+    assert not found.higher_is_better
+
+
+def test_the_dense_networks_accuracy_is_told_on_the_same_images(small, other, labelled):
+    found = proxy.score(other, labelled, reference=small, stop=lambda score: score.count == 64)
+    assert found.dense_value == proxy.score(small, labelled[:2]).accuracy
+
+
+def test_the_dense_networks_loss_is_told_on_the_same_images(small, other, labelled):
+    found = proxy.score(other, labelled, reference=small, metric="loss")
+    assert found.dense_value == pytest.approx(proxy.score(small, labelled, metric="loss").value)
+
+
+def test_the_dense_networks_divergence_is_none(small, other, labelled):
+    assert proxy.score(other, labelled, reference=small, metric="kl").dense_value == 0
+
+
+def test_without_a_reference_there_is_no_dense_value(small, labelled):
+    assert proxy.score(small, labelled).dense_value is None
+
+
+@pytest.mark.parametrize(("metric", "raced"), [("accuracy", "kl"), ("kl", "kl"), ("loss", "loss")])
+def test_the_batch_means_are_what_trials_are_raced_on(small, other, labelled, metric, raced):
+    found = proxy.score(other, labelled, reference=small, metric=metric)
+    alone = [proxy.score(other, [batch], reference=small, metric=raced).value for batch in labelled]
+    assert found.batch_means == pytest.approx(alone)
+
+
+def test_accuracy_without_a_reference_has_nothing_to_race_on(small, labelled):
+    assert proxy.score(small, labelled).batch_means is None
+
+
+def test_loss_without_labels_is_refused(small, images):
+    with pytest.raises(proxy.MissingInput, match="labels"):
+        proxy.score(small, images, metric="loss")
+
+
 def test_it_can_be_stopped(small, labelled):
     seen = []
     found = proxy.score(small, labelled, stop=lambda score: seen.append(score.count) or len(seen) == 2)
