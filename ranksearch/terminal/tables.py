@@ -72,7 +72,7 @@ def study_lines(study: Study) -> list[str]:
         "goal": goal(study.request, study.metric),
         "budget": f"{_bounds(study)} (dense: {cost('macs', study.dense.macs)}, {cost('params', study.dense.params)})",
         "trials": f"{_trial_counts(study)}, of {progress.n_trials}",
-        "stopped": stopped(study),
+        "stopped": stopped(study) if study.reason is None else None,
         "finals": "measuring the best trials again, on all images" if finalists_measured(study) else None,
         "best": None if best is None else f"{best} (trial {study.best_trial})",
         "dense": dense,

@@ -46,6 +46,11 @@ def test_a_study_that_ended_early_says_why():
     assert told(stopped_by="plateau", request=request)["stopped"] == "30 trials without a better one"
 
 
+def test_a_reason_of_the_services_says_it_once():
+    lines = told(stopped_by="plateau", reason="ended early: no trial of the last 30 was better")
+    assert ("stopped" in lines, lines["state"].endswith("of the last 30 was better")) == (False, True)
+
+
 def test_the_best_divergence_is_told_with_its_accuracy():
     lines = told(metric="kl", best_value=0.0123, best_trial=3, best_accuracy=0.9185, dense_accuracy=0.925)
     assert (lines["best"], lines["dense"]) == ("kl 0.0123, accuracy 91.85% (trial 3)", "accuracy 92.50%")
