@@ -8,7 +8,7 @@ from pathlib import Path
 import proxy
 from ranksearch.contracts.jobs import BaselineTask, TrialOutcome
 from ranksearch.contracts.profiles import Cost
-from worker.evaluation.measured import first_image, result_of
+from worker.evaluation.measured import first_image, latency_of, result_of
 from worker.evaluation.session import Session
 from worker.evaluation.stopwatch import Stopwatch
 
@@ -16,7 +16,7 @@ __all__ = ["measure_dense"]
 
 
 def measure_dense(session: Session, task: BaselineTask, files: Mapping[str, Path]) -> TrialOutcome:
-    """The metric of the dense network. Its logits stay in the session, as the trials' reference.
+    """The metric of the dense network. Its logits or moments stay in the session, as the trials' reference.
 
     Raises:
         DatasetError: the network does not take these images.
@@ -26,8 +26,10 @@ def measure_dense(session: Session, task: BaselineTask, files: Mapping[str, Path
     path = files[task.validation.blob.sha256]
     images = session.images(task.validation, path, task.batch_size, network)
     with clock.part("validation"):
-        reference = session.reference(task.model, network, task.validation, images)
+        reference = session.metric_reference(task.model, network, task.validation, images, task.metric)
         score = proxy.score(network, images, reference=reference, metric=task.metric)
+    seconds = clock.seconds()
     cost = proxy.cost(network, (first_image(images),))
     dense = Cost(macs=cost.macs, params=cost.params)
-    return TrialOutcome(kind="baseline", result=result_of(score, dense, clock.seconds(), session))
+    latency = latency_of(network, images, session) if task.measure_latency else None
+    return TrialOutcome(kind="baseline", result=result_of(score, dense, seconds, session, latency))

@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
-from torch import Tensor
+from torch import Tensor, nn
 
 import proxy
-from ranksearch.contracts.profiles import Cost
+from ranksearch.contracts.profiles import Cost, Latency
 from ranksearch.contracts.studies import Seconds, TrialResult
+from worker.evaluation.latency import measure_latency, one_image
 from worker.evaluation.session import Images, Session
 
-__all__ = ["first_image", "result_of"]
+__all__ = ["first_image", "latency_of", "result_of"]
 
 
-def result_of(score: proxy.Score, cost: Cost, seconds: Seconds, session: Session) -> TrialResult:
+def result_of(
+    score: proxy.Score, cost: Cost, seconds: Seconds, session: Session, latency: Latency | None = None
+) -> TrialResult:
     """What was measured, what the network costs and how long it took."""
     return TrialResult(
         value=score.value,
+        dense_value=score.dense_value,
         accuracy=score.accuracy,
         kl=score.kl,
         loss=score.loss,
+        features=score.features,
+        batch_values=None if score.batch_means is None else list(score.batch_means),
+        latency=latency,
         images=score.count,
         cost=cost,
         seconds=seconds,
@@ -29,3 +36,9 @@ def result_of(score: proxy.Score, cost: Cost, seconds: Seconds, session: Session
 def first_image(images: Images) -> Tensor:
     """One image, ``(1, C, H, W)``: what a cost is counted on."""
     return next(images.only())[:1]
+
+
+def latency_of(network: nn.Module, images: Images, session: Session, dense: nn.Module | None = None) -> Latency:
+    """Of one image; with the dense network given, both in turns."""
+    image = one_image(next(images.only()))
+    return measure_latency(network, (image,), device_name=session.device_name, dense=dense)

@@ -11,7 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import proxy
+from proxy.dense_features import recorded_bytes
+from proxy.sites import static_reasons
 from ranksearch.contracts.errors import DatasetError
+from ranksearch.contracts.goals import Level, Metric
 from ranksearch.contracts.jobs import DataSelection
 from ranksearch.contracts.resources import Blob
 from ranksearch.documents import example_inputs, load, load_data
@@ -23,6 +26,7 @@ __all__ = ["Images", "Session"]
 _NETWORKS = 2
 _SELECTIONS = 4
 _RESIDENT_BYTES = 1 << 30
+_RECORDED_BYTES = 1 << 30
 
 Batch = tuple[Tensor, Tensor | None]
 Value = TypeVar("Value")
@@ -132,11 +136,15 @@ class Session:
         self._references: Recent[list[Tensor]] = Recent(_SELECTIONS)
         self._hashes: Recent[dict[str, str]] = Recent(_NETWORKS)
         self._moments: Recent[proxy.OutputMoments] = Recent(_SELECTIONS)
+        self._features: Recent[proxy.FeatureMoments] = Recent(_SELECTIONS)
+        self._recorded: Recent[proxy.DenseFeatures | None] = Recent(1)
 
     def forget(self) -> None:
         """Drop everything but the factors: what comes next starts with an empty device."""
-        for kept in (self._networks, self._images, self._references, self._hashes, self._moments):
+        for kept in (self._networks, self._images, self._references, self._hashes):
             kept.clear()
+        for measured in (self._moments, self._features, self._recorded):
+            measured.clear()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
@@ -175,10 +183,51 @@ class Session:
         return self._images.get(key, lambda: Images(path, selection, batch_size, self.device, dtype))
 
     def moments(self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images) -> proxy.OutputMoments:
-        """The dense layers' output moments on a selection, which layers without a BatchNorm are corrected to."""
-        key = (blob.sha256, selection.blob.sha256, selection.start, selection.stop, len(images))
+        """The dense layers' output moments on a selection, which layers without a BatchNorm are corrected to.
+
+        Raises:
+            DatasetError: the network does not take these images.
+        """
         names = self.hashes(blob, network)
-        return self._moments.get(key, lambda: proxy.output_moments(network, images.only(), names))
+        return self._moments.get(
+            _key(blob, selection, images), _taking(images, lambda: proxy.output_moments(network, images.only(), names))
+        )
+
+    def calibration_reference(
+        self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images, level: Level
+    ) -> nn.Module | proxy.OutputMoments | proxy.DenseFeatures:
+        """What a level of calibration aims at, made once for all trials on the same images.
+
+        For ``reconstruction`` the dense network's features, or where those would take too much memory the network
+        itself, which costs every trial more time.
+
+        Raises:
+            DatasetError: the network does not take these images.
+        """
+        if level == "statistics":
+            return self.moments(blob, network, selection, images)
+
+        def recorded() -> proxy.DenseFeatures | None:
+            names = [name for name, reason in static_reasons(network).items() if reason is None]
+            if images.count * recorded_bytes(network, next(images.only())[:1], names) > _RECORDED_BYTES:
+                return None
+            return proxy.record_dense(network, images.only(), names)
+
+        return self._recorded.get(_key(blob, selection, images), _taking(images, recorded)) or network
+
+    def metric_reference(
+        self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images, metric: Metric
+    ) -> Sequence[Tensor] | proxy.FeatureMoments:
+        """What a metric compares with: the dense network's logits, or its features' moments.
+
+        Raises:
+            DatasetError: the network does not take these images.
+        """
+        if metric != "features":
+            return self.reference(blob, network, selection, images)
+        return self._features.get(
+            _key(blob, selection, images), _taking(images, lambda: proxy.feature_moments(network, images.only()))
+        )
 
     @torch.no_grad()
     def reference(self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images) -> Sequence[Tensor]:
@@ -187,14 +236,23 @@ class Session:
         Raises:
             DatasetError: the network does not take these images.
         """
+        outputs = _taking(images, lambda: [network(batch) for batch in images.only()])
+        return self._references.get(_key(blob, selection, images), outputs)
 
-        def outputs() -> list[Tensor]:
-            try:
-                return [network(batch) for batch in images.only()]
-            except torch.OutOfMemoryError:
-                raise
-            except RuntimeError as error:
-                raise refused_images(error, images.image_shape) from error
 
-        key = (blob.sha256, selection.blob.sha256, selection.start, selection.stop, len(images))
-        return self._references.get(key, outputs)
+def _key(blob: Blob, selection: DataSelection, images: Images) -> tuple[object, ...]:
+    return blob.sha256, selection.blob.sha256, selection.start, selection.stop, len(images)
+
+
+def _taking(images: Images, make: Callable[[], Value]) -> Callable[[], Value]:
+    """The same, with the network's complaint about the images told in terms of the data set."""
+
+    def made() -> Value:
+        try:
+            return make()
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise refused_images(error, images.image_shape) from error
+
+    return made

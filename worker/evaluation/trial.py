@@ -1,4 +1,4 @@
-"""One trial: compress at the given ranks, re-estimate the feature statistics, measure the proxy."""
+"""One trial: compress at the given ranks, calibrate, measure the proxy."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from torch import nn
 import proxy
 from ranksearch.contracts.jobs import CompressTask, TrialOutcome, TrialTask
 from ranksearch.contracts.profiles import Cost
-from worker.evaluation.measured import first_image, result_of
+from worker.evaluation.measured import first_image, latency_of, result_of
 from worker.evaluation.profile import SOLVER
+from worker.evaluation.racing import falls_behind
 from worker.evaluation.session import Session
 from worker.evaluation.stopwatch import Stopwatch
 
@@ -21,7 +22,7 @@ __all__ = ["calibrated", "measure_trial"]
 
 
 def measure_trial(session: Session, task: TrialTask, files: Mapping[str, Path]) -> TrialOutcome:
-    """The metric of the compressed network.
+    """The metric of the compressed network; of the first batches alone where it loses its race.
 
     Raises:
         DatasetError: the network does not take these images.
@@ -29,30 +30,33 @@ def measure_trial(session: Session, task: TrialTask, files: Mapping[str, Path]) 
     """
     dense = session.network(task.model, files[task.model.sha256])
     images = session.images(task.validation, files[task.validation.blob.sha256], task.batch_size, dense)
-    # The dense network's logits and moments are the study's, not this trial's: made once, before the clock starts.
-    reference = session.reference(task.model, dense, task.validation, images)
+    # What is measured of the dense network is the study's, not this trial's: made once, before the clock starts.
+    reference = session.metric_reference(task.model, dense, task.validation, images, task.metric)
     calibration = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size, dense)
-    session.moments(task.model, dense, task.calibration, calibration)
+    session.calibration_reference(task.model, dense, task.calibration, calibration, task.level)
     clock = Stopwatch(session.device)
     small = calibrated(session, task, files, clock)
     with clock.part("validation"):
-        score = proxy.score(small, images, reference=reference, metric=task.metric)
+        stop = falls_behind(task.race, len(images))
+        score = proxy.score(small, images, reference=reference, metric=task.metric, stop=stop)
     seconds = clock.seconds()
-    cost = proxy.cost(small, (first_image(images),))
+    counted = proxy.cost(small, (first_image(images),))
+    cost = Cost(macs=counted.macs, params=counted.params)
+    latency = latency_of(small, images, session, dense) if task.measure_latency and score.complete else None
     return TrialOutcome(
-        kind="trial", result=result_of(score, Cost(macs=cost.macs, params=cost.params), seconds, session)
+        kind="trial", result=result_of(score, cost, seconds, session, latency), pruned=not score.complete
     )
 
 
 def calibrated(
     session: Session, task: TrialTask | CompressTask, files: Mapping[str, Path], clock: Stopwatch
 ) -> nn.Module:
-    """The compressed network with its feature statistics re-estimated on the calibration images."""
+    """The compressed network, calibrated on the calibration images at the task's level."""
     torch.manual_seed(task.seed)
     dense = session.network(task.model, files[task.model.sha256])
     images = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size, dense)
     hashes = session.hashes(task.model, dense)
-    moments = session.moments(task.model, dense, task.calibration, images)
+    reference = session.calibration_reference(task.model, dense, task.calibration, images, task.level)
     ranks: dict[str, dict[str, Any]] = {
         name: choice.model_dump(by_alias=True, exclude_none=True) for name, choice in task.ranks.items()
     }
@@ -61,5 +65,5 @@ def calibrated(
     with clock.part("assembly"):
         small = proxy.assemble(dense, factors)
     with clock.part("calibration"):
-        proxy.calibrate(small, images.only(), reference=moments, level="statistics")
+        proxy.calibrate(small, images.only(), reference=reference, level=task.level)
     return small

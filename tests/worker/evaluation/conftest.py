@@ -7,7 +7,7 @@ import torch
 
 import proxy
 import ranksearch
-from ranksearch.contracts.jobs import BaselineTask, CompressTask, DataSelection, InspectTask, TrialTask
+from ranksearch.contracts.jobs import BaselineTask, CompressTask, DataSelection, InspectTask, SensitivityTask, TrialTask
 from ranksearch.contracts.ranks import LayerRanks
 from ranksearch.contracts.resources import Blob
 from worker.evaluation.session import Session
@@ -74,21 +74,34 @@ class Work:
         }
         return TrialTask(model=self.model, **{**given, **changes})
 
-    def compress(self):
-        return CompressTask(
-            model=self.model, ranks=self.ranks, calibration=self.selection(0, 20), batch_size=16, seed=0
-        )
+    def compress(self, **changes):
+        given = {"ranks": self.ranks, "calibration": self.selection(0, 20), "batch_size": 16, "seed": 0}
+        return CompressTask(model=self.model, **{**given, **changes})
+
+    def sensitivity(self, **changes):
+        given = {
+            "choices": {
+                "second": [LayerRanks(method="cp3", rank=rank) for rank in (4, 9)],
+                "head": [LayerRanks(method="svd", rank=2)],
+            },
+            "calibration": self.selection(0, 20),
+            "validation": self.selection(20, 60),
+            "level": "reconstruction",
+            "batch_size": 16,
+            "seed": 0,
+        }
+        return SensitivityTask(model=self.model, **{**given, **changes})
 
     def batches(self, start, stop, size=16):
         """Normalised by hand, not by the code under test."""
         images = (self.images[start:stop].permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
         return list(zip(images.split(size), self.labels[start:stop].split(size), strict=True))
 
-    def compressed(self):
+    def compressed(self, level="reconstruction"):
         """What a trial should have measured."""
         ranks = {name: {"method": choice.method, "rank": choice.rank} for name, choice in self.ranks.items()}
         small = proxy.compress(self.net, ranks)
-        proxy.calibrate(small, [images for images, _ in self.batches(0, 20)], reference=self.net)
+        proxy.calibrate(small, [images for images, _ in self.batches(0, 20)], reference=self.net, level=level)
         return small
 
 

@@ -25,3 +25,10 @@ def test_images_that_the_network_does_not_take_are_named_so(session, work):
         measure_dense(session, work.baseline(validation=grey, metric="kl"), work.files)
     assert error.value.code == "dataset_shape_mismatch"
     assert "(1, 8, 8)" in str(error.value)
+
+
+def test_the_dense_networks_own_latency_is_measured_where_it_is_asked_for(session, work):
+    latency = measure_dense(session, work.baseline(measure_latency=True), work.files).result.latency
+    assert latency.latency_ms > 0
+    assert latency.dense_latency_ms is None
+    assert measure_dense(session, work.baseline(), work.files).result.latency is None

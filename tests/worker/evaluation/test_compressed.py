@@ -1,17 +1,19 @@
 import hashlib
 
+import pytest
 import torch
 
 import ranksearch
 from worker.evaluation.compressed import write_compressed
 
 
-def test_the_document_gives_the_calibrated_networks_outputs(session, work, tmp_path):
-    sha256 = write_compressed(session, work.compress(), work.files, tmp_path).sha256
+@pytest.mark.parametrize("level", ["statistics", "reconstruction"])
+def test_the_document_gives_the_calibrated_networks_outputs(session, work, tmp_path, level):
+    sha256 = write_compressed(session, work.compress(level=level), work.files, tmp_path).sha256
     loaded = ranksearch.load(tmp_path / sha256)
     (images, _), *_ = work.batches(20, 60)
     with torch.no_grad():
-        torch.testing.assert_close(loaded(images), work.compressed()(images), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(loaded(images), work.compressed(level)(images), rtol=1e-4, atol=1e-5)
 
 
 def test_the_document_is_named_by_its_sha256(session, work, tmp_path):
