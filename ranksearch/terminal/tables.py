@@ -45,11 +45,11 @@ def ago(moment: datetime) -> str:
 
 
 def studies_table(studies: Iterable[Study]) -> Table:
-    """One line a study."""
-    made = table(
-        "id", "name", "state", "trials", "metric", "best", "dense", "created", numbers=["trials", "best", "dense"]
-    )
+    """One line a study: its best by the metric, and the accuracies of the best and of the dense network."""
+    numbers = ["trials", "best", "accuracy", "dense"]
+    made = table("id", "name", "state", "trials", "metric", *numbers[1:], "created", numbers=numbers)
     for study in studies:
+        judged_by_it = study.metric == "accuracy"
         made.add_row(
             study.id,
             printable(study.name),
@@ -57,7 +57,8 @@ def studies_table(studies: Iterable[Study]) -> Table:
             f"{study.progress.finished}/{study.progress.n_trials}",
             study.metric,
             metric_value(study.metric, study.best_value),
-            metric_value(study.metric, study.dense_value),
+            accuracy(study.best_value if judged_by_it else study.best_accuracy),
+            accuracy(study.dense_value if judged_by_it else study.dense_accuracy),
             ago(study.created_at),
         )
     return made

@@ -191,3 +191,33 @@ def test_the_command_line_follows_events(ranksearch, study):
 def test_the_command_line_names_the_nearest_budget(ranksearch, model, files):
     done = ranksearch("submit", model.id, files / "d.safetensors", "--macs", "1%")
     assert (done.exit_code, "--macs 900" in done.stderr) == (5, True)
+
+
+def test_the_command_line_submits_the_smallest_within_a_drop(ranksearch, model, files):
+    submitted = ranksearch("submit", model.id, files / "d.safetensors", "--max-drop", "0.01", "--name", "small")
+    cancelled = ranksearch("cancel", "small")
+    assert (submitted.exit_code, cancelled.exit_code) == (0, 0), submitted.stderr
+    assert "least macs with at most 1 point of accuracy lost" in submitted.stdout
+
+
+def test_a_front_without_trials_is_empty(client, ranksearch, model, files):
+    handle = client.submit(model, files / "d.safetensors", objectives=["proxy", "macs"], name="front")
+    shown = json.loads(ranksearch("pareto", "front", "--json").stdout)
+    handle.cancel()
+    assert (shown["objectives"], shown["points"]) == (["proxy", "macs"], [])
+
+
+def test_every_option_of_the_search_is_taken(client, ranksearch, study, model, files):
+    words = (
+        "--macs 50% --metric kl --level statistics --sampler tpe --pruner none --warm-starts equal_error"
+        " --search-images 4,all --finalists 2 --timeout 60 --plateau 5 --target 0.01"
+    )
+    earlier = ["--from-study", study.id]
+    done = ranksearch("submit", model.id, files / "d.safetensors", *words.split(), *earlier, "--name", "all", "--json")
+    asked = client.studies.cancel(json.loads(done.stdout)["id"]).request
+    assert (asked.sampler, asked.search_images.validation, asked.from_studies, asked.timeout) == (
+        "tpe",
+        None,
+        [study.id],
+        60,
+    )

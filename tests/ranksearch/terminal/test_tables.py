@@ -104,7 +104,16 @@ def test_a_pruned_trial_is_listed_as_such():
     assert "PRUNED" in trials("kl", state="PRUNED", value=None, result=None)[1]
 
 
-def test_a_list_of_studies_tells_accuracy_in_per_cent_and_divergence_in_nats():
-    studies = [wire.study(best_value=0.9), wire.study(metric="kl", best_value=0.9)]
-    lines = shown(studies_table(Study.model_validate(study) for study in studies))
-    assert ("90.00%" in lines[1], "90.00%" in lines[2]) == (True, False)
+@pytest.mark.parametrize(
+    ("members", "cells"),
+    [
+        ({"best_value": 0.9, "dense_value": 0.95}, ["accuracy", "90.00%", "90.00%", "95.00%"]),
+        (
+            {"metric": "kl", "best_value": 0.9, "dense_value": 0.0, "best_accuracy": 0.8, "dense_accuracy": 0.95},
+            ["kl", "0.9", "80.00%", "95.00%"],
+        ),
+    ],
+)
+def test_a_list_of_studies_tells_the_metric_and_accuracies(members, cells):
+    _, line = shown(studies_table([Study.model_validate(wire.study(**members))]))
+    assert line.split()[4:8] == cells
