@@ -1,6 +1,6 @@
-"""Strong allocations: choices computed from the profile alone, before anything was measured.
+"""Strong allocations: choices computed before anything was sampled.
 
-Both are one-parameter families that grow with their parameter; the largest member within the budget is found
+All are one-parameter families that grow with their parameter; the largest member within the budget is found
 exactly, by bisection over the finitely many values at which the family changes. What is left of the budget then
 goes, one option at a time, to the site that the family's own idea favours next.
 """
@@ -12,7 +12,9 @@ from fractions import Fraction
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from ranksearch.contracts.profiles import Rule
 from service.search.chains import Chains, Levels, Positions
 from service.search.feasibility import affordable
 from service.search.frontier import frontier
@@ -21,10 +23,10 @@ from service.search.space import SearchSpace
 
 Value = TypeVar("Value")
 
-__all__ = ["at_error", "at_fraction", "equal_error", "uniform"]
+__all__ = ["at_error", "at_fraction", "by_rule", "equal_error", "greedy", "uniform"]
 
 
-def uniform(space: SearchSpace, limits: Mapping[str, int]) -> Positions:
+def uniform(space: SearchSpace, limits: Mapping[str, float]) -> Positions:
     """The same share of its dense macs for every site; the rest to the site with the smallest share.
 
     By every site's preferred method, as far as the budget has room for it.
@@ -37,12 +39,65 @@ def uniform(space: SearchSpace, limits: Mapping[str, int]) -> Positions:
     return chains.positions(fill(chains, levels, limits, lambda at: share[chains.rows, at]))
 
 
-def equal_error(space: SearchSpace, limits: Mapping[str, int]) -> Positions:
+def equal_error(space: SearchSpace, limits: Mapping[str, float]) -> Positions:
     """The same bound on every site's relative error, by whatever method; the rest to the largest error."""
     chains = frontier(space, limits)
     bounds = sorted({float(error) for error in chains.errors.ravel()}, reverse=True)
     levels = _largest(chains, limits, bounds, lambda bound: at_error(chains, bound))
     return chains.positions(fill(chains, levels, limits, lambda at: -chains.error(at)))
+
+
+def by_rule(space: SearchSpace, rule: Rule, limits: Mapping[str, float]) -> Positions:
+    """The macs that a rule's ranks need, at the same parameter of the rule for every site; by the preferred methods.
+
+    ``vbmf``: the ranks of variational Bayes, scaled or weakened alike (Gusak et al., MUSCO, 2019); ``energy``: the
+    same share of the energy. The rest goes to the site that has the least of what the rule's next step needs.
+
+    Raises:
+        KeyError: the profile has no such rule for some site.
+    """
+    chains = space.under(affordable(space, space.preferred, limits))
+    needs = np.array([site.rules[rule] for site in space.sites])
+    steps = list(range(needs.shape[1]))
+    levels = _largest(chains, limits, steps, lambda step: _within(chains, needs[:, step]))
+    most = np.maximum(needs[:, -1], 1)
+    share = chains.costs["macs"] / most[:, None]
+    return chains.positions(fill(chains, levels, limits, lambda at: share[chains.rows, at]))
+
+
+def greedy(
+    space: SearchSpace, sensitivity: Mapping[str, Sequence[tuple[int, float]]], limits: Mapping[str, float]
+) -> Positions:
+    """The independent per-layer table with greedy selection, as in AIMET; by the preferred methods.
+
+    Every site takes the cheapest ranks that, with this site alone factorised, keep a bound on the divergence; the
+    same bound for all.
+
+    Args:
+        space: the free sites.
+        sensitivity: site → (position, kl) pairs; between them, kl is interpolated over the levels.
+        limits: absolute bounds.
+    """
+    chains = space.under(affordable(space, space.preferred, limits))
+    tables = []
+    for row, site in enumerate(space.sites):
+        top = int(chains.top[row])
+        on_chain = {int(at): level for level, at in enumerate(chains.on_chain(row))}
+        known = sorted((on_chain[at], kl) for at, kl in sensitivity.get(site.name, ()) if at in on_chain)
+        divergences = [max(kl, 0.0) for _, kl in known]
+        table = np.interp(np.arange(top + 1), [*(level for level, _ in known), top], [*divergences, 0.0])
+        tables.append(np.pad(np.minimum.accumulate(table), (0, chains.errors.shape[1] - top - 1), mode="edge"))
+    kl = np.array(tables)
+    bounds = sorted({float(value) for value in kl.ravel()}, reverse=True)
+    levels = _largest(chains, limits, bounds, lambda bound: np.argmax(kl <= bound, axis=1))
+    return chains.positions(fill(chains, levels, limits, lambda at: -kl[chains.rows, at]))
+
+
+def _within(chains: Chains, macs: NDArray[np.int64]) -> Levels:
+    """Every site's largest option within so many macs; its cheapest where none is."""
+    fitting = (chains.costs["macs"] <= macs[:, None]) & (np.arange(chains.errors.shape[1]) <= chains.top[:, None])
+    levels: Levels = np.where(fitting, np.arange(chains.errors.shape[1]), 0).max(axis=1)
+    return levels
 
 
 def at_fraction(chains: Chains, fraction: Fraction) -> Levels:
@@ -62,7 +117,7 @@ def at_error(chains: Chains, bound: float) -> Levels:
 
 def _largest(
     chains: Chains,
-    limits: Mapping[str, int],
+    limits: Mapping[str, float],
     values: Sequence[Value],
     member: Callable[[Value], Levels],
 ) -> Levels:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ranksearch.contracts.profiles import Cost
 
-__all__ = ["Chains", "Levels", "Positions", "PricedTable"]
+__all__ = ["Chains", "Costs", "Levels", "Positions", "PricedTable"]
 
 Positions: TypeAlias = NDArray[np.int64]
 """For every site, in forward order, which of its options."""
 Levels: TypeAlias = NDArray[np.int64]
 """For every site, in forward order, how far up its chain."""
+Costs: TypeAlias = Mapping[str, NDArray[Any]]
+"""Cost word → table; whole numbers of macs and params, milliseconds of latency."""
 
 
 class PricedTable:
@@ -24,35 +26,40 @@ class PricedTable:
     Args:
         costs: per cost word, of every choice ``(n, width)``; the last column holds the dense layers.
         errors: relative errors ``(n, width)``.
-        dense: cost of the whole dense network.
+        whole: of the whole dense network, for the same cost words.
     """
 
-    def __init__(self, costs: Mapping[str, NDArray[np.int64]], errors: NDArray[np.float64], dense: Cost) -> None:
+    def __init__(self, costs: Costs, errors: NDArray[np.float64], whole: Mapping[str, float]) -> None:
         self.costs = costs
         self.errors = errors
-        self.dense = dense
-        dense_of = {"macs": dense.macs, "params": dense.params}
+        self.whole = whole
         self.rows = np.arange(len(errors))
-        self._rest = {word: dense_of[word] - int(table[:, -1].sum()) for word, table in costs.items()}
+        self._rest = {word: whole[word] - table[:, -1].sum() for word, table in costs.items()}
 
     def __len__(self) -> int:
         return len(self.errors)
 
+    @property
+    def dense(self) -> Cost:
+        """Cost of the whole dense network."""
+        return Cost(macs=int(self.whole["macs"]), params=int(self.whole["params"]))
+
     def cost(self, at: NDArray[np.int64]) -> Cost:
         """Cost of the whole network with the sites at the columns ``at``, ``(n,)``."""
-        return Cost(macs=self._cost("macs", at), params=self._cost("params", at))
+        return Cost(macs=int(self.total("macs", at)), params=int(self.total("params", at)))
 
-    def fits(self, at: NDArray[np.int64], limits: Mapping[str, int]) -> bool:
+    def total(self, word: str, at: NDArray[np.int64]) -> float:
+        """What the whole network costs in one word; a latency is the sum of its layers', an estimate."""
+        return float(self._rest[word] + self.costs[word][self.rows, at].sum())
+
+    def fits(self, at: NDArray[np.int64], limits: Mapping[str, float]) -> bool:
         """Whether the network costs at most ``limits``, all of them."""
-        return all(self._cost(word, at) <= limit for word, limit in limits.items())
+        return all(self.total(word, at) <= limit for word, limit in limits.items())
 
     def error(self, at: NDArray[np.int64]) -> NDArray[np.float64]:
         """Relative error of every site, ``(n,)``."""
         chosen: NDArray[np.float64] = self.errors[self.rows, at]
         return chosen
-
-    def _cost(self, word: str, at: NDArray[np.int64]) -> int:
-        return self._rest[word] + int(self.costs[word][self.rows, at].sum())
 
 
 class Chains(PricedTable):
@@ -69,9 +76,13 @@ class Chains(PricedTable):
 
     def __init__(self, table: PricedTable, positions: NDArray[np.int64], top: Levels) -> None:
         each = table.rows[:, None], positions
-        super().__init__({word: costs[each] for word, costs in table.costs.items()}, table.errors[each], table.dense)
+        super().__init__({word: costs[each] for word, costs in table.costs.items()}, table.errors[each], table.whole)
         self.top = top
         self._positions = positions
+
+    def on_chain(self, row: int) -> Positions:
+        """The options on one site's chain, from the cheapest to the dense one."""
+        return self._positions[row, : int(self.top[row]) + 1]
 
     def positions(self, levels: Levels) -> Positions:
         """The options at these levels, ``(n,)``."""

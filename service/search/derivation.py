@@ -14,16 +14,21 @@ from service.search.space import Option, SearchSpace, Site
 __all__ = ["space_of"]
 
 
-def space_of(profile: ModelProfile, methods: Sequence[Method], keep_dense: Sequence[str] = ()) -> SearchSpace:
+def space_of(
+    profile: ModelProfile, methods: Sequence[Method], keep_dense: Sequence[str] = (), *, latency: bool = False
+) -> SearchSpace:
     """The space of a model: each layer with all the methods asked for that it has a grid for.
 
     Args:
         profile: of the model.
         methods: in order of preference. ``dense`` among them changes nothing: every layer may stay dense.
         keep_dense: names of layers that are not free.
+        latency: price latencies, too, by the profile's table, and leave out ranks that are no faster than the dense
+            layer. What the layers alone take is scaled down where together they take more than the network.
 
     Raises:
-        InputError: ``nothing_to_compress``, or ``unsupported_method`` where other methods would have grids.
+        InputError: ``nothing_to_compress``, ``unsupported_method`` where other methods would have grids, or
+            ``latency_unknown``.
         RanksError: ``unknown_layer`` in ``keep_dense``.
     """
     _check_names(profile, keep_dense)
@@ -41,7 +46,16 @@ def space_of(profile: ModelProfile, methods: Sequence[Method], keep_dense: Seque
             or (f"kept dense by request: {list(keep_dense)}" if keep_dense else "no layer with weights"),
             expected="a convolution or a linear layer large enough to gain from it",
         )
-    sites = [site for site in (_site(found, methods) for found in free) if site is not None]
+    scale = _latency_scale(profile) if latency else None
+    sites = [site for site in (_site(found, methods, scale) for found in free) if site is not None]
+    if not sites and latency and any(_site(found, methods, None) for found in free):
+        raise InputError(
+            "nothing_to_compress",
+            "no layer of this model gets faster by the methods asked for",
+            got=f"measured on {profile.latency.device if profile.latency else 'no device'}",
+            expected="a layer that is faster factorised than dense",
+            mend="bound macs or params instead, name further methods, or inspect on another device",
+        )
     if not sites:
         offered = sorted({method for site in free for method, grid in site.grids.items() if grid})
         raise InputError(
@@ -52,7 +66,20 @@ def space_of(profile: ModelProfile, methods: Sequence[Method], keep_dense: Seque
             mend="name at least one of the methods that the model's layers have rank grids for",
             offered=offered,
         )
-    return SearchSpace(sites, profile.dense)
+    return SearchSpace(sites, profile.dense, profile.latency.latency_ms if latency and profile.latency else None)
+
+
+def _latency_scale(profile: ModelProfile) -> float:
+    """Measured one by one, layers take longer than inside the network; never shorter than it by more than the rest."""
+    alone = [site.latency_ms for site in profile.sites if site.latency_ms is not None]
+    if profile.latency is None or not alone:
+        raise InputError(
+            "latency_unknown",
+            "the model's layers were not timed when it was inspected",
+            expected="a profile with latencies",
+            mend="have the model inspected again by a worker of this version, or bound macs instead",
+        )
+    return min(1.0, profile.latency.latency_ms / max(sum(alone), 1e-9))
 
 
 def _check_names(profile: ModelProfile, keep_dense: Sequence[str]) -> None:
@@ -69,16 +96,32 @@ def _check_names(profile: ModelProfile, keep_dense: Sequence[str]) -> None:
             )
 
 
-def _site(site: SiteProfile, methods: Sequence[Method]) -> Site | None:
-    chains = [_ascending_in_both(_cheaper_than_dense(site, method)) for method in dict.fromkeys(methods)]
-    options = tuple(
-        tuple(Option(p.ranks, p.macs, p.params, p.relative_error) for p in chain) for chain in chains if chain
-    )
-    return Site(site.name, options, Option(None, site.macs, site.params, 0.0)) if options else None
+def _site(site: SiteProfile, methods: Sequence[Method], scale: float | None) -> Site | None:
+    """The site; ``scale`` of its latencies, None where they are not priced."""
+    chains = [_ascending_in_both(_cheaper_than_dense(site, method, scale)) for method in dict.fromkeys(methods)]
+    options = tuple(_options(chain, scale) for chain in chains if chain)
+    own = None if scale is None else scale * (site.latency_ms or 0.0)
+    dense = Option(None, site.macs, site.params, 0.0, own)
+    rules = {rule: tuple(steps) for rule, steps in site.rules.items()}
+    return Site(site.name, options, dense, rules) if options else None
 
 
-def _cheaper_than_dense(site: SiteProfile, method: Method) -> list[GridPoint]:
-    return [p for p in site.grids.get(method, []) if p.macs < site.macs and p.params <= site.params]
+def _options(chain: Sequence[GridPoint], scale: float | None) -> tuple[Option, ...]:
+    """A chain's options. Latencies, measured, may fall where macs rise: an option is priced at the most below it."""
+    slowest, options = 0.0, []
+    for point in chain:
+        slowest = max(slowest, point.latency_ms or 0.0)
+        latency = None if scale is None else scale * slowest
+        options.append(Option(point.ranks, point.macs, point.params, point.relative_error, latency))
+    return tuple(options)
+
+
+def _cheaper_than_dense(site: SiteProfile, method: Method, scale: float | None) -> list[GridPoint]:
+    points = [p for p in site.grids.get(method, []) if p.macs < site.macs and p.params <= site.params]
+    if scale is None:
+        return points
+    dense = site.latency_ms or 0.0
+    return [p for p in points if p.latency_ms is not None and p.latency_ms < dense]
 
 
 def _ascending_in_both(points: Sequence[GridPoint]) -> list[GridPoint]:

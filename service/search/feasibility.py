@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from service.search.space import SearchSpace, Selection
 __all__ = ["affordable", "check_feasible", "percent_for", "thriftiest"]
 
 
-def thriftiest(space: SearchSpace, limits: Mapping[str, int]) -> Selection:
+def thriftiest(space: SearchSpace, limits: Mapping[str, float]) -> Selection:
     """The methods whose cheapest options leave the largest share of the tightest bound, ``(n,)``."""
     macs, params = space.bottoms("macs"), space.bottoms("params")
     lean, small = _least(macs, params), _least(params, macs)
@@ -33,11 +34,12 @@ def thriftiest(space: SearchSpace, limits: Mapping[str, int]) -> Selection:
     path = [lean]
     for site in order:
         path.append(np.where(space.rows == site, small, path[-1]))
-    costs = [bottom(space, selection) for selection in path]
-    return path[min(range(len(path)), key=lambda at: _largest_share(costs[at], limits))]
+    if "latency_ms" in space.costs:
+        path.append(_least(space.bottoms("latency_ms"), macs))
+    return path[min(range(len(path)), key=lambda at: _largest_share(space, path[at], limits))]
 
 
-def affordable(space: SearchSpace, selection: Selection, limits: Mapping[str, int]) -> Selection:
+def affordable(space: SearchSpace, selection: Selection, limits: Mapping[str, float]) -> Selection:
     """``selection``, or what is left of it once enough sites have a thriftier method that something fits.
 
     The sites that save most change first; no more of them change than must.
@@ -63,20 +65,24 @@ def bottom(space: SearchSpace, selection: Selection) -> Cost:
     return space.under(selection).cost(np.zeros(len(space), dtype=np.int64))
 
 
-def check_feasible(space: SearchSpace, limits: Mapping[str, int]) -> None:
+def check_feasible(space: SearchSpace, limits: Mapping[str, float]) -> None:
     """Refuse a budget below the cheapest choice.
 
     Raises:
         BudgetInfeasible: with the nearest feasible budget, which, sent instead, is feasible.
     """
-    cheapest = bottom(space, thriftiest(space, limits))
-    least = {"macs": (cheapest.macs, space.dense.macs), "params": (cheapest.params, space.dense.params)}
-    missed = {word: least[word] for word, limit in limits.items() if limit < least[word][0]}
+    cheapest, zeros = space.under(thriftiest(space, limits)), np.zeros(len(space), dtype=np.int64)
+    missed = {word: cheapest.total(word, zeros) for word, limit in limits.items()}
+    missed = {word: needed for word, needed in missed.items() if limits[word] < needed}
     if not missed:
         return
-    nearest: dict[str, int | str] = {}
-    for word, (needed, dense) in missed.items():
-        nearest |= {word: needed, f"{word}_percent": percent_for(needed, dense)}
+    nearest: dict[str, float | str] = {}
+    for word, needed in missed.items():
+        absolute = math.ceil(needed * 1000) / 1000 if word == "latency_ms" else int(needed)
+        nearest |= {
+            word: absolute,
+            f"{word}_percent": percent_for(absolute, space.whole[word], whole=word != "latency_ms"),
+        }
     raise BudgetInfeasible(
         "budget_infeasible",
         "even the cheapest choice of ranks costs more than the budget",
@@ -87,20 +93,31 @@ def check_feasible(space: SearchSpace, limits: Mapping[str, int]) -> None:
     )
 
 
-def percent_for(needed: int, dense: int) -> str:
-    """The smallest percentage with one decimal whose absolute bound is at least ``needed``."""
+def percent_for(needed: float, dense: float, *, whole: bool = True) -> str:
+    """The smallest percentage with one decimal whose absolute bound is at least ``needed``.
+
+    Args:
+        needed: the least cost.
+        dense: the cost that it is a percentage of.
+        whole: bounds are rounded down to whole numbers, as those of macs and params are.
+    """
     tenths = math.floor(1000 * needed / dense)
-    while int(float(f"{tenths / 10:.1f}") / 100 * dense) < needed:  # exactly what the constraint will compute
+
+    def bound() -> float:
+        exact = float(f"{tenths / 10:.1f}") / 100 * dense  # exactly what the constraint will compute
+        return int(exact) if whole else exact
+
+    while bound() < needed:
         tenths += 1
     return f"{tenths / 10:.1f}%"
 
 
-def _least(first: NDArray[np.int64], second: NDArray[np.int64]) -> Selection:
+def _least(first: NDArray[Any], second: NDArray[Any]) -> Selection:
     """Of every row the column that is least in ``first``, then in ``second``, then in order; ``(n,)``."""
     columns = np.broadcast_to(np.arange(first.shape[1]), first.shape)
     return np.lexsort((columns, second, first), axis=1)[:, 0]
 
 
-def _largest_share(cost: Cost, limits: Mapping[str, int]) -> float:
-    costs = {"macs": cost.macs, "params": cost.params}
-    return max(costs[word] / max(limit, 1) for word, limit in limits.items())  # a tiny percentage rounds to none
+def _largest_share(space: SearchSpace, selection: Selection, limits: Mapping[str, float]) -> float:
+    chains, zeros = space.under(selection), np.zeros(len(space), dtype=np.int64)
+    return max(chains.total(word, zeros) / max(limit, 1e-9) for word, limit in limits.items())

@@ -14,7 +14,7 @@ from service.search.space import SearchSpace
 __all__ = ["frontier"]
 
 
-def frontier(space: SearchSpace, limits: Mapping[str, int]) -> Chains:
+def frontier(space: SearchSpace, limits: Mapping[str, float]) -> Chains:
     """One chain for every site, through the options of all its methods.
 
     A step up costs no less of anything that is bounded, and more of something; for it the error falls. Where one

@@ -45,6 +45,11 @@ class Past:
     latency_ms: float | None = None
     pruned: bool = False
 
+    @property
+    def complete(self) -> bool:
+        """Whether it was measured on all the images that trials are measured on."""
+        return self.value is not None and not self.pruned
+
 
 @dataclass(frozen=True)
 class SearchPlan:

@@ -19,7 +19,7 @@ __all__ = ["fill", "project"]
 _HALVINGS = 40
 
 
-def project(chains: Chains, sample: NDArray[np.float64], limits: Mapping[str, int]) -> Levels:
+def project(chains: Chains, sample: NDArray[np.float64], limits: Mapping[str, float]) -> Levels:
     """The choice on the budget that stands for ``sample``.
 
     Args:
@@ -50,7 +50,7 @@ def project(chains: Chains, sample: NDArray[np.float64], limits: Mapping[str, in
 def fill(
     chains: Chains,
     levels: Levels,
-    limits: Mapping[str, int],
+    limits: Mapping[str, float],
     order: Callable[[Levels], NDArray[np.float64]],
 ) -> Levels:
     """Spend what is left of the budget: raise the first site whose next option fits, and again, until none does.

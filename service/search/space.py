@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ranksearch.contracts.profiles import Cost
+from ranksearch.contracts.profiles import Cost, Rule
 from ranksearch.contracts.ranks import LayerRanks, Method, RankVector
 from service.search.chains import Chains, Positions, PricedTable
 
@@ -29,6 +29,7 @@ class Option:
     macs: int
     params: int
     relative_error: float
+    latency_ms: float | None = None
 
     @property
     def method(self) -> Method:
@@ -40,12 +41,14 @@ class Option:
 class Site:
     """A site: one chain for each of its methods, in order of preference, and the dense layer, the top of them all.
 
-    Along every chain, up to ``dense``, ``macs`` ascend strictly and ``params`` weakly.
+    Along every chain, up to ``dense``, ``macs`` ascend strictly, ``params`` and latencies weakly. ``rules``: see
+    :class:`~ranksearch.contracts.profiles.SiteProfile`.
     """
 
     name: str
     chains: tuple[tuple[Option, ...], ...]
     dense: Option
+    rules: Mapping[Rule, tuple[int, ...]] = field(default_factory=dict)
 
     @cached_property
     def options(self) -> tuple[Option, ...]:
@@ -79,18 +82,26 @@ class SearchSpace(PricedTable):
     Args:
         sites: the free sites, at least one.
         dense: cost of the whole dense network.
+        latency_ms: of the whole dense network, where all options have latencies; then they are priced, too.
     """
 
-    def __init__(self, sites: Sequence[Site], dense: Cost) -> None:
+    def __init__(self, sites: Sequence[Site], dense: Cost, latency_ms: float | None = None) -> None:
         self.sites = tuple(sites)
         width = max(len(site.options) for site in sites) + 1
         options = [[*site.options, *[site.dense] * (width - len(site.options))] for site in sites]
-        table = {
-            word: np.array([[getattr(option, word) for option in row] for row in options])
-            for word in ("macs", "params", "relative_error")
-        }
-        errors = table.pop("relative_error").astype(np.float64)
-        super().__init__({word: costs.astype(np.int64) for word, costs in table.items()}, errors, dense)
+        whole: dict[str, float] = {"macs": dense.macs, "params": dense.params}
+        if latency_ms is not None:
+            whole["latency_ms"] = latency_ms
+        costs = {word: np.array([[getattr(option, word) for option in row] for row in options]) for word in whole}
+        errors = np.array([[option.relative_error for option in row] for row in options], dtype=np.float64)
+        super().__init__(costs, errors, whole)
+        self.exists = np.array([[at < len(site.options) for at in range(width)] for site in sites])
+        """Which columns hold an option of the site ``(n, width)``; the others repeat its dense layer."""
+        methods = list(dict.fromkeys(method for site in sites for method in site.methods))
+        self.methods: NDArray[np.int64] = np.array(
+            [[methods.index(option.method) if option.ranks else _DENSE for option in row] for row in options]
+        )
+        """Which of all methods each option is of ``(n, width)``; −1 for dense layers."""
         self.method_counts: Selection = np.array([len(site.chains) for site in sites], dtype=np.int64)
         """How many methods each site has, ``(n,)``."""
         self._chart(width)
@@ -121,9 +132,9 @@ class SearchSpace(PricedTable):
         """The chains of these methods, ``(n,)``."""
         return Chains(self, self._chains[self.rows, selection], self._tops[self.rows, selection])
 
-    def bottoms(self, word: str) -> NDArray[np.int64]:
+    def bottoms(self, word: str) -> NDArray[Any]:
         """The least that each site costs by each method, ``(n, methods)``; methods it lacks repeat its first."""
-        least: NDArray[np.int64] = self.costs[word][self.rows[:, None], self._chains[:, :, 0]]
+        least: NDArray[Any] = self.costs[word][self.rows[:, None], self._chains[:, :, 0]]
         return least
 
     def selection(self, positions: Positions, otherwise: Selection) -> Selection:

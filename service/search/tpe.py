@@ -18,6 +18,7 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution, Floa
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
+from service.search.aims import merit
 from service.search.chains import Positions
 from service.search.plan import Past, Sample, SearchPlan, sample_at
 from service.search.space import SearchSpace
@@ -45,14 +46,13 @@ def ask(space: SearchSpace, plan: SearchPlan, index: int, centre: Positions, pas
     choices = {f"{site:04d}.method": _one_of(int(space.method_counts[site])) for site in several}
     shown: dict[str, BaseDistribution] = {**offsets, **choices}
     storage = optuna.storages.InMemoryStorage()
-    direction = optuna.study.StudyDirection[plan.direction.upper()]
-    study_id = storage.create_new_study([direction], "asked")
+    study_id = storage.create_new_study([optuna.study.StudyDirection.MINIMIZE], "asked")
     positions = np.array([trial.positions for trial in past])
     selections = space.selection(positions, middle.selection)
     away = space.levels(positions, selections) - centred[space.rows, selections]
     seen = np.concatenate([np.clip(away, -REACH, REACH), selections[:, several]], axis=1)
     for trial, values in zip(past, seen, strict=True):
-        storage.create_new_trial(study_id, template_trial=_Shown(trial, values, shown))
+        storage.create_new_trial(study_id, template_trial=_Shown(trial.number, merit(plan, trial), values, shown))
     seed = int(np.random.SeedSequence([plan.seed, index]).generate_state(1)[0])
     sampler = _ArrayTPESampler(n_startup_trials=0, multivariate=True, constant_liar=True, seed=seed)
     study = optuna.load_study(study_name="asked", storage=storage, sampler=sampler)
@@ -81,12 +81,14 @@ def _one_of(count: int) -> CategoricalDistribution:
 class _Shown(FrozenTrial):
     """A past trial as TPE sees it. Nobody changes it, so the store may keep it instead of a deep copy."""
 
-    def __init__(self, trial: Past, values: NDArray[np.float64], space: dict[str, BaseDistribution]) -> None:
+    def __init__(
+        self, number: int, value: float | None, values: NDArray[np.float64], space: dict[str, BaseDistribution]
+    ) -> None:
         self.values_shown = values
         super().__init__(
-            number=trial.number,
-            state=TrialState.RUNNING if trial.value is None else TrialState.COMPLETE,
-            value=trial.value,
+            number=number,
+            state=TrialState.RUNNING if value is None else TrialState.COMPLETE,
+            value=value,
             datetime_start=None,
             datetime_complete=None,
             params=dict(zip(space, values.tolist(), strict=True)),

@@ -6,9 +6,9 @@ import pytest
 from optuna.trial import TrialState
 
 from service.search.feasibility import bottom
-from service.search.optuna_records import OptunaRecords
+from service.search.optuna_records import Ending, OptunaRecords
 from service.search.optuna_storage import BulkRDBStorage
-from service.search.sampler import Choice
+from service.search.plan import Choice
 from service.storage.engine import Database
 
 
@@ -27,7 +27,7 @@ def records(database):
 
 
 def record(records, space, job="job_1", positions=None):
-    return records.record("sty_1", "maximize", job, Choice(np.array(positions or [0] * len(space)), "uniform"), space)
+    return records.record("sty_1", ["maximize"], job, Choice(np.array(positions or [0] * len(space)), "uniform"), space)
 
 
 def test_numbers_count_from_zero(records, space):
@@ -86,21 +86,66 @@ def test_a_job_never_recorded_is_not_found(records, space):
 
 def test_telling_twice_keeps_what_was_told_first(records, database, space):
     record(records, space)
-    records.tell("sty_1", 0, 0.5)
-    records.tell("sty_1", 0, None)
+    records.tell("sty_1", 0, Ending("complete", (0.5,)))
+    records.tell("sty_1", 0, Ending("failed"))
     (trial,) = optuna.load_study(study_name="sty_1", storage=database.url).trials
     assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.5)
 
 
-def test_a_trial_told_without_a_value_failed(records, database, space):
+def told(database):
+    (trial,) = optuna.load_study(study_name="sty_1", storage=database.url).trials
+    return trial
+
+
+def test_a_trial_told_to_have_failed_failed(records, database, space):
     record(records, space)
-    records.tell("sty_1", 0, None)
-    assert optuna.load_study(study_name="sty_1", storage=database.url).trials[0].state == TrialState.FAIL
+    records.tell("sty_1", 0, Ending("failed"))
+    assert told(database).state == TrialState.FAIL
+
+
+def test_a_trial_told_to_be_pruned_is_pruned_without_a_value(records, database, space):
+    record(records, space)
+    records.tell("sty_1", 0, Ending("pruned"))
+    assert (told(database).state, told(database).value) == (TrialState.PRUNED, None)
+
+
+def test_optuna_knows_which_bounds_a_trial_exceeded(records, database, space):
+    for job in ("job_1", "job_2"):
+        record(records, space, job)
+    records.tell("sty_1", 0, Ending("complete", (0.9,), {"latency_ms": 0.5, "drop": -0.01}))
+    records.tell("sty_1", 1, Ending("complete", (0.1,), {"latency_ms": -0.5, "drop": -0.01}))
+    study = optuna.load_study(study_name="sty_1", storage=database.url)
+    assert study.trials[0].constraints == {"latency_ms": 0.5, "drop": -0.01}
+    assert study.best_trial.number == 1  # Optuna's best is the best among the feasible
+
+
+def test_a_bound_told_before_a_crash_is_told_again(records, database, space, monkeypatch):
+    record(records, space)
+    with monkeypatch.context() as crashing:
+        crashing.setattr(BulkRDBStorage, "set_trial_state_values", dies)
+        with pytest.raises(KeyboardInterrupt):
+            records.tell("sty_1", 0, Ending("complete", (0.5,), {"drop": 0.1}))
+    records.tell("sty_1", 0, Ending("complete", (0.5,), {"drop": 0.1}))
+    assert (told(database).state, told(database).constraints) == (TrialState.COMPLETE, {"drop": 0.1})
+
+
+def dies(*_args, **_kwargs):
+    raise KeyboardInterrupt
+
+
+def test_several_objectives_have_a_front_in_optuna(records, database, space):
+    for job in range(3):
+        choice = Choice(np.zeros(len(space), dtype=np.int64), "uniform")
+        records.record("sty_1", ["maximize", "minimize"], f"job_{job}", choice, space)
+    for number, values in enumerate(((0.9, 10.0), (0.8, 5.0), (0.7, 7.0))):
+        records.tell("sty_1", number, Ending("complete", values))
+    study = optuna.load_study(study_name="sty_1", storage=database.url)
+    assert [trial.number for trial in study.best_trials] == [0, 1]
 
 
 def test_a_study_may_be_made_twice(records):
-    records.ensure_study("sty_1", "minimize")
-    records.ensure_study("sty_1", "minimize")
+    records.ensure_study("sty_1", ["minimize"])
+    records.ensure_study("sty_1", ["minimize"])
 
 
 def test_a_trial_written_in_one_go_is_what_optuna_would_have_written(tmp_path, space):

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ranksearch.contracts.profiles import ModelProfile
 from service.search.allocations import equal_error, uniform
 from service.search.derivation import space_of
 from service.search.feasibility import bottom, thriftiest
@@ -14,9 +17,14 @@ from tests.service import synthetic
 from tests.service.search.strategies import budgets, spaces
 
 
+@pytest.fixture(params=["error_model", "local", "tpe", "cmaes", "nsga2", "random"])
+def sampler(request) -> str:
+    return request.param
+
+
 @pytest.fixture
 def plan(wide) -> SearchPlan:
-    return SearchPlan({"macs": wide.dense.macs // 3}, "maximize", seed=7, n_startup_trials=5)
+    return SearchPlan({"macs": wide.dense.macs // 3}, "maximize", seed=7, n_startup_trials=5, sampler="tpe")
 
 
 def run(space, plan, count, value=lambda positions: float(-np.var(positions))):
@@ -35,13 +43,44 @@ def test_the_first_two_trials_are_the_strong_allocations(wide, plan):
     assert past[1].positions == tuple(equal_error(wide, plan.limits))
 
 
-def test_no_trial_is_above_the_budget(wide, plan):
-    assert all(wide.fits(np.array(trial.positions), plan.limits) for trial in run(wide, plan, 30))
+def test_no_trial_is_above_the_budget_by_any_sampler(wide, plan, sampler):
+    past = run(wide, replace(plan, sampler=sampler), 30)
+    assert all(wide.fits(np.array(trial.positions), plan.limits) for trial in past)
 
 
-def test_no_ranks_are_tried_twice(wide, plan):
-    past = run(wide, plan, 60)
-    assert len({trial.positions for trial in past}) == 60
+def test_no_ranks_are_tried_twice_by_any_sampler(wide, plan, sampler):
+    past = run(wide, replace(plan, sampler=sampler), 45)
+    assert len({trial.positions for trial in past}) == 45
+
+
+def test_the_same_seed_gives_the_same_trials_of_any_sampler(mixed, sampler):
+    plan = SearchPlan({"macs": mixed.dense.macs // 3}, "minimize", seed=3, n_startup_trials=3, sampler=sampler)
+    guide = sensitive(mixed)
+    assert run(mixed, plan, 14, guide) == run(mixed, plan, 14, guide)
+
+
+def sensitive(space):
+    """A divergence to which the sites of every second depth contribute ten times as much."""
+    weights = np.where(np.arange(len(space)) % 2, 10.0, 1.0) / len(space)
+    return lambda positions: float(weights @ space.error(positions) ** 2) + 0.01
+
+
+@pytest.mark.parametrize("sampler", ["error_model", "local", "tpe", "cmaes"])
+def test_samplers_that_learn_get_better_than_the_warm_starts(wide, plan, sampler):
+    past = run(wide, replace(plan, direction="minimize", sampler=sampler), 60, sensitive(wide))
+    assert min(trial.value for trial in past[2:]) < 0.95 * min(trial.value for trial in past[:2])
+
+
+def test_the_error_model_comes_closest_where_errors_add_up(wide, plan):
+    best = {
+        name: min(t.value for t in run(wide, replace(plan, direction="minimize", sampler=name), 40, sensitive(wide)))
+        for name in ("error_model", "local", "tpe", "cmaes", "random")
+    }
+    assert min(best, key=best.get) == "error_model"
+
+
+def test_auto_is_the_error_model(wide, plan):
+    assert run(wide, replace(plan, sampler="auto"), 8) == run(wide, replace(plan, sampler="error_model"), 8)
 
 
 def test_a_space_smaller_than_the_study_repeats_itself_instead_of_hanging(space):
@@ -54,7 +93,7 @@ def test_the_same_seed_gives_the_same_trials(wide, plan):
 
 
 def test_another_seed_gives_other_trials(wide, plan):
-    other = SearchPlan(plan.limits, plan.direction, plan.seed + 1, plan.n_startup_trials)
+    other = replace(plan, seed=plan.seed + 1)
     assert run(wide, plan, 10)[2:] != run(wide, other, 10)[2:]
 
 
@@ -68,7 +107,7 @@ def test_the_search_stays_around_the_better_strong_allocation(wide, plan):
 
 
 def test_minimising_prefers_the_smaller_value(wide, plan):
-    smaller = SearchPlan(plan.limits, "minimize", plan.seed, plan.n_startup_trials)
+    smaller = replace(plan, direction="minimize")
     value = {0: 1.0, 1: 2.0}
     past = [Past(i, t.origin, t.positions, value[i]) for i, t in enumerate(run(wide, smaller, 2))]
     third = choose(wide, smaller, 2, past).positions
@@ -80,7 +119,7 @@ def test_running_trials_are_not_sampled_again(wide, plan):
     past = run(wide, plan, 12)
     first = choose(wide, plan, 12, past)
     running = [*past, Past(12, "sampler", tuple(first.positions.tolist()), None)]
-    again = choose(wide, SearchPlan(plan.limits, plan.direction, plan.seed, plan.n_startup_trials), 12, running)
+    again = choose(wide, plan, 12, running)
     assert (again.positions != first.positions).any()
 
 
@@ -126,7 +165,8 @@ def test_grids_that_nobody_asked_for_change_no_trial(wide, plan):
 
 @pytest.fixture
 def third(mixed) -> SearchPlan:
-    return SearchPlan({"macs": mixed.dense.macs // 3, "params": mixed.dense.params // 3}, "maximize", 7, 10)
+    limits = {"macs": mixed.dense.macs // 3, "params": mixed.dense.params // 3}
+    return SearchPlan(limits, "maximize", 7, 10, sampler="tpe")
 
 
 def by_method(space, trial):
@@ -191,3 +231,48 @@ def test_a_trial_never_costs_more_than_the_budget_whatever_the_grids(data):
     for trial in run(space, plan, 7):
         cost = space.cost(np.array(trial.positions))
         assert all(getattr(cost, word) <= limit for word, limit in plan.limits.items())
+
+
+def with_rules(space_profile):
+    """Rules that want the first half of the layers to keep everything and the others little."""
+    for at, site in enumerate(space_profile["sites"]):
+        wants = [int(site["macs"] * share * (1.0 if at < 2 else 0.3)) for share in (0.1, 0.3, 0.6, 1.0)]
+        site["rules"] = {"vbmf": wants, "energy": wants[::-1][::-1]}
+    return ModelProfile.model_validate(space_profile)
+
+
+def test_warm_starts_come_in_the_order_asked_for_and_under_their_names():
+    ruled = space_of(with_rules(synthetic.profile().model_dump(by_alias=True)), ["cp3"])
+    table = {site.name: [(0, 0.4), (3, 0.1), (6, 0.01)] for site in ruled.sites}
+    starts = ("energy", "greedy", "uniform", "vbmf", "equal_error")
+    plan = SearchPlan({"macs": ruled.dense.macs // 2}, "minimize", 0, 2, warm_starts=starts, sensitivity=table)
+    names = [choose(ruled, plan, index, ()).origin for index in range(5)]
+    assert names == list(starts)
+
+
+def test_greedy_waits_for_its_table_and_comes_when_it_is_there(space):
+    plan = SearchPlan({"macs": space.dense.macs // 2}, "minimize", 0, 2, warm_starts=("greedy", "uniform"))
+    past = run(space, plan, 3, lambda positions: 0.5)
+    assert [trial.origin for trial in past] == ["sampler", "uniform", "sampler"]
+    table = {site.name: [(0, 0.4 * at), (6, 0.0)] for at, site in enumerate(space.sites)}
+    measured = replace(plan, sensitivity=table)
+    assert choose(space, measured, 3, past).origin == "greedy"
+    past.append(Past(3, "greedy", tuple(choose(space, measured, 3, past).positions.tolist()), 0.5))
+    assert choose(space, measured, 4, past).origin == "sampler"
+
+
+def test_the_best_of_an_earlier_study_is_tried_after_the_warm_starts_within_the_present_budget(wide, plan):
+    earlier = run(wide, replace(plan, limits={"macs": wide.dense.macs // 2}), 6)
+    transfer = replace(plan, transfer=tuple(earlier))
+    choice = choose(wide, transfer, 2, run(wide, plan, 2))
+    assert choice.origin == "transfer"
+    assert wide.fits(choice.positions, plan.limits)
+
+
+def test_what_an_earlier_study_learnt_is_not_learnt_again(wide, plan):
+    guide = sensitive(wide)
+    new = replace(plan, direction="minimize", sampler="error_model")
+    earlier = run(wide, replace(new, limits={"macs": wide.dense.macs * 2 // 5}), 40, guide)
+    alone = run(wide, new, 8, guide)
+    helped = run(wide, replace(new, transfer=tuple(earlier)), 8, guide)
+    assert min(trial.value for trial in helped) < min(trial.value for trial in alone)
