@@ -113,7 +113,8 @@ def prior_weights(space: SearchSpace, equal: Positions, limits: Mapping[str, flo
         slope = float(near @ ((x - x_mean) * (y - y_mean))) / max(spread, 1e-30)
         square = squares[here] if squares[here] > 0 else squares[use].min()
         weights[row] = 1 / max(-slope * square, 1e-9)
-    return weights / weights.mean()
+    relative: NDArray[np.float64] = weights / weights.mean()
+    return relative
 
 
 def posterior(

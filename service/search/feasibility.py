@@ -120,4 +120,4 @@ def _least(first: NDArray[Any], second: NDArray[Any]) -> Selection:
 
 def _largest_share(space: SearchSpace, selection: Selection, limits: Mapping[str, float]) -> float:
     chains, zeros = space.under(selection), np.zeros(len(space), dtype=np.int64)
-    return max(chains.total(word, zeros) / max(limit, 1e-9) for word, limit in limits.items())
+    return max((chains.total(word, zeros) / max(limit, 1e-9) for word, limit in limits.items()), default=0.0)
