@@ -8,12 +8,12 @@ from fastapi import APIRouter, Header, Path, Request, Response
 
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.resources import Artifact
-from ranksearch.contracts.studies import Best, Study, StudyState, Trial
+from ranksearch.contracts.studies import Best, Pareto, Study, StudyState, Trial
 from ranksearch.contracts.study_requests import StudyRequest
 from service.api.dependencies import Cursor, Limit, TheBackend
 from service.api.downloads import blob_response
 from service.api.problems import PROBLEMS
-from service.scheduling import answers
+from service.scheduling import answers, solutions
 from service.scheduling.lifecycle import cancel
 from service.scheduling.reconcile import reconcile
 from service.scheduling.submission import submit
@@ -75,7 +75,13 @@ def get_trial(backend: TheBackend, study: str, number: Annotated[int, Path(ge=0,
 @router.get("/{study}/best")
 def get_best(backend: TheBackend, study: str) -> Best:
     """The best trial so far: its ranks, and what every layer became."""
-    return answers.best(backend, study)
+    return solutions.best(backend, study)
+
+
+@router.get("/{study}/pareto")
+def get_pareto(backend: TheBackend, study: str) -> Pareto:
+    """The trials that no other beats in all objectives, by the first objective, best first."""
+    return solutions.pareto(backend, study)
 
 
 @router.get("/{study}/artifacts")

@@ -1,4 +1,4 @@
-"""What users ask about: lists, single resources, the best trial."""
+"""What users ask about: lists and single resources."""
 
 from __future__ import annotations
 
@@ -13,19 +13,16 @@ from sqlalchemy.orm import Session, undefer
 
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.errors import InputError, NotFoundError
-from ranksearch.contracts.profiles import Cost, ModelProfile
-from ranksearch.contracts.ranks import LayerRanks
 from ranksearch.contracts.resources import Artifact, Dataset, Model, Worker
-from ranksearch.contracts.studies import Best, CostShare, LayerChoice, Study, Trial, TrialResult
-from ranksearch.contracts.study_requests import StudyRequest
-from service.scheduling.backend import Backend, profile_of
+from ranksearch.contracts.studies import Study, Trial
+from service.scheduling.backend import Backend
 from service.scheduling.views import (
     ARTIFACT_NAME,
     artifact_view,
     dataset_view,
     model_view,
     study_view,
-    trial_view,
+    trial_views,
     worker_view,
 )
 from service.scheduling.waiting import why_model_waits, why_study_waits
@@ -33,9 +30,9 @@ from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow, Worke
 
 __all__ = [
     "artifacts",
-    "best",
     "dataset",
     "datasets",
+    "existing_study",
     "model",
     "models",
     "ready_artifact",
@@ -100,7 +97,7 @@ def study(backend: Backend, study_id: str) -> Study:
         NotFoundError: no such study.
     """
     with backend.reading() as session:
-        row = _study(session, study_id)
+        row = existing_study(session, study_id)
         return study_view(session, row, why_study_waits(session, backend, row))
 
 
@@ -120,12 +117,13 @@ def trial(backend: Backend, study_id: str, number: int) -> Trial:
         NotFoundError: no such study, or no such trial yet.
     """
     with backend.reading() as session:
-        _study(session, study_id)
+        existing_study(session, study_id)
         query = select(JobRow).where(*_planned(study_id), JobRow.trial_number == number)
         row = session.scalars(query).first()
         if row is None:
             raise NotFoundError("trial_not_found", "there is no such trial, or not yet", got=number)
-        return trial_view(row)
+        (view,) = trial_views(session, [row])
+        return view
 
 
 def trials(backend: Backend, study_id: str, cursor: str | None, limit: int) -> Page[Trial]:
@@ -135,14 +133,14 @@ def trials(backend: Backend, study_id: str, cursor: str | None, limit: int) -> P
         NotFoundError: no such study.
     """
     with backend.reading() as session:
-        _study(session, study_id)
+        existing_study(session, study_id)
         query = select(JobRow).where(*_planned(study_id)).order_by(JobRow.trial_number).limit(limit + 1)
         if cursor is not None:
             (after,) = _read_cursor(cursor, (int,))
             query = query.where(JobRow.trial_number > after)
         rows = session.scalars(query).all()
         following = _cursor(rows[limit - 1].trial_number) if len(rows) > limit else None
-        return Page(items=[trial_view(row) for row in rows[:limit]], next=following)
+        return Page(items=trial_views(session, rows[:limit]), next=following)
 
 
 def artifacts(backend: Backend, study_id: str) -> Page[Artifact]:
@@ -152,7 +150,7 @@ def artifacts(backend: Backend, study_id: str) -> Page[Artifact]:
         NotFoundError: no such study.
     """
     with backend.reading() as session:
-        _study(session, study_id)
+        existing_study(session, study_id)
         query = select(JobRow).where(JobRow.study_id == study_id, JobRow.kind == "compress")
         return Page(items=[artifact_view(session, row) for row in session.scalars(query)])
 
@@ -183,81 +181,12 @@ def workers(backend: Backend) -> Page[Worker]:
         return Page(items=[worker_view(session, backend, row) for row in rows])
 
 
-def best(backend: Backend, study_id: str) -> Best:
-    """The best trial so far.
+def existing_study(session: Session, study_id: str) -> StudyRow:
+    """Its row.
 
     Raises:
-        NotFoundError: no such study, or no trial has completed.
+        NotFoundError: no such study.
     """
-    with backend.reading() as session:
-        row = _study(session, study_id)
-        if row.best_job is None:
-            raise NotFoundError(
-                "best_not_found",
-                "no trial of this study has completed",
-                got=f"state {row.state}",
-                mend="wait for the first trial to complete",
-            )
-        job = session.get_one(JobRow, row.best_job)
-        result = TrialResult.model_validate(job.result)
-        dense_result = None if row.dense_result is None else TrialResult.model_validate(row.dense_result)
-        dense = Cost.model_validate(row.dense)
-        ranks = {name: LayerRanks.model_validate(chosen) for name, chosen in (job.ranks or {}).items()}
-        return Best(
-            study=row.id,
-            state=row.state,
-            trial=job.trial_number or 0,
-            origin=job.origin,
-            metric=row.metric,
-            value=result.value,
-            dense_value=None if dense_result is None else dense_result.value,
-            result=result,
-            dense_result=dense_result,
-            macs=_share(dense.macs, result.cost.macs),
-            params=_share(dense.params, result.cost.params),
-            ranks=ranks,
-            layers=_layers(profile_of(session, row.model_id), ranks, StudyRequest.model_validate(row.request)),
-        )
-
-
-def _share(dense: int, compressed: int) -> CostShare:
-    return CostShare(
-        dense=dense,
-        compressed=compressed,
-        fraction=compressed / dense if dense else 1.0,
-        compression_ratio=dense / compressed if compressed else 1.0,
-    )
-
-
-def _layers(profile: ModelProfile, ranks: dict[str, LayerRanks], request: StudyRequest) -> list[LayerChoice]:
-    layers = []
-    for site in profile.sites:
-        dense = Cost(macs=site.macs, params=site.params)
-        chosen, reason, compressed, error = ranks.get(site.name), site.reason_dense, dense, 0.0
-        if chosen is not None:
-            point = next(p for p in site.grids[chosen.method] if p.ranks == chosen)
-            compressed, error = Cost(macs=point.macs, params=point.params), point.relative_error
-        elif site.name in request.keep_dense:
-            reason = "as requested"
-        elif reason is None:
-            offered = any(site.grids.get(method) for method in request.methods)
-            reason = "the search's choice" if offered else "it has no rank grid for the methods asked for"
-        choice = chosen or LayerRanks(method="dense")
-        layers.append(
-            LayerChoice(
-                name=site.name,
-                kind=site.kind,
-                choice=choice.model_dump(mode="json", by_alias=True),
-                reason_dense=reason,
-                dense=dense,
-                compressed=compressed,
-                relative_error=error,
-            )
-        )
-    return layers
-
-
-def _study(session: Session, study_id: str) -> StudyRow:
     row = session.get(StudyRow, study_id)
     if row is None:
         raise NotFoundError("study_not_found", "there is no such study", got=study_id)

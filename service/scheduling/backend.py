@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from sqlalchemy import select
@@ -15,6 +15,7 @@ from ranksearch.contracts.ranks import Method
 from service.scheduling.bell import Bell
 from service.search.derivation import space_of
 from service.search.optuna_records import OptunaRecords
+from service.search.plan import Past
 from service.search.space import SearchSpace
 from service.settings import Settings
 from service.storage.blobs import BlobStore
@@ -44,7 +45,8 @@ class Backend:
         self.records = records
         self.bell = bell
         self.public_url: str | None = None
-        self._spaces: OrderedDict[tuple[str, tuple[str, ...], tuple[str, ...]], SearchSpace] = OrderedDict()
+        self._spaces: OrderedDict[tuple[str, tuple[str, ...], tuple[str, ...], bool], SearchSpace] = OrderedDict()
+        self._transfers: OrderedDict[str, tuple[Past, ...]] = OrderedDict()
         self._lock = threading.Lock()
         self._planning: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
@@ -72,23 +74,44 @@ class Backend:
         with self._lock:
             return self._planning[study]
 
-    def space(self, session: Session, model: str, methods: Sequence[Method], keep_dense: Sequence[str]) -> SearchSpace:
-        """The search space of an inspected model, kept from call to call.
+    def space(
+        self,
+        session: Session,
+        model: str,
+        methods: Sequence[Method],
+        keep_dense: Sequence[str],
+        *,
+        latency: bool = False,
+    ) -> SearchSpace:
+        """The search space of an inspected model, kept from call to call; with latencies where asked for.
 
         Raises:
             InputError: see :func:`space_of`.
         """
-        key = (model, tuple(methods), tuple(keep_dense))
+        key = (model, tuple(methods), tuple(keep_dense), latency)
         with self._lock:
             if key in self._spaces:
                 self._spaces.move_to_end(key)
                 return self._spaces[key]
-        space = space_of(profile_of(session, model), methods, keep_dense)
+        space = space_of(profile_of(session, model), methods, keep_dense, latency=latency)
         with self._lock:
             self._spaces[key] = space
             while len(self._spaces) > 32:  # noqa: PLR2004 - a few megabytes at most
                 self._spaces.popitem(last=False)
         return space
+
+    def transfer(self, study: str, read: Callable[[], tuple[Past, ...]]) -> tuple[Past, ...]:
+        """What ``study`` learns from earlier ones, as ``read`` finds it at the study's first trial here."""
+        with self._lock:
+            known = self._transfers.get(study)
+        if known is not None:
+            return known
+        found = read()
+        with self._lock:
+            self._transfers[study] = found
+            while len(self._transfers) > 32:  # noqa: PLR2004 - a few megabytes at most
+                self._transfers.popitem(last=False)
+        return found
 
 
 def profile_of(session: Session, model: str) -> ModelProfile:

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.studies import Event, EventKind
 from service.scheduling.backend import Backend, now, study_topic
-from service.scheduling.views import TERMINAL, artifact_view, study_view, trial_view
+from service.scheduling.views import TERMINAL, artifact_view, study_view, trial_views
 from service.storage.clock import moment
 from service.storage.tables import EventRow, JobRow, StudyRow
 
@@ -26,7 +26,9 @@ def study_event(session: Session, study: StudyRow, kind: EventKind = "study") ->
 
 def trial_event(session: Session, study: StudyRow, job: JobRow) -> None:
     """One of its trials as it is now. The study must be locked."""
-    _append(session, study, "trial", trial_view(job))
+    session.flush()
+    (trial,) = trial_views(session, [job])
+    _append(session, study, "trial", trial)
 
 
 def artifact_event(session: Session, study: StudyRow, job: JobRow) -> None:

@@ -16,7 +16,7 @@ from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFound
 from ranksearch.contracts.jobs import ClaimRequest, Lease
 from service.scheduling.backend import JOBS, Backend, locked_study, now
 from service.scheduling.events import trial_event
-from service.scheduling.lifecycle import begin, fail_job
+from service.scheduling.lifecycle import begin, end_if_overdue, fail_job
 from service.scheduling.submission import PRIORITY
 from service.storage.clock import moment
 from service.storage.identifiers import new_lease_token
@@ -220,7 +220,7 @@ def _lease(backend: Backend, job: JobRow) -> Lease:
 
 
 def _lock_next(session: Session) -> tuple[JobRow, StudyRow | None] | None:
-    """The first waiting job, locked with its study.
+    """The first waiting job, locked with its study. New trials of a study whose time is up are dropped on the way.
 
     On SQLite this transaction is alone; elsewhere others may take the job while its study is being locked, and
     then the next one is looked for.
@@ -232,7 +232,10 @@ def _lock_next(session: Session) -> tuple[JobRow, StudyRow | None] | None:
         job = session.scalars(
             select(JobRow).where(JobRow.id == candidate.id, JobRow.state == "waiting").with_for_update(skip_locked=True)
         ).first()
-        if job is not None:
+        if job is None:
+            continue
+        is_new = job.kind == "trial" and job.trial_number is None
+        if study is None or not (is_new and end_if_overdue(session, study)):
             return job, study
     return None
 

@@ -1,23 +1,39 @@
-"""A study's life: queued, running, and then completed, failed or cancelled.
+"""A study's life: what each thing that happens to it leads to.
 
 Every function here works in its caller's transaction, with the study locked.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+import logging
+
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFoundError, RankSearchError
 from ranksearch.contracts.studies import Study
-from service.scheduling.backend import JOBS, Backend, locked_study, now
+from service.scheduling.backend import Backend, locked_study, now
+from service.scheduling.endings import end, fail_study, finish_if_done
 from service.scheduling.events import artifact_event, study_event, trial_event
-from service.scheduling.submission import PRIORITY
+from service.scheduling.finals import order_of, take_as_best
+from service.scheduling.stopping import add_reason, stop_if_answered, stop_if_overdue
+from service.scheduling.verdicts import Goal, goal_of
 from service.scheduling.views import TERMINAL, progress_of, study_view
-from service.storage.identifiers import new_id
 from service.storage.tables import JobRow, ModelRow, StudyRow
 
-__all__ = ["after_baseline", "after_trial", "begin", "cancel", "fail_job"]
+__all__ = [
+    "after_baseline",
+    "after_final",
+    "after_sensitivity",
+    "after_trial",
+    "begin",
+    "cancel",
+    "end_if_overdue",
+    "fail_job",
+    "stop_overdue",
+]
+
+log = logging.getLogger(__name__)
 
 _HOPELESS = 3
 """So many trials fail, and none completes, until a study gives up."""
@@ -33,14 +49,20 @@ def begin(session: Session, study: StudyRow) -> None:
 def after_baseline(session: Session, study: StudyRow) -> None:
     """The dense network was measured."""
     study_event(session, study, "baseline")
-    _finish_if_done(session, study)
+    finish_if_done(session, study)
+
+
+def after_sensitivity(session: Session, study: StudyRow) -> None:
+    """The sensitivity of the layers was measured, or could not be."""
+    finish_if_done(session, study)
 
 
 def after_trial(session: Session, study: StudyRow, job: JobRow) -> None:
-    """A trial completed or failed for good; its row says which."""
+    """A trial completed, was stopped early or failed for good; its row says which."""
     session.flush()
-    if job.state == "done" and _is_better(study, job):
-        study.best_job, study.best_trial, study.best_value = job.id, job.trial_number, job.value
+    goal = goal_of(study)
+    if job.state == "done" and job.feasible is not False and _is_better(session, study, goal, job):
+        take_as_best(study, job)
     if job.trial_number is not None:
         trial_event(session, study, job)
     progress = progress_of(session, study)
@@ -52,9 +74,44 @@ def after_trial(session: Session, study: StudyRow, job: JobRow) -> None:
             mend=(job.problem or {}).get("mend"),
             last=job.problem,
         )
-        _fail(session, study, problem)
-    elif not _finish_if_done(session, study):
+        fail_study(session, study, problem)
+        return
+    stop_if_answered(session, study, goal, job)
+    if not finish_if_done(session, study):
         study_event(session, study)
+
+
+def after_final(session: Session, study: StudyRow, job: JobRow) -> None:
+    """A finalist was measured on all images, or could not be."""
+    session.flush()
+    trial = (JobRow.study_id == study.id, JobRow.kind == "trial", JobRow.trial_number == job.trial_number)
+    trial_event(session, study, session.scalars(select(JobRow).where(*trial)).one())
+    finish_if_done(session, study)
+
+
+def end_if_overdue(session: Session, study: StudyRow) -> bool:
+    """Drop what was never planned where the study's time is up; it ends with what runs, or at once."""
+    if study.state in TERMINAL or not stop_if_overdue(session, study):
+        return False
+    log.info("timeout study=%s", study.id)
+    if not finish_if_done(session, study):
+        study_event(session, study)
+    return True
+
+
+def stop_overdue(backend: Backend) -> int:
+    """End the studies whose time is up, each in a transaction of its own. Returns how many there were."""
+    with backend.reading() as session:
+        timeout = StudyRow.request["timeout"].as_float()
+        running = (StudyRow.state == "running", StudyRow.stopped_by.is_(None))
+        overdue = select(StudyRow.id).where(*running, StudyRow.started_at + timeout <= now(session))
+        ids = session.scalars(overdue).all()
+    return sum(_stop_one(backend, study) for study in ids)
+
+
+def _stop_one(backend: Backend, study_id: str) -> bool:
+    with backend.writing() as session:
+        return end_if_overdue(session, locked_study(session, study_id))
 
 
 def fail_job(
@@ -69,7 +126,13 @@ def fail_job(
     elif job.kind == "trial":
         after_trial(session, study, job)
     elif job.kind == "baseline":
-        _fail(session, study, job.problem)
+        fail_study(session, study, job.problem)
+    elif job.kind == "final":
+        after_final(session, study, job)
+    elif job.kind == "sensitivity":
+        detail = (job.problem or {}).get("detail", "no reason given")
+        add_reason(study, f"the layers' sensitivity could not be measured, so there is no greedy start: {detail}")
+        after_sensitivity(session, study)
     else:
         artifact_event(session, study, job)
 
@@ -93,64 +156,11 @@ def cancel(backend: Backend, study_id: str) -> Study:
                 expected="a study that runs",
             )
         if study.state != "cancelled":
-            _end(session, study, "cancelled", "cancelled by a user")
+            end(session, study, "cancelled", "cancelled by a user")
         return study_view(session, study)
 
 
-def _is_better(study: StudyRow, job: JobRow) -> bool:
-    if study.best_value is None or study.best_trial is None:
+def _is_better(session: Session, study: StudyRow, goal: Goal, job: JobRow) -> bool:
+    if study.best_job is None:
         return True
-    value, number = job.value or 0.0, job.trial_number or 0
-    if value == study.best_value:  # the earlier trial wins, whichever came back first
-        return number < study.best_trial
-    return (value > study.best_value) == (study.metric == "accuracy")
-
-
-def _finish_if_done(session: Session, study: StudyRow) -> bool:
-    session.flush()
-    left = select(JobRow.id).where(JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased")))
-    if study.state in TERMINAL or session.scalars(left.limit(1)).first() is not None:
-        return False
-    best = None if study.best_job is None else session.get_one(JobRow, study.best_job)
-    if best is None:  # fewer trials than it takes to give up early
-        _fail(session, study, EvaluationError("study_failing", "no trial completed"))
-        return True
-    _end(session, study, "completed", None)
-    job = JobRow(
-        id=new_id("job"),
-        kind="compress",
-        state="waiting",
-        priority=PRIORITY["compress"],
-        queued_at=study.created_at,
-        ordinal=0,
-        study_id=study.id,
-        model_id=study.model_id,
-        trial_number=best.trial_number,
-        ranks=best.ranks,
-        told=True,
-    )
-    session.add(job)
-    artifact_event(session, study, job)
-    Backend.ring_after(session, JOBS)
-    return True
-
-
-def _fail(session: Session, study: StudyRow, problem: RankSearchError | dict[str, object] | None) -> None:
-    study.problem = problem.to_problem() if isinstance(problem, RankSearchError) else problem
-    _end(session, study, "failed", str((study.problem or {}).get("detail", "no reason given")))
-
-
-def _end(session: Session, study: StudyRow, state: str, reason: str | None) -> None:
-    session.flush()
-    at = now(session)
-    problem = EvaluationError("trial_cancelled", f"the study was {state} before this trial ended").to_problem()
-    left = (JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased")))
-    untouched = (JobRow.trial_number.is_(None), JobRow.attempts == 0)  # Optuna cannot know of these
-    session.execute(update(JobRow).where(*left, *untouched).values(told=True))
-    session.execute(
-        update(JobRow)
-        .where(*left)
-        .values(state="cancelled", lease_token=None, lease_expires_at=None, finished_at=at, problem=problem)
-    )
-    study.state, study.reason, study.finished_at = state, reason, at
-    study_event(session, study)
+    return order_of(goal, job) < order_of(goal, session.get_one(JobRow, study.best_job))

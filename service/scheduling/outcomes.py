@@ -10,13 +10,25 @@ import logging
 
 from sqlalchemy.orm import Session
 
-from ranksearch.contracts.errors import InputError, NotFoundError
-from ranksearch.contracts.jobs import CompleteRequest, CompressOutcome, FailRequest, InspectOutcome, TrialOutcome
+from ranksearch.contracts.errors import EvaluationError, InputError, NotFoundError
+from ranksearch.contracts.jobs import (
+    CompleteRequest,
+    CompressOutcome,
+    FailRequest,
+    InspectOutcome,
+    Outcome,
+    SensitivityOutcome,
+    TrialOutcome,
+)
+from ranksearch.contracts.studies import TrialResult
 from service.scheduling.backend import Backend, now
 from service.scheduling.events import artifact_event
 from service.scheduling.leases import hand_back, held, study_of
-from service.scheduling.lifecycle import after_baseline, after_trial, fail_job
+from service.scheduling.lifecycle import after_baseline, after_final, after_sensitivity, after_trial, fail_job
+from service.scheduling.planning import space_of_study
 from service.scheduling.reconcile import tell
+from service.scheduling.sensitivity import check_table
+from service.scheduling.verdicts import Goal, goal_of, guide_of_pruned, result_of
 from service.storage.tables import BlobRow, JobRow, ModelRow, StudyRow
 
 __all__ = ["complete", "fail"]
@@ -35,20 +47,21 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
     with backend.writing() as session:
         study = study_of(session, job_id)
         row = session.get(JobRow, job_id)
-        if row is not None and row.state == "done" and row.done_token == request.lease_token:
+        if row is not None and row.state in {"done", "pruned"} and row.done_token == request.lease_token:
             return
         job = held(session, job_id, request.lease_token)
         outcome = request.outcome
-        if outcome.kind != job.kind:
-            raise InputError(
-                "invalid_request", "this outcome does not belong to this job", got=outcome.kind, expected=job.kind
-            )
+        _check_belongs(job, outcome)
         job.done_token, job.state, job.finished_at = job.lease_token, "done", now(session)
         job.lease_token = job.lease_expires_at = job.problem = None
         if isinstance(outcome, InspectOutcome):
             _inspected(session, job, outcome)
         elif study is not None and isinstance(outcome, CompressOutcome):
             _compressed(session, study, job, outcome)
+        elif study is not None and isinstance(outcome, SensitivityOutcome):
+            check_table(space_of_study(session, backend, study), outcome)
+            study.sensitivity = {**outcome.kl}
+            after_sensitivity(session, study)
         elif study is not None and isinstance(outcome, TrialOutcome):
             _measured(session, study, job, outcome)
     tell(backend, job_id)
@@ -78,6 +91,21 @@ def fail(backend: Backend, job_id: str, request: FailRequest) -> None:
     tell(backend, job_id)
 
 
+def _check_belongs(job: JobRow, outcome: Outcome) -> None:
+    expected = "trial" if job.kind == "final" else job.kind
+    if outcome.kind != expected:
+        raise InputError(
+            "invalid_request", "this outcome does not belong to this job", got=outcome.kind, expected=expected
+        )
+    if isinstance(outcome, TrialOutcome) and outcome.pruned and job.kind != "trial":
+        raise InputError(
+            "invalid_request",
+            f"a {job.kind} is never stopped early",
+            got="pruned true",
+            expected="a measurement of all its images",
+        )
+
+
 def _inspected(session: Session, job: JobRow, outcome: InspectOutcome) -> None:
     model = session.get_one(ModelRow, job.model_id)
     model.profile = outcome.profile.model_dump(mode="json", by_alias=True)
@@ -97,10 +125,30 @@ def _compressed(session: Session, study: StudyRow, job: JobRow, outcome: Compres
 
 
 def _measured(session: Session, study: StudyRow, job: JobRow, outcome: TrialOutcome) -> None:
-    result = outcome.result.model_dump(mode="json", by_alias=True)
-    job.result, job.value = result, outcome.result.value
+    result, stored = outcome.result, outcome.result.model_dump(mode="json", by_alias=True)
     if job.kind == "baseline":
-        study.dense_result = result
+        job.result, job.value, study.dense_result = stored, result.value, stored
         after_baseline(session, study)
-    else:
-        after_trial(session, study, job)
+        return
+    goal = goal_of(study)
+    lacking = None if outcome.pruned else goal.lacks(result)
+    if lacking is not None:
+        fail_job(session, study, job, EvaluationError("evaluation_failed", lacking, mend="update that worker"))
+        return
+    job.result, job.value, job.feasible = stored, result.value, goal.feasible(result)
+    if job.kind == "final":
+        after_final(session, study, job)
+        return
+    job.guide = goal.guide(result)
+    if outcome.pruned:
+        job.state, job.guide = "pruned", _guide_of_pruned(session, study, goal, result)
+    after_trial(session, study, job)
+
+
+def _guide_of_pruned(session: Session, study: StudyRow, goal: Goal, result: TrialResult) -> float:
+    best = None if study.best_job is None else session.get_one(JobRow, study.best_job)
+    if best is not None:
+        guide = guide_of_pruned(result.batch_values, result_of(best).batch_values, best.guide)
+        if guide is not None:
+            return guide
+    return goal.guide(result)

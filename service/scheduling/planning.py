@@ -11,21 +11,24 @@ import time
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from sqlalchemy import select, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError
 from ranksearch.contracts.studies import TrialOrigin
-from ranksearch.contracts.study_requests import StudyRequest
 from service.scheduling.backend import Backend, locked_study
 from service.scheduling.events import trial_event
 from service.scheduling.leases import lease_lost
-from service.scheduling.submission import direction_of
-from service.search.sampler import Choice, Past, SearchPlan, choose
+from service.scheduling.sensitivity import pairs_of
+from service.scheduling.transfer import transferred
+from service.scheduling.verdicts import Goal, direction_of, goal_of
+from service.search.optuna_records import Direction, Ending
+from service.search.plan import Choice, Past, SearchPlan
+from service.search.sampler import choose
 from service.search.space import SearchSpace
 from service.storage.tables import JobRow, StudyRow
 
-__all__ = ["plan_trial"]
+__all__ = ["plan_trial", "space_of_study"]
 
 log = logging.getLogger(__name__)
 _ORIGINS: dict[str, TrialOrigin] = {origin: origin for origin in get_args(TrialOrigin)}
@@ -37,6 +40,7 @@ class _Unplanned:
     index: int
     may_be_recorded: bool
     name: str
+    directions: list[Direction]
     study: str
     space: SearchSpace
     plan: SearchPlan
@@ -67,49 +71,96 @@ def plan_trial(backend: Backend, job_id: str, token: str) -> float:
             _store(backend, job_id, token, row)
         except ConflictError:
             if _is_over(backend, job_id):
-                backend.records.tell(wanted.name, row["trial_number"], None)
+                backend.records.tell(wanted.name, row["trial_number"], Ending("failed"))
             raise
     return seconds
+
+
+def space_of_study(session: Session, backend: Backend, study: StudyRow) -> SearchSpace:
+    """The space that a study searches."""
+    request = goal_of(study).request
+    latency = request.measures_latency
+    return backend.space(session, study.model_id, request.methods, request.keep_dense, latency=latency)
 
 
 def _read(session: Session, backend: Backend, job_id: str) -> _Unplanned:
     job = session.get_one(JobRow, job_id)
     study = session.get_one(StudyRow, job.study_id)
-    request = StudyRequest.model_validate(study.request)
-    plan = SearchPlan(
-        limits=study.limits,
-        direction=direction_of(study.metric),
-        seed=request.seed,
-        n_startup_trials=request.n_startup_trials,
-    )
-    space = backend.space(session, study.model_id, request.methods, request.keep_dense)
+    goal, space = goal_of(study), space_of_study(session, backend, study)
+    transfer = backend.transfer(study.id, lambda: transferred(session, goal, space))
     return _Unplanned(
         job=job.id,
         index=job.ordinal,
         may_be_recorded=job.attempts > 1,
         name=study.optuna_study,
+        directions=goal.directions,
         study=study.id,
         space=space,
-        plan=plan,
-        past=_past(session, study.id),
+        plan=_search_plan(goal, study, space, transfer),
+        past=_past(session, study.id, goal),
     )
 
 
-def _past(session: Session, study: str) -> list[Past]:
+def _search_plan(goal: Goal, study: StudyRow, space: SearchSpace, transfer: tuple[Past, ...]) -> SearchPlan:
+    request = goal.request
+    greedy = "greedy" in request.warm_starts
+    return SearchPlan(
+        limits=study.limits,
+        direction=direction_of(study.metric),
+        seed=request.seed,
+        n_startup_trials=request.n_startup_trials,
+        objectives=tuple(request.objectives),
+        max_drop=request.max_drop,
+        sampler=request.sampler,
+        warm_starts=tuple(request.warm_starts),
+        sensitivity=pairs_of(space, study.sensitivity) if greedy else None,
+        transfer=transfer,
+    )
+
+
+def _past(session: Session, study: str, goal: Goal) -> list[Past]:
+    """Trials that were planned and did not fail; of their results only what is needed is read."""
+    latency, dense = JobRow.result[("latency", "latency_ms")].as_float(), JobRow.result["dense_value"].as_float()
     rows = session.execute(
-        select(JobRow.trial_number, JobRow.origin, JobRow.positions, JobRow.value)
+        select(
+            JobRow.trial_number,
+            JobRow.origin,
+            JobRow.positions,
+            JobRow.state,
+            JobRow.value,
+            JobRow.guide,
+            JobRow.feasible,
+            latency.label("latency_ms"),
+            dense.label("dense_value"),
+        )
         .where(
             JobRow.study_id == study,
             JobRow.kind == "trial",
-            JobRow.state.in_(("done", "leased", "waiting")),
+            JobRow.state.in_(("done", "pruned", "leased", "waiting")),
             JobRow.trial_number.is_not(None),
         )
         .order_by(JobRow.trial_number)
     )
-    return [
-        Past(number or 0, "sampler" if origin is None else _ORIGINS[origin], tuple(positions or ()), value)
-        for number, origin, positions, value in rows
-    ]
+    return [_past_of(row, goal) for row in rows]
+
+
+def _past_of(row: Row[Any], goal: Goal) -> Past:
+    pruned = row.state == "pruned"
+    drop = None if row.value is None or pruned else goal.drop_of(row.value, row.dense_value)
+    guide = row.guide
+    if guide is None and row.value is not None:  # of a study made before guides were kept
+        guide = goal.loss(row.value) if drop is None else drop
+    return Past(
+        number=row.trial_number or 0,
+        origin="sampler" if row.origin is None else _ORIGINS[row.origin],
+        positions=tuple(row.positions or ()),
+        value=row.value,
+        guide=guide,
+        drop=drop,
+        feasible=None if row.value is None else row.feasible is not False,
+        latency_ms=row.latency_ms,
+        pruned=pruned,
+    )
 
 
 def _recorded(backend: Backend, wanted: _Unplanned) -> dict[str, Any] | None:
@@ -133,7 +184,7 @@ def _plan(backend: Backend, wanted: _Unplanned) -> tuple[dict[str, Any], float]:
     start = time.perf_counter()
     choice: Choice = choose(wanted.space, wanted.plan, wanted.index, wanted.past)
     seconds = time.perf_counter() - start
-    number = backend.records.record(wanted.name, wanted.plan.direction, wanted.job, choice, wanted.space)
+    number = backend.records.record(wanted.name, wanted.directions, wanted.job, choice, wanted.space)
     cost = wanted.space.cost(choice.positions)
     ranks = wanted.space.ranks(choice.positions)
     row = {

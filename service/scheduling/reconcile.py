@@ -8,13 +8,15 @@ from sqlalchemy import select, update
 
 from service.scheduling.backend import Backend
 from service.scheduling.leases import expire
-from service.scheduling.submission import direction_of
+from service.scheduling.lifecycle import stop_overdue
+from service.scheduling.verdicts import Goal, goal_of, result_of
+from service.search.optuna_records import Ending
 from service.storage.tables import JobRow, StudyRow
 
 __all__ = ["reconcile", "sweep", "tell"]
 
 log = logging.getLogger(__name__)
-_ENDED = ("done", "failed", "cancelled")
+_ENDED = ("done", "pruned", "failed", "cancelled")
 
 
 def tell(backend: Backend, job_id: str) -> None:
@@ -24,14 +26,14 @@ def tell(backend: Backend, job_id: str) -> None:
         if job.told or job.state not in _ENDED or job.kind != "trial":
             return
         study = session.get_one(StudyRow, job.study_id)
-        name, direction, number = study.optuna_study, direction_of(study.metric), job.trial_number
-        value = job.value if job.state == "done" else None
+        goal = goal_of(study)
+        name, number, ending = study.optuna_study, job.trial_number, _ending(goal, job)
     if number is None:  # cancelled while it was planned: Optuna may know of it
         found = backend.records.find(name, job_id)
         number = None if found is None else found[0]
     if number is not None:
-        backend.records.ensure_study(name, direction)
-        backend.records.tell(name, number, value)
+        backend.records.ensure_study(name, goal.directions)
+        backend.records.tell(name, number, ending)
     with backend.writing() as session:
         session.execute(update(JobRow).where(JobRow.id == job_id).values(told=True))
 
@@ -48,7 +50,17 @@ def reconcile(backend: Backend) -> int:
 
 
 def sweep(backend: Backend) -> None:
-    """What has to be done now and then: expired leases, and what Optuna was not told."""
-    expired, told = expire(backend), reconcile(backend)
-    if expired or told:
-        log.info("sweep expired=%d told=%d", expired, told)
+    """What has to be done now and then: expired leases, studies whose time is up, and what Optuna was not told."""
+    expired, stopped, told = expire(backend), stop_overdue(backend), reconcile(backend)
+    if expired or stopped or told:
+        log.info("sweep expired=%d stopped=%d told=%d", expired, stopped, told)
+
+
+def _ending(goal: Goal, job: JobRow) -> Ending:
+    if job.state == "pruned":
+        return Ending("pruned")
+    if job.state != "done":
+        return Ending("failed")
+    result = result_of(job)
+    bounds = {bound.word: bound.excess for bound in goal.bounds(result)}
+    return Ending("complete", tuple(goal.values(result).values()), bounds)

@@ -6,29 +6,30 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 from sqlalchemy import insert
 from sqlalchemy.orm import Session
 
-from ranksearch.contracts.dataset_summaries import DatasetSummary
-from ranksearch.contracts.errors import ConflictError, DatasetError, InputError, NotFoundError
+from ranksearch.contracts.errors import ConflictError, InputError, NotFoundError
 from ranksearch.contracts.goals import Metric
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import Method
 from ranksearch.contracts.studies import Study
-from ranksearch.contracts.study_requests import DataSlice, StudyRequest
+from ranksearch.contracts.study_requests import StudyRequest
 from service.scheduling.backend import JOBS, Backend, now, profile_of
+from service.scheduling.data_checks import check_apart, check_label_range, metric_of, slice_of
 from service.scheduling.events import study_event
+from service.scheduling.verdicts import goal_of
 from service.scheduling.views import study_view
 from service.scheduling.waiting import why_study_waits
 from service.search.feasibility import check_feasible
 from service.storage.identifiers import new_id
-from service.storage.tables import DatasetRow, IdempotencyRow, JobRow, ModelRow, StudyRow
+from service.storage.tables import IdempotencyRow, JobRow, ModelRow, StudyRow
 
-__all__ = ["PRIORITY", "direction_of", "submit"]
+__all__ = ["PRIORITY", "submit"]
 
-PRIORITY = {"inspect": 0, "baseline": 1, "compress": 2, "handed_back": 3, "trial": 4}
+PRIORITY = {"inspect": 0, "baseline": 1, "sensitivity": 2, "compress": 3, "final": 4, "handed_back": 5, "trial": 6}
 """Smaller goes first."""
 
 
@@ -37,13 +38,8 @@ class _Checked:
     model: ModelRow
     profile: ModelProfile
     metric: Metric
-    limits: dict[str, int]
+    limits: dict[str, float]
     request: StudyRequest
-
-
-def direction_of(metric: str) -> Literal["maximize", "minimize"]:
-    """Optuna's word for what is better."""
-    return "maximize" if metric == "accuracy" else "minimize"
 
 
 def submit(backend: Backend, request: StudyRequest, key: str | None = None) -> tuple[Study, bool]:
@@ -56,7 +52,7 @@ def submit(backend: Backend, request: StudyRequest, key: str | None = None) -> t
 
     Raises:
         InputError: it cannot be done as asked.
-        NotFoundError: the model or a data set does not exist.
+        NotFoundError: the model, a data set or a study to learn from does not exist.
         ConflictError: the model is not inspected, or could not be.
     """
     body = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
@@ -71,8 +67,8 @@ def submit(backend: Backend, request: StudyRequest, key: str | None = None) -> t
         study_event(session, study)
         backend.ring_after(session, JOBS)
         view = study_view(session, study, why_study_waits(session, backend, study))
-        name, direction = study.optuna_study, direction_of(study.metric)
-    backend.records.ensure_study(name, direction)
+        name, directions = study.optuna_study, goal_of(study).directions
+    backend.records.ensure_study(name, directions)
     return view, True
 
 
@@ -93,20 +89,58 @@ def _same_again(session: Session, backend: Backend, earlier: IdempotencyRow, bod
 def _check(session: Session, backend: Backend, request: StudyRequest) -> _Checked:
     model = _inspected_model(session, request.model)
     profile = profile_of(session, model.id)
-    calibration, calibrated = _slice(session, "calibration", request.calibration, profile)
-    validation, validated = _slice(session, "validation", request.validation, profile)
-    _check_apart(calibration, validation)
-    metric = request.metric or ("accuracy" if validated.has_labels else "kl")
-    _check_labels("calibration", calibrated, profile)
-    _check_labels("validation", validated, profile)
-    if metric == "accuracy":
-        _check_accuracy(validated, profile)
+    calibration, calibrated = slice_of(session, "calibration", request.calibration, profile)
+    validation, validated = slice_of(session, "validation", request.validation, profile)
+    check_apart(calibration, validation)
+    check_label_range("calibration", calibrated, profile)
+    check_label_range("validation", validated, profile)
+    metric = metric_of(request, validated, profile)
     _check_methods(request.methods)
-    space = backend.space(session, model.id, request.methods, request.keep_dense)
-    limits = request.constraints.limits(profile.dense)
-    check_feasible(space, limits)
+    _check_earlier(session, request)
+    limits = _limits(request, profile)
+    space = backend.space(session, model.id, request.methods, request.keep_dense, latency=request.measures_latency)
+    if limits:
+        check_feasible(space, limits)
     fixed = request.model_copy(update={"calibration": calibration, "validation": validation})
     return _Checked(model, profile, metric, limits, fixed)
+
+
+def _limits(request: StudyRequest, profile: ModelProfile) -> dict[str, float]:
+    """The bounds in absolute numbers; per cent of a latency are of the dense network's when it was inspected."""
+    limits: dict[str, float] = {**request.constraints.limits(profile.dense)}
+    if not request.measures_latency:
+        return limits
+    if profile.latency is None:
+        raise InputError(
+            "latency_unknown",
+            "the model's latency was not measured when it was inspected",
+            expected="a profile with latencies",
+            mend="have the model inspected again: upload it once more while none of its studies is running;"
+            " or bound macs instead",
+        )
+    latency = request.constraints.latency_limit(profile.latency.latency_ms)
+    return limits if latency is None else limits | {"latency_ms": latency}
+
+
+def _check_earlier(session: Session, request: StudyRequest) -> None:
+    """The studies to learn from must be of the same model: ranks of another one mean nothing here."""
+    for earlier in request.from_studies:
+        row = session.get(StudyRow, earlier)
+        if row is None:
+            raise NotFoundError(
+                "study_not_found",
+                "there is no such study to learn from",
+                got=earlier,
+                mend="name studies of this service, or leave from_studies empty",
+            )
+        if row.model_id != request.model:
+            raise InputError(
+                "invalid_request",
+                f"the study {earlier} searched for another model, so nothing can be learnt from it",
+                got=f"a study of {row.model_id}",
+                expected=f"a study of {request.model}",
+                mend=f"remove {earlier} from from_studies",
+            )
 
 
 def _check_methods(methods: Sequence[Method]) -> None:
@@ -150,87 +184,6 @@ def _inspected_model(session: Session, model: str) -> ModelRow:
     return row
 
 
-def _slice(session: Session, role: str, wanted: DataSlice, profile: ModelProfile) -> tuple[DataSlice, DatasetSummary]:
-    """The slice with its end filled in, and its data set."""
-    row = session.get(DatasetRow, wanted.dataset)
-    if row is None:
-        raise NotFoundError(
-            "dataset_not_found",
-            f"there is no such data set ({role})",
-            got=wanted.dataset,
-            mend="upload it first: POST /v1/datasets",
-        )
-    summary = DatasetSummary.model_validate(row.summary)
-    stop = summary.count if wanted.stop is None else wanted.stop
-    if stop > summary.count or wanted.start >= stop:
-        raise DatasetError(
-            "dataset_slice_out_of_range",
-            f"the {role} images reach beyond the data set",
-            got=f"{wanted.start} to {stop}",
-            expected=f"within 0 to {summary.count}",
-        )
-    shape = list(summary.image_shape)
-    if profile.input_shapes != [shape]:
-        raise DatasetError(
-            "dataset_shape_mismatch",
-            f"the {role} images do not have the shape that the model takes",
-            got=shape,
-            expected=profile.input_shapes[0] if len(profile.input_shapes) == 1 else "a model with one input",
-            mend="pack the images at the model's size, or pack the model with an example of the images' size",
-        )
-    return DataSlice(dataset=wanted.dataset, start=wanted.start, stop=stop), summary
-
-
-def _check_apart(calibration: DataSlice, validation: DataSlice) -> None:
-    if calibration.dataset != validation.dataset:
-        return
-    start = max(calibration.start, validation.start)
-    stop = min(calibration.stop or 0, validation.stop or 0)
-    if start < stop:
-        raise DatasetError(
-            "dataset_overlap",
-            "calibration and validation images overlap, so the validation would not be held out",
-            got=f"both hold the images {start} to {stop}",
-            expected="slices that do not overlap",
-            mend="give each its own range of the data set",
-        )
-
-
-def _outputs(profile: ModelProfile) -> int | None:
-    """The number of class scores; None where the first output is not a row of scores."""
-    first = profile.output_shapes[0] if profile.output_shapes else []
-    return first[0] if len(first) == 1 else None
-
-
-def _check_labels(role: str, data: DatasetSummary, profile: ModelProfile) -> None:
-    outputs = _outputs(profile)
-    if outputs is not None and data.label_max is not None and data.label_max >= outputs:
-        raise DatasetError(
-            "dataset_labels_out_of_range",
-            f"the {role} data set has labels that the model has no output for",
-            got=f"label {data.label_max}",
-            expected=f"labels 0 to {outputs - 1}",
-            mend="use the data set that the model was trained for, with its numbering of the classes",
-        )
-
-
-def _check_accuracy(data: DatasetSummary, profile: ModelProfile) -> None:
-    if not data.has_labels:
-        raise DatasetError(
-            "dataset_labels_missing",
-            "accuracy needs labels, and the validation data set has none",
-            mend='pack the images with labels, or ask for the metric "kl"',
-        )
-    if _outputs(profile) is None:
-        raise InputError(
-            "invalid_request",
-            "accuracy needs a model whose output is one score per class",
-            got=profile.output_shapes,
-            expected="one output of one dimension",
-            mend='ask for the metric "kl"',
-        )
-
-
 def _insert(session: Session, checked: _Checked) -> StudyRow:
     request, at, study_id = checked.request, now(session), new_id("sty")
     study = StudyRow(
@@ -250,8 +203,13 @@ def _insert(session: Session, checked: _Checked) -> StudyRow:
     session.add(study)
     session.flush()
     shared = {"state": "waiting", "queued_at": at, "study_id": study.id, "model_id": checked.model.id}
-    baseline = {"kind": "baseline", "priority": PRIORITY["baseline"], "ordinal": 0, "told": True}
-    trial = {"kind": "trial", "priority": PRIORITY["trial"], "told": False}
-    rows = [baseline, *(trial | {"ordinal": ordinal} for ordinal in range(request.n_trials))]
-    session.execute(insert(JobRow), [{"id": new_id("job"), "attempts": 0, **shared, **row} for row in rows])
+    rows = [{"id": new_id("job"), "attempts": 0, **shared, **row} for row in _jobs(request)]
+    session.execute(insert(JobRow), rows)
     return study
+
+
+def _jobs(request: StudyRequest) -> list[dict[str, Any]]:
+    kinds = ["baseline", *(["sensitivity"] if "greedy" in request.warm_starts else [])]
+    once = [{"kind": kind, "priority": PRIORITY[kind], "ordinal": 0, "told": True} for kind in kinds]
+    trial = {"kind": "trial", "priority": PRIORITY["trial"], "told": False}
+    return [*once, *(trial | {"ordinal": ordinal} for ordinal in range(request.n_trials))]

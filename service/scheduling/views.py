@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select
@@ -27,7 +28,7 @@ __all__ = [
     "model_view",
     "progress_of",
     "study_view",
-    "trial_view",
+    "trial_views",
     "worker_view",
 ]
 
@@ -37,6 +38,7 @@ _TRIAL_STATES: dict[str, TrialState] = {
     "waiting": "WAITING",
     "leased": "RUNNING",
     "done": "COMPLETE",
+    "pruned": "PRUNED",
     "failed": "FAIL",
     "cancelled": "FAIL",
 }
@@ -76,27 +78,32 @@ def dataset_view(session: Session, row: DatasetRow) -> Dataset:
 def progress_of(session: Session, study: StudyRow) -> Progress:
     """How many trials are in which state.
 
-    Trials that were cancelled while they were planned or running count as failed; those that were never planned
-    count nowhere, so after a cancellation the counts add up to less than ``n_trials``.
+    Trials that were cancelled while they were planned or running count as failed. Those that were never planned are
+    dropped where the study ended early by itself; where it was cancelled or failed they count nowhere, and the
+    counts add up to less than ``n_trials``.
     """
     trials = (JobRow.study_id == study.id, JobRow.kind == "trial")
     rows = session.execute(select(JobRow.state, func.count()).where(*trials).group_by(JobRow.state))
     counts = {state: count for state, count in rows}  # noqa: C416 - mypy cannot see that rows are pairs
-    dropped = 0
+    cut_short = 0
     if counts.get("cancelled"):
         planned = (JobRow.state == "cancelled", JobRow.trial_number.is_not(None))
-        dropped = session.scalar(select(func.count()).where(*trials, *planned)) or 0
+        cut_short = session.scalar(select(func.count()).where(*trials, *planned)) or 0
     return Progress(
         n_trials=study.n_trials,
         complete=counts.get("done", 0),
-        failed=counts.get("failed", 0) + dropped,
+        failed=counts.get("failed", 0) + cut_short,
         running=counts.get("leased", 0),
         waiting=counts.get("waiting", 0),
+        pruned=counts.get("pruned", 0),
+        dropped=0 if study.stopped_by is None else counts.get("cancelled", 0) - cut_short,
     )
 
 
 def study_view(session: Session, row: StudyRow, waiting_for: str | None = None) -> Study:
     """A study."""
+    best = None if row.best_job is None else session.get_one(JobRow, row.best_job).result
+    dense = row.dense_result or {}
     return Study(
         id=row.id,
         name=row.name,
@@ -109,9 +116,13 @@ def study_view(session: Session, row: StudyRow, waiting_for: str | None = None) 
         limits=row.limits,
         dense=Cost.model_validate(row.dense),
         progress=progress_of(session, row),
+        stopped_by=row.stopped_by,
         best_value=row.best_value,
         best_trial=row.best_trial,
-        dense_value=None if row.dense_result is None else row.dense_result["value"],
+        best_accuracy=None if best is None else best.get("accuracy"),
+        best_cost=None if best is None else Cost.model_validate(best["cost"]),
+        dense_value=dense.get("value"),
+        dense_accuracy=dense.get("accuracy"),
         optuna_study=row.optuna_study,
         created_at=moment(row.created_at),
         started_at=moment(row.started_at),
@@ -119,12 +130,28 @@ def study_view(session: Session, row: StudyRow, waiting_for: str | None = None) 
     )
 
 
-def trial_view(job: JobRow) -> Trial:
-    """A planned trial.
+def trial_views(session: Session, jobs: Sequence[JobRow]) -> list[Trial]:
+    """Planned trials of one study.
 
     Raises:
-        NotFoundError: it is not planned yet, and has no number.
+        NotFoundError: one is not planned yet, and has no number.
     """
+    if not jobs:
+        return []
+    numbers = [job.trial_number for job in jobs]
+    rows = session.execute(
+        select(JobRow.trial_number, JobRow.result).where(
+            JobRow.study_id == jobs[0].study_id,
+            JobRow.kind == "final",
+            JobRow.state == "done",
+            JobRow.trial_number.in_(numbers),
+        )
+    )
+    finals = {number: result for number, result in rows}  # noqa: C416 - mypy cannot see that rows are pairs
+    return [_trial_view(job, finals.get(job.trial_number)) for job in jobs]
+
+
+def _trial_view(job: JobRow, final: dict[str, Any] | None) -> Trial:
     if job.trial_number is None:
         raise NotFoundError("trial_not_found", "this trial is not planned yet")
     planned = job.planned_macs is not None and job.planned_params is not None
@@ -135,7 +162,9 @@ def trial_view(job: JobRow) -> Trial:
         ranks=job.ranks,
         planned=Cost(macs=job.planned_macs or 0, params=job.planned_params or 0) if planned else None,
         value=job.value,
+        feasible=job.feasible,
         result=None if job.result is None else TrialResult.model_validate(job.result),
+        final=None if final is None else TrialResult.model_validate(final),
         error=_problem(job.problem),
         attempts=job.attempts,
         worker=job.worker,

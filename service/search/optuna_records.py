@@ -6,8 +6,9 @@ by its arguments, so that whoever died between our transaction and this one can 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
 
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
@@ -18,11 +19,29 @@ from optuna.trial import TrialState, create_trial
 from ranksearch.contracts.profiles import Cost
 from ranksearch.contracts.ranks import RankVector
 from service.search.optuna_storage import BulkRDBStorage
-from service.search.sampler import Choice
+from service.search.plan import Choice
 from service.search.space import SearchSpace, Site
 from service.storage.engine import BUSY_SECONDS, Database, prepare_engine
 
-__all__ = ["OptunaRecords"]
+__all__ = ["Direction", "Ending", "OptunaRecords"]
+
+Direction: TypeAlias = Literal["maximize", "minimize"]
+_STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a trial ended.
+
+    Args:
+        state: in Optuna's words.
+        values: of a complete trial, one for each of the study's directions.
+        constraints: bounds that were measured, by name; the trial keeps those that are 0 or less.
+    """
+
+    state: Literal["complete", "pruned", "failed"]
+    values: tuple[float, ...] = ()
+    constraints: Mapping[str, float] = field(default_factory=dict)
 
 
 class OptunaRecords:
@@ -42,14 +61,14 @@ class OptunaRecords:
         prepare_engine(self._storage.engine, always_immediate=True)
         self._ids: dict[str, int] = {}
 
-    def ensure_study(self, name: str, direction: Literal["maximize", "minimize"]) -> None:
-        """Make the study where it lacks."""
-        self._study_id(name, direction)
+    def ensure_study(self, name: str, directions: Sequence[Direction]) -> None:
+        """Make the study where it lacks; one direction for each of its objectives."""
+        self._study_id(name, directions)
 
     def record(
         self,
         name: str,
-        direction: Literal["maximize", "minimize"],
+        directions: Sequence[Direction],
         job: str,
         choice: Choice,
         space: SearchSpace,
@@ -72,7 +91,7 @@ class OptunaRecords:
             },
         )
         with self._database.one_writer():
-            study_id = self._study_id(name, direction)
+            study_id = self._study_id(name, directions)
             trial_id = self._storage.create_new_trial(study_id, template_trial=template)
             return self._storage.get_trial_number_from_id(trial_id)
 
@@ -90,14 +109,15 @@ class OptunaRecords:
         found = next((trial for trial in trials if trial.user_attrs.get("job") == job), None)
         return None if found is None else (found.number, {**found.user_attrs, "positions": dict(found.params)})
 
-    def tell(self, name: str, number: int, value: float | None) -> None:
-        """Say how a trial ended: complete with ``value``, or failed. What was said before stands."""
+    def tell(self, name: str, number: int, ending: Ending) -> None:
+        """Say how a trial ended. What was said before stands."""
         with self._database.one_writer():
             study_id = self._storage.get_study_id_from_name(name)
             trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-            state = TrialState.FAIL if value is None else TrialState.COMPLETE
             try:
-                self._storage.set_trial_state_values(trial_id, state, None if value is None else [value])
+                for word, excess in ending.constraints.items():
+                    self._storage.set_trial_system_attr(trial_id, f"constraints:{word}", excess)
+                self._storage.set_trial_state_values(trial_id, _STATES[ending.state], ending.values or None)
             except UpdateFinishedTrialError:
                 return
 
@@ -106,14 +126,14 @@ class OptunaRecords:
         self._storage.remove_session()
         self._storage.engine.dispose()
 
-    def _study_id(self, name: str, direction: Literal["maximize", "minimize"]) -> int:
+    def _study_id(self, name: str, directions: Sequence[Direction]) -> int:
         if name not in self._ids:
             with self._database.one_writer():
                 try:
                     self._ids[name] = self._storage.get_study_id_from_name(name)
                 except KeyError:
                     try:
-                        wanted = [StudyDirection[direction.upper()]]
+                        wanted = [StudyDirection[direction.upper()] for direction in directions]
                         self._ids[name] = self._storage.create_new_study(wanted, name)
                     except DuplicatedStudyError:
                         self._ids[name] = self._storage.get_study_id_from_name(name)

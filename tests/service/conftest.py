@@ -55,13 +55,14 @@ class Running:
         return self.uploaded
 
     def request(self, **changes: Any) -> dict[str, Any]:
-        """A study request that is accepted."""
+        """A study request that is accepted: the best accuracy, which the agent makes up of the ranks."""
         ids = self.prepare()
         return {
             "model": ids["model"],
             "calibration": {"dataset": ids["dataset"], "start": 0, "stop": 20},
             "validation": {"dataset": ids["dataset"], "start": 20, "stop": 40},
             "constraints": {"macs": "50%"},
+            "metric": "accuracy",
             "n_trials": 4,
             "n_startup_trials": 2,
             **changes,

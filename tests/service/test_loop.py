@@ -9,7 +9,9 @@ def test_a_study_completes_with_exactly_its_trials_and_an_artifact(service):
     agent.work()
     ended = service.get(f"/v1/studies/{study['id']}")
     assert ended["state"] == "completed"
-    assert ended["progress"] == {"n_trials": 6, "complete": 6, "failed": 0, "running": 0, "waiting": 0}
+    progress = ended["progress"]
+    assert (progress.pop("n_trials"), progress.pop("complete")) == (6, 6)
+    assert set(progress.values()) == {0}
     assert [job["task"]["kind"] for job in agent.done] == ["baseline", *["trial"] * 6, "compress"]
     best = service.get(f"/v1/studies/{study['id']}/best")
     assert best["value"] == max(trial["value"] for trial in service.trials(study["id"]))

@@ -71,7 +71,10 @@ def test_a_missing_member_is_named(service):
         {"constraints": {"macs": "101%"}},
         {"constraints": {"macs": -1}},
         {"methods": ["magic"]},
-        {"metric": "loss"},
+        {"metric": "charm"},
+        {"objectives": ["proxy", "proxy"]},
+        {"objectives": ["macs"]},
+        {"max_drop": 0.01},
         {"seed": -1},
     ],
 )

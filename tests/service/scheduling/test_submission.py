@@ -26,13 +26,13 @@ def test_every_trial_waits(service):
     assert service.submit(n_trials=7)["progress"]["waiting"] == 7
 
 
-def test_the_metric_is_accuracy_where_there_are_labels(service):
-    assert service.submit()["metric"] == "accuracy"
+def test_the_metric_is_kl_with_labels_too(service):
+    assert service.submit(metric=None)["metric"] == "kl"
 
 
 def test_the_metric_is_kl_without_labels(service):
     service.prepare(labels=None)
-    assert service.submit()["metric"] == "kl"
+    assert service.submit(metric=None)["metric"] == "kl"
 
 
 def test_accuracy_needs_labels(service):

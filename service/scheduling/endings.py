@@ -1,0 +1,106 @@
+"""How a study ends: completed once everything is measured, or failed.
+
+Every function here works in its caller's transaction, with the study locked.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from ranksearch.contracts.errors import EvaluationError, RankSearchError
+from service.scheduling.backend import JOBS, Backend, now
+from service.scheduling.events import artifact_event, study_event
+from service.scheduling.finals import call_finalists, nearest_of, settle
+from service.scheduling.submission import PRIORITY
+from service.scheduling.verdicts import Goal, goal_of
+from service.scheduling.views import TERMINAL
+from service.storage.identifiers import new_id
+from service.storage.tables import JobRow, StudyRow
+
+__all__ = ["end", "fail_study", "finish_if_done"]
+
+
+def finish_if_done(session: Session, study: StudyRow) -> bool:
+    """Once nothing of it waits or runs: call the finalists or, when those are measured, too, end it.
+
+    Returns:
+        Whether that happened; then the study's event is written.
+    """
+    session.flush()
+    left = select(JobRow.id).where(JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased")))
+    if study.state in TERMINAL or session.scalars(left.limit(1)).first() is not None:
+        return False
+    goal = goal_of(study)
+    if study.best_job is None:
+        fail_study(session, study, _why_there_is_no_best(session, study, goal))
+    elif call_finalists(session, study, goal):
+        study_event(session, study)
+    else:
+        settle(session, study, goal)
+        _complete(session, study)
+    return True
+
+
+def fail_study(session: Session, study: StudyRow, problem: RankSearchError | dict[str, object] | None) -> None:
+    """End it without an answer."""
+    study.problem = problem.to_problem() if isinstance(problem, RankSearchError) else problem
+    end(session, study, "failed", str((study.problem or {}).get("detail", "no reason given")))
+
+
+def end(session: Session, study: StudyRow, state: str, reason: str | None) -> None:
+    """Take it into a terminal state; what of it still waits or runs is cancelled."""
+    session.flush()
+    at = now(session)
+    problem = EvaluationError("trial_cancelled", f"the study was {state} before this trial ended").to_problem()
+    left = (JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased")))
+    untouched = (JobRow.trial_number.is_(None), JobRow.attempts == 0)  # Optuna cannot know of these
+    session.execute(update(JobRow).where(*left, *untouched).values(told=True))
+    session.execute(
+        update(JobRow)
+        .where(*left)
+        .values(state="cancelled", lease_token=None, lease_expires_at=None, finished_at=at, problem=problem)
+    )
+    study.state, study.reason, study.finished_at = state, reason, at
+    study_event(session, study)
+
+
+def _complete(session: Session, study: StudyRow) -> None:
+    best = session.get_one(JobRow, study.best_job)
+    end(session, study, "completed", study.reason)
+    job = JobRow(
+        id=new_id("job"),
+        kind="compress",
+        state="waiting",
+        priority=PRIORITY["compress"],
+        queued_at=study.created_at,
+        ordinal=0,
+        study_id=study.id,
+        model_id=study.model_id,
+        trial_number=best.trial_number,
+        ranks=best.ranks,
+        told=True,
+    )
+    session.add(job)
+    artifact_event(session, study, job)
+    Backend.ring_after(session, JOBS)
+
+
+def _why_there_is_no_best(session: Session, study: StudyRow, goal: Goal) -> EvaluationError:
+    trials = select(JobRow).where(JobRow.study_id == study.id, JobRow.kind == "trial", JobRow.state == "done")
+    complete = session.scalars(trials.order_by(JobRow.trial_number)).all()
+    ended_early = "" if study.reason is None else f" ({study.reason})"
+    if not complete:  # fewer trials than it takes to give up early
+        return EvaluationError("study_failing", f"no trial completed{ended_early}")
+    _, words = nearest_of(goal, complete)
+    return EvaluationError(
+        "no_feasible_trial",
+        f"none of the {len(complete)} complete trials keeps the bounds; the nearest: {words}{ended_early}",
+        expected="a trial within the bounds that are measured",
+        mend=f"raise {_bounded(goal)}, name further methods, or give the search more trials",
+    )
+
+
+def _bounded(goal: Goal) -> str:
+    words = (("max_drop", goal.request.max_drop), ("latency_ms", goal.request.constraints.latency_ms))
+    return " or ".join(word for word, bound in words if bound is not None)
