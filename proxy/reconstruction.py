@@ -25,8 +25,7 @@ The outputs of a grouped layer depend on the features of their own group alone, 
 for each group, with its blocks of C and X and its own λ.
 
 All images go through the compressed network together, once: each layer is refitted when they reach it. Where their
-features would take too much memory, every layer costs a pass of its own over the batches instead, and other paths are
-not made up for.
+features would take too much memory, every layer costs a pass of its own over the batches instead.
 
 Caveat: BatchNorm is not re-estimated after it (seen to cost up to one point on ResNet-20), since the refit aims at the
 features that the dense statistics belong to. A transposed last layer (spatial_svd of one) stays as it is.
@@ -109,7 +108,9 @@ def _in_one_pass(model: nn.Module, features: DenseFeatures) -> tuple[int, tuple[
                 )
             done[name] = None
             with made.paused():
-                target = _target(name, features, shortcuts.get(name), made.kept)
+                shortcut = shortcuts.get(name)
+                got = None if shortcut is None else made.kept.get(shortcut.operator)
+                target = _target(features.outputs[name], shortcut, features.shortcuts.get(name), got)
                 moments = CrossMoments()
                 moments.add(last_features(module, args[0]), rows(target, channels_last=isinstance(module, nn.Linear)))
                 _refit(name, module, moments)
@@ -127,14 +128,17 @@ def _in_one_pass(model: nn.Module, features: DenseFeatures) -> tuple[int, tuple[
 
 
 def _target(
-    name: str, features: DenseFeatures, shortcut: Shortcut | None, kept: Mapping[int, Tensor]
+    output: Float[Tensor, "B T *p"], shortcut: Shortcut | None, wanted: Tensor | None, got: Tensor | None
 ) -> Float[Tensor, "B T *p"]:
-    """The dense layer's output, plus what the other path lacks."""
-    output = features.outputs[name]
-    if shortcut is None or name not in features.shortcuts or shortcut.operator not in kept:
-        return output
-    wanted, got = features.shortcuts[name], kept[shortcut.operator]
-    if not wanted.shape == got.shape == output.shape:
+    """The dense layer's output, plus what the other path lacks.
+
+    Args:
+        output: the dense layer's.
+        shortcut: of the compressed layer.
+        wanted: what is added in the dense network.
+        got: what is added in the compressed one.
+    """
+    if shortcut is None or wanted is None or got is None or not wanted.shape == got.shape == output.shape:
         return output
     gain = shortcut.gain()
     if gain is None:
@@ -212,22 +216,31 @@ def _stopping_at(module: nn.Module, *, at_input: bool) -> Iterator[list[Tensor]]
         handle.remove()
 
 
-def _reach(model: nn.Module, images: Tensor, module: nn.Module, *, at_input: bool) -> Tensor:
-    with _stopping_at(module, at_input=at_input) as kept, suppress(_ReachedError):
+def _reach(
+    model: nn.Module, images: Tensor, module: nn.Module, shortcut: Shortcut | None, *, at_input: bool
+) -> tuple[Tensor, Tensor | None]:
+    """What enters or leaves a module, and what is added to its output."""
+    wanted = set() if shortcut is None else {shortcut.operator}
+    with (
+        _stopping_at(module, at_input=at_input) as kept,
+        suppress(_ReachedError),
+        OperatorOutputs(wanted, images) as made,
+    ):
         model(images)
-    return kept[0]
+    return kept[0], None if shortcut is None else made.kept.get(shortcut.operator)
 
 
 def _refit_by_passes(
     name: str, layer: FactorizedLayer, models: tuple[nn.Module, nn.Module], images: list[Tensor]
 ) -> None:
     original = dense_layer(models[1], name)
+    own, dense = (find_shortcuts(model, images[0][:1], [name]).get(name) for model in models)
     moments = CrossMoments()
     for batch in images:
-        entering = _reach(models[0], batch, layer.last, at_input=True)
-        target = _reach(models[1], batch, original, at_input=False)
-        flat = isinstance(layer.last, nn.Linear)
-        moments.add(last_features(layer.last, entering), rows(target, channels_last=flat))
+        entering, got = _reach(models[0], batch, layer.last, own, at_input=True)
+        output, wanted = _reach(models[1], batch, original, dense, at_input=False)
+        target = _target(output, own, wanted, got)
+        moments.add(last_features(layer.last, entering), rows(target, channels_last=isinstance(layer.last, nn.Linear)))
     _refit(name, layer.last, moments)
 
 

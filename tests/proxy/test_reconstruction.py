@@ -150,12 +150,16 @@ def test_what_works_in_place_does_not_spoil_the_targets(images):
     assert torch.equal(models[0][0].last.weight, models[1][0].last.weight)
 
 
-def test_images_too_many_for_one_pass_are_walked_layer_by_layer(small, images, monkeypatch):
-    one, other = (proxy.compress(small, CHOICE) for _ in range(2))
-    told = proxy.calibrate(one, images, reference=small, level="reconstruction")
+@pytest.mark.parametrize("which", ["small", "residual"])
+def test_images_too_many_for_one_pass_are_walked_layer_by_layer(which, small, residual, images, monkeypatch):
+    net, choice = (small, CHOICE) if which == "small" else (residual, RESIDUAL)
+    one, other = (proxy.compress(net, choice) for _ in range(2))
+    told = proxy.calibrate(one, images, reference=net, level="reconstruction")
     monkeypatch.setattr("proxy.reconstruction._BYTES_AT_ONCE", 0)
-    assert proxy.calibrate(other, images, reference=small, level="reconstruction") == told
-    torch.testing.assert_close(one.fc.last.weight, other.fc.last.weight, rtol=1e-3, atol=1e-4)
+    assert proxy.calibrate(other, images, reference=net, level="reconstruction") == told
+    last = list(choice)[-1]
+    refitted = [model.get_submodule(last).last.weight for model in (one, other)]
+    torch.testing.assert_close(*refitted, rtol=1e-3, atol=1e-4)
 
 
 def test_exact_factors_stay(images):
