@@ -5,12 +5,13 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from ranksearch.contracts.jobs import BaselineTask, CompressTask, InspectTask, Outcome, Task
+from ranksearch.contracts.jobs import BaselineTask, CompressTask, InspectTask, Outcome, SensitivityTask, Task
 from ranksearch.contracts.resources import Problem
 from worker.evaluation.baseline import measure_dense
 from worker.evaluation.compressed import write_compressed
 from worker.evaluation.faults import as_problem
 from worker.evaluation.profile import inspect
+from worker.evaluation.sensitivity import measure_sensitivity
 from worker.evaluation.session import Session
 from worker.evaluation.trial import measure_trial
 from worker.protocol import Assignment, Report
@@ -40,4 +41,6 @@ def _outcome(session: Session, task: Task, files: dict[str, Path], output: Path)
         return measure_dense(session, task, files)
     if isinstance(task, CompressTask):
         return write_compressed(session, task, files, output)
+    if isinstance(task, SensitivityTask):
+        return measure_sensitivity(session, task, files)
     return measure_trial(session, task, files)

@@ -16,7 +16,7 @@ def report(session, work, tmp_path):
     return run
 
 
-@pytest.mark.parametrize("kind", ["inspect", "baseline", "trial", "compress"])
+@pytest.mark.parametrize("kind", ["inspect", "baseline", "sensitivity", "trial", "compress"])
 def test_every_kind_of_task_has_an_outcome_of_its_kind(report, work, kind):
     answer = report(getattr(work, kind)())
     assert (answer.number, answer.problem, answer.outcome.kind) == (7, None, kind)
