@@ -10,6 +10,8 @@ import httpx
 from tests.service import synthetic
 
 Value = Callable[[dict[str, Any]], float]
+Measure = Callable[[dict[str, Any]], dict[str, Any]]
+"""Further members of a trial's result, or others than usual; "pruned": True says that it lost its race."""
 
 
 def shallow(job: dict[str, Any]) -> float:
@@ -19,10 +21,18 @@ def shallow(job: dict[str, Any]) -> float:
 
 
 class Agent:
-    def __init__(self, http: httpx.Client, name: str = "w1", value: Value = shallow, profile: Any = None) -> None:
+    def __init__(
+        self,
+        http: httpx.Client,
+        name: str = "w1",
+        value: Value = shallow,
+        profile: Any = None,
+        measure: Measure = lambda _job: {},
+    ) -> None:
         self.http = http
         self.name = name
         self.value = value
+        self.measure = measure
         self.profile = (profile or synthetic.profile()).model_dump(mode="json", by_alias=True)
         self.done: list[dict[str, Any]] = []
 
@@ -48,7 +58,10 @@ class Agent:
         if kind == "baseline":
             return {"kind": kind, "result": synthetic.result(0.9, 105_000, 1050)}
         if kind == "trial":
-            return {"kind": kind, "result": synthetic.result(self.value(job))}
+            result = synthetic.result(self.value(job)) | self.measure(job)
+            return {"kind": kind, "pruned": result.pop("pruned", False), "result": result}
+        if kind == "sensitivity":
+            return {"kind": kind, "kl": {name: [0.1] * len(some) for name, some in job["task"]["choices"].items()}}
         document = synthetic.model_document(salt=99)
         sha256 = synthetic.sha256(document)
         assert self.http.put(f"/v1/blobs/{sha256}", content=document).status_code in (200, 201)

@@ -78,6 +78,9 @@ class Running:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
+    def study(self, study: str) -> dict[str, Any]:
+        return self.get(f"/v1/studies/{study}")
+
     def trials(self, study: str) -> list[dict[str, Any]]:
         return self.get(f"/v1/studies/{study}/trials?limit=200")["items"]
 

@@ -116,6 +116,34 @@ def profile(
     )
 
 
+def timed(profile: ModelProfile, latency_ms: float = 10.0) -> ModelProfile:
+    """With latencies that are what the macs are, of the network and of all its layers."""
+    told = profile.model_dump(mode="json", by_alias=True)
+    per_mac = latency_ms / told["dense"]["macs"]
+    for one in told["sites"]:
+        one["latency_ms"] = one["macs"] * per_mac
+        for point in (point for grid in one["grids"].values() for point in grid):
+            point["latency_ms"] = point["macs"] * per_mac
+    return ModelProfile.model_validate(told | {"latency": latency(latency_ms)})
+
+
+def latency(ms: float, dense_ms: float | None = None) -> dict[str, Any]:
+    """One measurement."""
+    measured = {"latency_ms": ms, "device": "cpu", "dtype": "float32", "batch": 1, "backend": "torch"}
+    return measured if dense_ms is None else measured | {"dense_latency_ms": dense_ms}
+
+
+def cost(ranks: dict[str, Any], of: ModelProfile) -> dict[str, int]:
+    """What a network costs at these ranks, by its profile."""
+    saved = {"macs": 0, "params": 0}
+    for one in of.model_dump(mode="json", by_alias=True)["sites"]:
+        if one["name"] in ranks:
+            choice = ranks[one["name"]]
+            (point,) = [point for point in one["grids"][choice["method"]] if point["ranks"] == choice]
+            saved = {word: saved[word] + one[word] - point[word] for word in saved}
+    return {word: getattr(of.dense, word) - saved[word] for word in saved}
+
+
 def dense_site(name: str, reason: str = "it is the first layer") -> dict[str, Any]:
     return {
         "name": name,
