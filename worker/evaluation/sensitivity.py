@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -104,20 +105,27 @@ def _as_proxy_takes_it(choice: LayerRanks) -> dict[str, Any]:
     return choice.model_dump(by_alias=True, exclude_none=True)
 
 
+class _ReachedError(Exception):
+    """The layer's input is there: the rest of the pass is not needed."""
+
+
 @torch.no_grad()
 def _entering(network: nn.Module, layer: nn.Module, images: Images) -> list[Tensor]:
     """What a layer is given in the dense network, batch by batch; of its first call in each."""
     found: list[Tensor] = []
-    taken: list[Tensor] = []
-    handle = layer.register_forward_pre_hook(lambda _, args: found.append(args[0].clone()))
+
+    def reach(_module: nn.Module, args: tuple[Tensor, ...]) -> None:
+        found.append(args[0])
+        raise _ReachedError
+
+    handle = layer.register_forward_pre_hook(reach)
     try:
         for batch in images.only():
-            network(batch)
-            taken += found[:1]
-            found.clear()
+            with suppress(_ReachedError):
+                network(batch)
     finally:
         handle.remove()
-    return taken
+    return found
 
 
 def _measured(network: nn.Module, chains: Mapping[Cell, nn.Module], images: Images) -> Iterator[tuple[Cell, float]]:
