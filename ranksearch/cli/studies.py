@@ -47,12 +47,15 @@ def status(
 def best(study: StudyArgument, *, url: Url = None, token: Token = None, json: Json = False) -> None:
     """Show the best ranks so far, layer by layer, and what they keep and cost."""
     with connect(url, token) as client:
-        found = client.studies.best(find_study(client, study).id)
+        of = find_study(client, study)
+        found = client.studies.best(of.id)
     if json:
         show_json(found)
         return
     show(layers_table(found))
     show("\n" + "\n".join(best_summary(found)))
+    if len(of.request.objectives) > 1:
+        say(f"the best by {found.metric} alone; the whole front: ranksearch pareto {of.id}")
 
 
 def pareto(study: StudyArgument, *, url: Url = None, token: Token = None, json: Json = False) -> None:

@@ -76,8 +76,11 @@ def goal(request: StudyRequest, metric: Metric) -> str:
 
 
 def best_so_far(study: Study) -> str | None:
-    """The best trial's metric, its accuracy and, where that is the goal, its cost; None before there is one."""
-    if study.best_value is None:
+    """The best trial's metric, its accuracy and, where that is the goal, its cost.
+
+    None before there is one, and of a front: its best by the metric is the one that saves least.
+    """
+    if study.best_value is None or len(study.request.objectives) > 1:
         return None
     words = [f"{study.metric} {metric_value(study.metric, study.best_value)}"]
     if study.metric != "accuracy" and study.best_accuracy is not None:

@@ -111,6 +111,16 @@ def test_best_says_that_no_latency_was_measured(ranksearch):
     assert "no latency measured" in ranksearch("best", wire.STUDY).stdout
 
 
+def test_best_of_a_front_points_to_the_front(ranksearch, service):
+    request = wire.request(objectives=["proxy", "macs"])
+    service.answers["GET", f"/v1/studies/{wire.STUDY}"] = wire.study(request=request)
+    assert f"ranksearch pareto {wire.STUDY}" in ranksearch("best", wire.STUDY).stderr
+
+
+def test_best_of_one_objective_speaks_of_no_front(ranksearch):
+    assert ranksearch("best", wire.STUDY).stderr == ""
+
+
 def test_pareto_shows_the_front(ranksearch):
     lines = ranksearch("pareto", wire.STUDY).stdout.splitlines()
     assert [line.split() for line in lines] == [

@@ -96,6 +96,11 @@ def test_a_headline_of_a_smallest_study_tells_its_cost():
     assert headline(told) == "running, best accuracy 90.00%, 333 k macs"
 
 
+def test_a_front_has_no_best():
+    request = wire.request(objectives=["proxy", "macs"])
+    assert headline(study(request=request, best_value=0.9, best_trial=1)) == "running"
+
+
 def test_a_headline_without_labels_tells_divergence_alone():
     assert headline(study(metric="kl", best_value=0.5, best_trial=1, dense_value=0)) == "running, best kl 0.5"
 
