@@ -22,6 +22,7 @@ from proxy.feature_distance import FeatureMoments, feature_moments
 from proxy.grids import GridPoint
 from proxy.layers import FactorizedLayer
 from proxy.layout import Layout
+from proxy.rank_rules import rank_rules
 from proxy.score import Score, reference_logits, score
 from proxy.sites import Site, find_sites
 from proxy.spectra import energy_ranks
@@ -66,6 +67,7 @@ __all__ = [
     "output_moments",
     "rank_ladder",
     "rank_ladders",
+    "rank_rules",
     "ranks_for_error",
     "record_dense",
     "reference_logits",

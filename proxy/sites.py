@@ -14,9 +14,11 @@ from torch.nn.utils import parametrize
 
 from proxy.cache import weight_hash
 from proxy.cost import MacCounter, batch_size, run
+from proxy.errors import UnsupportedMethod
 from proxy.grids import Geometry, GridPoint, rank_grids
 from proxy.kernel import refuse_weight
 from proxy.layout import ORDINARY, Layout
+from proxy.ranks import parse_ranks
 
 __all__ = ["Site", "find_sites", "layer_kind", "static_reasons"]
 
@@ -48,6 +50,7 @@ class Site:
         reason_dense: why it stays dense; None where there are grids.
         grids: method → rank grid from cheap to dear; the top, staying dense, is not in the list.
         layout: groups of the layer, and whether it is transposed.
+        geometry: what its cost depends on; None while its weight has no shape.
     """
 
     name: str
@@ -61,6 +64,18 @@ class Site:
     reason_dense: str | None = None
     grids: Mapping[str, list[GridPoint]] = field(default_factory=dict)
     layout: Layout = ORDINARY
+    geometry: Geometry | None = None
+
+    def point(self, method: str, ranks: Mapping[str, Any]) -> GridPoint:
+        """What the layer costs at ranks of its choice, also such as cost more than the dense layer.
+
+        Raises:
+            RankOutOfRange: ranks malformed or out of range.
+            UnsupportedMethod: no such method, or a layer without a weight.
+        """
+        if self.geometry is None:
+            raise UnsupportedMethod("the layer has no weight yet", got=self.name, mend="run the network once first")
+        return self.geometry.point(method, parse_ranks(method, ranks, self.geometry.kernel_shape))
 
 
 def find_sites(
@@ -185,6 +200,7 @@ def _site(
         reason_dense=reason,
         grids=grids,
         layout=layout,
+        geometry=geometry,
     )
 
 

@@ -8,6 +8,7 @@ Shapes: T output channels, S input channels, kh × kw kernel, D kernel positions
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ from proxy.layout import Layout
 from proxy.ranks import maximum_ranks, show_ranks
 from proxy.solvers import refuse_shape
 
-__all__ = ["Spectrum", "energy_ranks", "spectra"]
+__all__ = ["Spectrum", "energy_ranks", "least", "shared_energies", "spectra"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,17 +107,27 @@ def energy_ranks(
     if not 0 < energy <= 1:
         raise UnsupportedMethod("the energy to keep is a share", got=energy, expected="above 0, at most 1")
     stack = kernels(weight, Layout(groups, transposed))
-    shares = energy_shares([kernel.scale for kernel in stack])
-    found = [spectra(kernel, method) for kernel in stack]
-    ranks = []
-    for of_rank in zip(*found, strict=True):  # one spectrum of every group
-        energies = torch.stack([p * own.values.square() for p, own in zip(shares, of_rank, strict=True)])
-        ranks.append(_least(energies.sum(0), energy))
+    energies = shared_energies(stack, [spectra(kernel, method) for kernel in stack])
     most = maximum_ranks(method, stack[0].shape)
-    return show_ranks(method, tuple(min(rank, top) for rank, top in zip(ranks, most, strict=True)))
+    return show_ranks(method, tuple(min(least(own, energy), top) for own, top in zip(energies, most, strict=True)))
 
 
-def _least(energies: Float[Tensor, " L"], share: float) -> int:
+def shared_energies(stack: Sequence[Kernel], found: Sequence[Sequence[Spectrum]]) -> list[Float[Tensor, " L"]]:
+    """For each rank of a method, the energies of its components, of all groups together.
+
+    Args:
+        stack: the groups' kernels.
+        found: the spectra of each.
+    """
+    shares = energy_shares([kernel.scale for kernel in stack])
+    return [
+        torch.stack([p * own.values.square() for p, own in zip(shares, of_rank, strict=True)]).sum(0)
+        for of_rank in zip(*found, strict=True)  # one spectrum of every group
+    ]
+
+
+def least(energies: Float[Tensor, " L"], share: float) -> int:
+    """The fewest components, the strongest first, that hold a share of the energy."""
     kept = energies.cumsum(0)
     enough = kept >= share * float(kept[-1]) * (1 - 1e-12)
     return int(enough.double().argmax()) + 1

@@ -18,6 +18,7 @@ between ``max(γ²_{H+1} / (M x̲), Σ_{h>H} γ_h² / (M (L − H)))`` with ``H 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import ceil, log, log1p, sqrt
 from typing import Any
 
@@ -31,7 +32,7 @@ from proxy.layout import Layout
 from proxy.ranks import maximum_ranks, show_ranks
 from proxy.spectra import Spectrum, spectra
 
-__all__ = ["vbmf_rank", "vbmf_ranks"]
+__all__ = ["group_ranks", "vbmf_rank", "vbmf_ranks", "weakened"]
 
 
 def vbmf_ranks(
@@ -68,15 +69,23 @@ def vbmf_ranks(
     if not 0 <= weakening <= 1:
         raise UnsupportedMethod("the weakening is a share", got=weakening, expected="from 0 to 1")
     stack = kernels(weight, Layout(groups, transposed))
-    found = [[vbmf_rank(spectrum) for spectrum in spectra(kernel, method)] for kernel in stack]
+    found = group_ranks([spectra(kernel, method) for kernel in stack])
     most = maximum_ranks(method, stack[0].shape)
-    ranks = tuple(
-        _weakened(rank, top, weakening) for rank, top in zip(map(max, *found, [0] * len(most)), most, strict=True)
-    )
+    ranks = tuple(weakened(rank, top, weakening) for rank, top in zip(found, most, strict=True))
     return show_ranks(method, ranks)
 
 
-def _weakened(rank: int, top: int, weakening: float) -> int:
+def group_ranks(found: Sequence[Sequence[Spectrum]]) -> list[int]:
+    """For each rank of a method the largest that VB finds in any group; 0 where it finds nothing but noise.
+
+    Args:
+        found: the spectra of each group's kernel.
+    """
+    return [max(map(vbmf_rank, of_rank)) for of_rank in zip(*found, strict=True)]  # one spectrum of every group
+
+
+def weakened(rank: int, top: int, weakening: float) -> int:
+    """MUSCO's weakening, from VB's rank to the full one; see :func:`vbmf_ranks`."""
     if rank == 0 and weakening < 1:
         return top
     moved = top - weakening * (top - min(rank, top))
