@@ -1,4 +1,4 @@
-"""The profile of a model: sites, rank grids and the relative error at every rank."""
+"""The profile of a model: sites, rank grids, the relative error and the time at every rank, what rules would choose."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ from torch import Tensor, nn
 import proxy
 from ranksearch.contracts.errors import DocumentError
 from ranksearch.contracts.jobs import InspectOutcome, InspectTask
-from ranksearch.contracts.profiles import Cost, GridPoint, ModelProfile, SiteProfile
+from ranksearch.contracts.profiles import Cost, GridPoint, ModelProfile, Rule, SiteProfile
 from ranksearch.contracts.ranks import LayerRanks
+from worker.evaluation.latency import measure_latency, one_image
+from worker.evaluation.latency_table import LayerTimes, layer_times
+from worker.evaluation.rules import macs_by_rule
 from worker.evaluation.session import Session
 
 __all__ = ["SOLVER", "inspect"]
 
 SOLVER = "epc"
+_LATENCY_SECONDS = 0.5
 
 
 def inspect(session: Session, task: InspectTask, files: Mapping[str, Path]) -> InspectOutcome:
@@ -34,19 +38,28 @@ def inspect(session: Session, task: InspectTask, files: Mapping[str, Path]) -> I
     dense = proxy.cost(network, inputs)
     found = proxy.find_sites(network, inputs)
     errors = _errors(session, network, found)
-    sites = [_site_profile(site, errors) for site in found]
+    rules = macs_by_rule(network, found)
+    image = [one_image(tensor) for tensor in inputs]
+    times = layer_times(network, found, image)
+    sites = [_site_profile(site, errors, rules.get(site.name, {}), times.get(site.name)) for site in found]
     profile = ModelProfile(
         dense=Cost(macs=dense.macs, params=dense.params),
         sites=sites,
         input_shapes=[list(tensor.shape[1:]) for tensor in inputs],
         output_shapes=[list(tensor.shape[1:]) for tensor in _outputs(network, inputs)],
+        latency=measure_latency(network, image, device_name=session.device_name, seconds=_LATENCY_SECONDS),
         solver=SOLVER,
         seconds=time.perf_counter() - start,
     )
     return InspectOutcome(profile=profile)
 
 
-def _site_profile(site: proxy.Site, errors: Mapping[tuple[str, str], list[float]]) -> SiteProfile:
+def _site_profile(
+    site: proxy.Site,
+    errors: Mapping[tuple[str, str], list[float]],
+    rules: dict[Rule, list[int]],
+    times: LayerTimes | None,
+) -> SiteProfile:
     grids = {
         method: [
             GridPoint(
@@ -54,8 +67,9 @@ def _site_profile(site: proxy.Site, errors: Mapping[tuple[str, str], list[float]
                 macs=point.macs,
                 params=point.params,
                 relative_error=error,
+                latency_ms=None if times is None else times.grids[method][number],
             )
-            for point, error in zip(points, errors[site.name, method], strict=True)
+            for number, (point, error) in enumerate(zip(points, errors[site.name, method], strict=True))
         ]
         for method, points in site.grids.items()
     }
@@ -65,7 +79,9 @@ def _site_profile(site: proxy.Site, errors: Mapping[tuple[str, str], list[float]
         weight_shape=list(site.weight_shape),
         macs=site.macs,
         params=site.params,
+        latency_ms=None if times is None else times.dense,
         reason_dense=site.reason_dense,
+        rules=rules,
         grids=grids,
     )
 

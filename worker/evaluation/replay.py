@@ -1,6 +1,6 @@
 """One pass of the dense network, replayed with one layer exchanged: what comes before the layer is not computed again.
 
-Seen on ResNet-56: half of the time of a whole pass, on average over its layers.
+Seen on ResNet-20: from all of a pass's time for its first layer down to a quarter for its last block.
 """
 
 from __future__ import annotations
