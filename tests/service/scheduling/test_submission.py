@@ -40,9 +40,88 @@ def test_accuracy_needs_labels(service):
     assert refused(service, metric="accuracy") == (422, "dataset_labels_missing")
 
 
-def test_accuracy_needs_a_classifier(service):
+@pytest.mark.parametrize("metric", ["accuracy", "loss"])
+def test_what_needs_labels_needs_a_classifier(service, metric):
     service.prepare(profile=synthetic.profile(outputs=(10, 4, 4)))
-    assert refused(service, metric="accuracy") == (422, "invalid_request")
+    assert refused(service, metric=metric) == (422, "invalid_request")
+
+
+def test_loss_needs_labels(service):
+    service.prepare(labels=None)
+    assert refused(service, metric="loss") == (422, "dataset_labels_missing")
+
+
+def test_kl_needs_class_scores_of_some_shape(start):
+    service = start()
+    service.prepare(profile=synthetic.profile(outputs=()))
+    assert refused(service, metric="kl") == (422, "invalid_request")
+
+
+def test_kl_of_class_scores_at_every_place_is_accepted(service):
+    service.prepare(profile=synthetic.profile(outputs=(10, 4, 4)))
+    assert service.submit(metric="kl")["metric"] == "kl"
+
+
+def test_features_need_neither_labels_nor_class_scores(service):
+    service.prepare(profile=synthetic.profile(outputs=()), labels=None)
+    assert service.submit(metric="features")["metric"] == "features"
+
+
+def test_the_metric_is_features_where_the_model_gives_no_row_of_class_scores(service):
+    service.prepare(profile=synthetic.profile(outputs=(10, 4, 4)))
+    assert service.submit(metric=None)["metric"] == "features"
+
+
+SMALLEST = {"objectives": ["macs"], "max_drop": 0.01, "constraints": {}, "metric": None}
+
+
+def test_the_smallest_network_is_judged_by_accuracy_where_there_are_labels(service):
+    study = service.submit(**SMALLEST)
+    assert (study["metric"], study["limits"]) == ("accuracy", {})
+
+
+def test_the_smallest_network_is_judged_by_kl_without_labels(service):
+    service.prepare(labels=None)
+    assert service.submit(**SMALLEST)["metric"] == "kl"
+
+
+def test_a_front_needs_no_constraints(service):
+    assert service.submit(objectives=["proxy", "params"], constraints={})["limits"] == {}
+
+
+def test_a_study_to_learn_from_must_exist(service):
+    assert refused(service, from_studies=["sty_none"]) == (404, "study_not_found")
+
+
+def test_a_study_to_learn_from_must_be_of_the_same_model(service):
+    first = service.submit()["id"]
+    other = service.upload_model(synthetic.model_document(salt=3)).json()["id"]
+    agent = service.agent()
+    agent.complete(agent.must_claim("inspect"))
+    answer = service.http.post("/v1/studies", json=service.request(model=other, from_studies=[first]))
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert first in answer.json()["detail"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"constraints": {"latency_ms": 4.0}},
+        {"constraints": {"latency_ms": "50%"}},
+        {"objectives": ["latency_ms"], "max_drop": 0.01},
+    ],
+)
+def test_a_latency_needs_a_model_whose_latency_is_known(service, changes):
+    answer = service.http.post("/v1/studies", json=service.request(**changes))
+    assert (answer.status_code, answer.json()["code"]) == (422, "latency_unknown")
+    assert "inspect" in answer.json()["mend"]
+
+
+@pytest.mark.parametrize(("bound", "limit"), [(4.5, 4.5), ("45%", 9.0)])
+def test_a_bound_on_the_latency_is_answered_in_milliseconds(service, bound, limit):
+    service.prepare(profile=synthetic.timed(synthetic.profile(), latency_ms=20.0))
+    study = service.submit(constraints={"macs": "50%", "latency_ms": bound})
+    assert study["limits"] == {"macs": study["dense"]["macs"] // 2, "latency_ms": pytest.approx(limit)}
 
 
 def test_an_unknown_model(service):
