@@ -14,6 +14,7 @@ from service.api.downloads import blob_response
 from service.api.problems import PROBLEMS
 from service.api.uploads import receive
 from service.scheduling import answers
+from service.scheduling.inspection import inspect_again
 from service.scheduling.intake import take_blob, take_dataset, take_model
 
 __all__ = ["router"]
@@ -48,6 +49,13 @@ def list_models(backend: TheBackend, cursor: Cursor = None, limit: Limit = 50) -
 def get_model(backend: TheBackend, model: str) -> Model:
     """One model, with its profile once it is inspected."""
     return answers.model(backend, model)
+
+
+@router.post("/models/{model}/inspect", status_code=202, tags=["models"])
+def inspect_model(response: Response, backend: TheBackend, model: str) -> Model:
+    """Inspect it once more, such as for latencies that an older worker did not measure. Studies stay as they are."""
+    response.headers["location"] = f"/v1/models/{model}"
+    return inspect_again(backend, model)
 
 
 @router.post("/datasets", status_code=201, tags=["datasets"], openapi_extra=BODY)

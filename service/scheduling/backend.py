@@ -100,6 +100,12 @@ class Backend:
                 self._spaces.popitem(last=False)
         return space
 
+    def forget_spaces(self, model: str) -> None:
+        """The model has another profile."""
+        with self._lock:
+            for key in [key for key in self._spaces if key[0] == model]:
+                del self._spaces[key]
+
     def transfer(self, study: str, read: Callable[[], tuple[Past, ...]]) -> tuple[Past, ...]:
         """What ``study`` learns from earlier ones, as ``read`` finds it at the study's first trial here."""
         with self._lock:

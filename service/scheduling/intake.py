@@ -15,12 +15,13 @@ from sqlalchemy.orm import Session
 from ranksearch.contracts.dataset_summaries import check_dataset_values
 from ranksearch.contracts.model_summaries import summarise_model
 from ranksearch.contracts.resources import Blob, Dataset, Model
-from service.scheduling.backend import JOBS, Backend, now
+from service.scheduling.backend import Backend, now
+from service.scheduling.inspection import queue_inspection
 from service.scheduling.views import dataset_view, model_view
 from service.scheduling.waiting import why_model_waits
 from service.storage.blobs import Incoming
 from service.storage.identifiers import new_id
-from service.storage.tables import BlobRow, DatasetRow, JobRow, ModelRow
+from service.storage.tables import BlobRow, DatasetRow, ModelRow
 
 __all__ = ["take_blob", "take_dataset", "take_model"]
 
@@ -64,22 +65,7 @@ def take_model(backend: Backend, incoming: Incoming, name: str) -> tuple[Model, 
             )
             session.add(row)
         if created or row.state == "failed":
-            row.state, row.problem = "inspecting", None
-            session.flush()
-            session.add(
-                JobRow(
-                    id=new_id("job"),
-                    kind="inspect",
-                    state="waiting",
-                    priority=0,
-                    queued_at=at,
-                    ordinal=0,
-                    model_id=row.id,
-                    told=True,
-                )
-            )
-            session.flush()
-            backend.ring_after(session, JOBS)
+            queue_inspection(session, row)
         return model_view(session, row, why_model_waits(session, backend, row)), created
 
     return _take(backend, incoming, insert)

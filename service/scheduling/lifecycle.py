@@ -16,6 +16,7 @@ from service.scheduling.backend import Backend, locked_study, now
 from service.scheduling.endings import end, fail_study, finish_if_done
 from service.scheduling.events import artifact_event, study_event, trial_event
 from service.scheduling.finals import order_of, take_as_best
+from service.scheduling.inspection import give_up_inspection
 from service.scheduling.stopping import add_reason, stop_if_answered, stop_if_overdue
 from service.scheduling.verdicts import Goal, goal_of
 from service.scheduling.views import TERMINAL, progress_of, study_view
@@ -121,8 +122,7 @@ def fail_job(
     job.state, job.finished_at = "failed", now(session)
     job.problem = problem.to_problem() if isinstance(problem, RankSearchError) else problem
     if study is None:
-        model = session.get_one(ModelRow, job.model_id)
-        model.state, model.problem = "failed", job.problem
+        give_up_inspection(session.get_one(ModelRow, job.model_id), job.problem)
     elif job.kind == "trial":
         after_trial(session, study, job)
     elif job.kind == "baseline":

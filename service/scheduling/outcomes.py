@@ -23,6 +23,7 @@ from ranksearch.contracts.jobs import (
 from ranksearch.contracts.studies import TrialResult
 from service.scheduling.backend import Backend, now
 from service.scheduling.events import artifact_event
+from service.scheduling.inspection import take_profile
 from service.scheduling.leases import hand_back, held, study_of
 from service.scheduling.lifecycle import after_baseline, after_final, after_sensitivity, after_trial, fail_job
 from service.scheduling.planning import space_of_study
@@ -55,7 +56,8 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
         job.done_token, job.state, job.finished_at = job.lease_token, "done", now(session)
         job.lease_token = job.lease_expires_at = job.problem = None
         if isinstance(outcome, InspectOutcome):
-            _inspected(session, job, outcome)
+            take_profile(session, session.get_one(ModelRow, job.model_id), outcome.profile)
+            backend.forget_spaces(job.model_id)
         elif study is not None and isinstance(outcome, CompressOutcome):
             _compressed(session, study, job, outcome)
         elif study is not None and isinstance(outcome, SensitivityOutcome):
@@ -104,12 +106,6 @@ def _check_belongs(job: JobRow, outcome: Outcome) -> None:
             got="pruned true",
             expected="a measurement of all its images",
         )
-
-
-def _inspected(session: Session, job: JobRow, outcome: InspectOutcome) -> None:
-    model = session.get_one(ModelRow, job.model_id)
-    model.profile = outcome.profile.model_dump(mode="json", by_alias=True)
-    model.state, model.problem = "ready", None
 
 
 def _compressed(session: Session, study: StudyRow, job: JobRow, outcome: CompressOutcome) -> None:

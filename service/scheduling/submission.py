@@ -115,8 +115,7 @@ def _limits(request: StudyRequest, profile: ModelProfile) -> dict[str, float]:
             "latency_unknown",
             "the model's latency was not measured when it was inspected",
             expected="a profile with latencies",
-            mend="have the model inspected again: upload it once more while none of its studies is running;"
-            " or bound macs instead",
+            mend=f"have the model inspected again: POST /v1/models/{request.model}/inspect; or bound macs instead",
         )
     latency = request.constraints.latency_limit(profile.latency.latency_ms)
     return limits if latency is None else limits | {"latency_ms": latency}

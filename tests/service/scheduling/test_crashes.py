@@ -11,6 +11,7 @@ from ranksearch.contracts.jobs import ClaimRequest, CompleteRequest
 from ranksearch.contracts.study_requests import StudyRequest
 from service.scheduling import outcomes, planning
 from service.scheduling.claims import claim
+from service.scheduling.reconcile import sweep
 from service.scheduling.submission import submit
 from service.search.optuna_records import OptunaRecords
 from service.storage.tables import JobRow
@@ -179,3 +180,68 @@ def test_the_same_seed_gives_the_same_trials_across_a_restart(start):
     again.agent().work()
     assert [t["ranks"] for t in again.trials(whole)] == [t["ranks"] for t in again.trials(split)]
     assert len(again.trials(split)) == 8
+
+
+def test_a_trial_recorded_before_a_crash_and_then_dropped_failed_in_optuna(start, monkeypatch):
+    service = start()
+    study = service.submit(n_trials=5, target=0.8)["id"]
+    agent = service.agent(value=lambda _job: 0.9)
+    agent.work(1)
+    running = agent.must_claim("trial")
+    with monkeypatch.context() as crashing:
+        crash_in_planning(crashing, "after the record")
+        with pytest.raises(Crash):
+            claim(service.backend, REQUEST)
+    again = start()
+    with again.backend.writing() as session:
+        overdue = (JobRow.state == "leased", JobRow.trial_number.is_(None))
+        session.execute(update(JobRow).where(*overdue).values(lease_expires_at=0.0))
+    sweep(again.backend)
+    ahead = again.agent(value=lambda _job: 0.9)
+    ahead.complete(running)  # reaches the target while the other waits, unplanned as far as our rows know
+    sweep(again.backend)
+    seen = optuna.load_study(study_name=study, storage=service.settings.url)
+    assert [trial.state for trial in seen.trials] == [TrialState.COMPLETE, TrialState.FAIL]
+    answered = again.get(f"/v1/studies/{study}")
+    assert (answered["state"], answered["progress"]["dropped"]) == ("completed", 4)
+
+
+def test_a_crash_after_the_end_was_decided_is_made_good_at_the_next_start(start, monkeypatch):
+    """The plateau, the dropped trials and the artifact's job are one transaction with the result."""
+    service = start()
+    study = service.submit(n_trials=9, plateau=2)["id"]
+    agent = service.agent(value=lambda job: 0.9 - job["trial"] / 10)
+    agent.work(1 + 2)
+    job = agent.must_claim("trial")
+    with monkeypatch.context() as crashing:
+        crashing.setattr(outcomes, "tell", before)
+        request = {"lease_token": job["lease"]["token"], "outcome": agent.outcome(job)}
+        with pytest.raises(Crash):
+            outcomes.complete(service.backend, job["id"], CompleteRequest.model_validate(request))
+    again = start()
+    answered = again.get(f"/v1/studies/{study}")
+    assert (answered["state"], answered["stopped_by"]) == ("completed", "plateau")
+    again.agent().work()
+    assert again.get(f"/v1/studies/{study}/artifacts")["items"][0]["state"] == "ready"
+    seen = optuna.load_study(study_name=study, storage=service.settings.url)
+    assert [trial.state for trial in seen.trials] == [TrialState.COMPLETE] * 3
+
+
+def test_a_crash_among_the_finals_measures_each_finalist_once(start, monkeypatch):
+    service = start()
+    few = {"search_images": {"calibration": 5, "validation": 10}}
+    study = service.submit(n_trials=4, finalists=2, **few)["id"]
+    agent = service.agent()
+    agent.work(1 + 4)
+    job = agent.must_claim("trial")
+    with monkeypatch.context() as crashing:
+        crashing.setattr(outcomes, "tell", before)
+        request = {"lease_token": job["lease"]["token"], "outcome": agent.outcome(job)}
+        with pytest.raises(Crash):
+            outcomes.complete(service.backend, job["id"], CompleteRequest.model_validate(request))
+    again = start()
+    rest = again.agent()
+    rest.work()
+    assert [one["task"]["kind"] for one in rest.done] == ["trial", "compress"]
+    assert sum(trial["final"] is not None for trial in again.trials(study)) == 2
+    assert len(optuna.load_study(study_name=study, storage=service.settings.url).trials) == 4
