@@ -23,8 +23,8 @@ def space_of(
         profile: of the model.
         methods: in order of preference. ``dense`` among them changes nothing: every layer may stay dense.
         keep_dense: names of layers that are not free.
-        latency: price latencies, too, by the profile's table, and leave out ranks that are no faster than the dense
-            layer. What the layers alone take is scaled down where together they take more than the network.
+        latency: price latencies, too, by the profile's table. What the layers alone take is scaled down where
+            together they take more than the network.
 
     Raises:
         InputError: ``nothing_to_compress``, ``unsupported_method`` where other methods would have grids, or
@@ -48,14 +48,6 @@ def space_of(
         )
     scale = _latency_scale(profile) if latency else None
     sites = [site for site in (_site(found, methods, scale) for found in free) if site is not None]
-    if not sites and latency and any(_site(found, methods, None) for found in free):
-        raise InputError(
-            "nothing_to_compress",
-            "no layer of this model gets faster by the methods asked for",
-            got=f"measured on {profile.latency.device if profile.latency else 'no device'}",
-            expected="a layer that is faster factorised than dense",
-            mend="bound macs or params instead, name further methods, or inspect on another device",
-        )
     if not sites:
         offered = sorted({method for site in free for method, grid in site.grids.items() if grid})
         raise InputError(
@@ -98,30 +90,32 @@ def _check_names(profile: ModelProfile, keep_dense: Sequence[str]) -> None:
 
 def _site(site: SiteProfile, methods: Sequence[Method], scale: float | None) -> Site | None:
     """The site; ``scale`` of its latencies, None where they are not priced."""
-    chains = [_ascending_in_both(_cheaper_than_dense(site, method, scale)) for method in dict.fromkeys(methods)]
-    options = tuple(_options(chain, scale) for chain in chains if chain)
+    chains = [_ascending_in_both(_cheaper_than_dense(site, method)) for method in dict.fromkeys(methods)]
     own = None if scale is None else scale * (site.latency_ms or 0.0)
+    options = tuple(_options(chain, scale, own) for chain in chains if chain)
     dense = Option(None, site.macs, site.params, 0.0, own)
     rules = {rule: tuple(steps) for rule, steps in site.rules.items()}
     return Site(site.name, options, dense, rules) if options else None
 
 
-def _options(chain: Sequence[GridPoint], scale: float | None) -> tuple[Option, ...]:
-    """A chain's options. Latencies, measured, may fall where macs rise: an option is priced at the most below it."""
+def _options(chain: Sequence[GridPoint], scale: float | None, dense: float | None) -> tuple[Option, ...]:
+    """A chain's options.
+
+    Latencies, measured, may fall where macs rise: an option is priced at the most below it, and never above the dense
+    layer. What is no faster than that is then never worth its error, unless for its macs.
+    """
     slowest, options = 0.0, []
     for point in chain:
-        slowest = max(slowest, point.latency_ms or 0.0)
-        latency = None if scale is None else scale * slowest
+        latency = None
+        if scale is not None and dense is not None:
+            slowest = max(slowest, scale * point.latency_ms if point.latency_ms is not None else dense)
+            latency = min(slowest, dense)
         options.append(Option(point.ranks, point.macs, point.params, point.relative_error, latency))
     return tuple(options)
 
 
-def _cheaper_than_dense(site: SiteProfile, method: Method, scale: float | None) -> list[GridPoint]:
-    points = [p for p in site.grids.get(method, []) if p.macs < site.macs and p.params <= site.params]
-    if scale is None:
-        return points
-    dense = site.latency_ms or 0.0
-    return [p for p in points if p.latency_ms is not None and p.latency_ms < dense]
+def _cheaper_than_dense(site: SiteProfile, method: Method) -> list[GridPoint]:
+    return [p for p in site.grids.get(method, []) if p.macs < site.macs and p.params <= site.params]
 
 
 def _ascending_in_both(points: Sequence[GridPoint]) -> list[GridPoint]:

@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from ranksearch.contracts.errors import InputError, RanksError
+from ranksearch.contracts.errors import BudgetInfeasible, InputError, RanksError
+from ranksearch.contracts.profiles import ModelProfile
 from service.search.derivation import space_of
-from service.search.feasibility import bottom
+from service.search.feasibility import bottom, check_feasible
 from tests.service import synthetic
 
 
@@ -89,3 +90,47 @@ def test_keeping_every_layer_dense_leaves_nothing_to_compress():
     with pytest.raises(InputError) as error:
         space_of(synthetic.profile(), ["cp3"], [f"layer{i}.conv" for i in range(4)])
     assert error.value.code == "nothing_to_compress"
+
+
+def timed_profile(point_ms, dense_ms=2.0, whole_ms=20.0):
+    """Three alike layers; ``point_ms`` are the latencies along the grid."""
+    sites = [synthetic.site(f"layer{i}", 10_000, 100, points=len(point_ms)) for i in range(3)]
+    for site in sites:
+        site["latency_ms"] = dense_ms
+        for point, ms in zip(site["grids"]["cp3"], point_ms, strict=True):
+            point["latency_ms"] = ms
+    given = synthetic.profile(sites).model_dump(by_alias=True)
+    given["latency"] = {"latency_ms": whole_ms, "device": "cpu", "dtype": "float32", "batch": 1, "backend": "torch"}
+    return ModelProfile.model_validate(given)
+
+
+def test_an_option_is_priced_at_the_slowest_below_it_and_never_above_the_dense_layer():
+    space = space_of(timed_profile([0.5, 0.9, 0.7, 3.0]), ["cp3"], latency=True)
+    assert [option.latency_ms for option in space.sites[0].options] == [0.5, 0.9, 0.9, 2.0, 2.0]
+
+
+def test_layers_that_take_longer_alone_than_in_the_network_are_scaled_to_it():
+    space = space_of(timed_profile([0.5, 1.0], dense_ms=4.0, whole_ms=6.0), ["cp3"], latency=True)
+    assert [option.latency_ms for option in space.sites[0].options] == [0.25, 0.5, 2.0]
+    assert space.whole["latency_ms"] == 6.0
+
+
+def test_without_a_latency_asked_for_none_is_priced():
+    assert "latency_ms" not in space_of(timed_profile([0.5, 1.0]), ["cp3"]).costs
+
+
+def test_a_profile_without_latencies_cannot_bound_them():
+    with pytest.raises(InputError) as raised:
+        space_of(synthetic.profile(), ["cp3"], latency=True)
+    assert raised.value.code == "latency_unknown"
+    assert "inspect" in raised.value.mend
+
+
+def test_a_latency_below_the_fastest_ranks_is_refused_with_the_nearest():
+    space = space_of(timed_profile([0.5, 1.0]), ["cp3"], latency=True)
+    with pytest.raises(BudgetInfeasible) as raised:
+        check_feasible(space, {"latency_ms": 10.0})
+    nearest = raised.value.extra["nearest_feasible"]
+    assert nearest["latency_ms"] == pytest.approx(15.5)
+    check_feasible(space, {"latency_ms": nearest["latency_ms"]})
+    assert nearest["latency_ms_percent"] == "77.5%"
