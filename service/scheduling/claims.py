@@ -35,7 +35,7 @@ __all__ = ["Claimed", "claim"]
 log = logging.getLogger(__name__)
 
 _P_VALUE = 0.05
-"""What ``benchmarks/proxy_fidelity.py`` took for significant."""
+"""Of the test whether a trial is worse than the best: smaller loses fewer good ones, and takes longer."""
 
 
 @dataclass(frozen=True)
