@@ -71,13 +71,12 @@ def test_no_bound_is_none():
     assert told(request=request, limits={})["budget"].startswith("none (dense")
 
 
-def test_latency_in_per_cent_is_a_bound_before_it_is_a_number():
-    request = wire.request(constraints={"latency_ms": "50%"})
-    assert told(request=request, limits={})["budget"].startswith("latency_ms ≤ 50% (")
-
-
-def test_latency_is_no_large_number():
-    assert told(limits={"latency_ms": 4.25})["budget"].startswith("latency_ms ≤ 4.25 (")
+@pytest.mark.parametrize(
+    ("bound", "shown"), [("50%", "latency_ms ≤ 50% of the dense network's ("), (4.25, "latency_ms ≤ 4.25 (")]
+)
+def test_a_bound_on_the_latency_is_told_as_it_was_asked_for(bound, shown):
+    request = wire.request(constraints={"latency_ms": bound})
+    assert told(request=request, limits={"latency_ms": 4.25})["budget"].startswith(shown)
 
 
 def test_a_trial_judged_by_divergence_shows_its_accuracy():
