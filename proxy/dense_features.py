@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from proxy.channel_correction import dense_layer
 from proxy.errors import MissingInput, ShapeMismatch
 from proxy.modes import evaluating
-from proxy.shortcuts import OperatorOutputs, find_shortcuts
+from proxy.surroundings import OperatorOutputs, find_surroundings
 
 __all__ = ["DenseFeatures", "first_of", "record_dense", "recorded_bytes"]
 
@@ -50,10 +50,11 @@ def record_dense(dense: nn.Module, batches: Iterable[Any], names: Iterable[str])
     images = torch.cat(kept) if len(kept) > 1 else kept[0]
     images = images if parameter is None else images.to(parameter.device)
     layers = {name: dense_layer(dense, name) for name in names}
-    shortcuts = find_shortcuts(dense, images[:1], layers)
+    met = find_surroundings(dense, images[:1], layers)
+    shortcuts = {name: found.shortcut for name, found in met.items() if found.shortcut is not None}
     outputs: dict[str, Tensor] = {}
     added: dict[str, Tensor] = {}
-    made = OperatorOutputs({shortcut.operator for shortcut in shortcuts.values()}, images)
+    made = OperatorOutputs(set(shortcuts.values()), images)
 
     def keep(name: str) -> Callable[..., None]:
         def hook(_module: nn.Module, _args: object, output: Tensor) -> None:
@@ -61,8 +62,8 @@ def record_dense(dense: nn.Module, batches: Iterable[Any], names: Iterable[str])
                 return
             with made.paused():  # copies, since what comes next may work in place
                 outputs[name] = output.clone()
-                if name in shortcuts and shortcuts[name].operator in made.kept:
-                    added[name] = made.kept[shortcuts[name].operator].clone()
+                if name in shortcuts and shortcuts[name] in made.kept:
+                    added[name] = made.kept[shortcuts[name]].clone()
 
         return hook
 

@@ -49,7 +49,7 @@ from proxy.layers import FactorizedLayer, factorized_layers
 from proxy.layout import Layout
 from proxy.modes import evaluating
 from proxy.moments import CrossMoments, rows
-from proxy.shortcuts import OperatorOutputs, Shortcut, find_shortcuts
+from proxy.surroundings import OperatorOutputs, Surroundings, find_surroundings
 
 __all__ = ["reconstruct"]
 
@@ -94,8 +94,8 @@ def _in_one_pass(model: nn.Module, features: DenseFeatures) -> tuple[int, tuple[
     layers = _refittable(factorized_layers(model))
     missing = sorted(set(layers) - set(features.outputs))
     images = features.images
-    shortcuts = find_shortcuts(model, images[:1], layers)
-    made = OperatorOutputs({shortcut.operator for shortcut in shortcuts.values()}, images)
+    met = find_surroundings(model, images[:1], layers)
+    made = OperatorOutputs({found.shortcut for found in met.values() if found.shortcut is not None}, images)
     done: dict[str, None] = {}
 
     def refit(name: str) -> Callable[..., None]:
@@ -108,12 +108,12 @@ def _in_one_pass(model: nn.Module, features: DenseFeatures) -> tuple[int, tuple[
                 )
             done[name] = None
             with made.paused():
-                shortcut = shortcuts.get(name)
-                got = None if shortcut is None else made.kept.get(shortcut.operator)
-                target = _target(features.outputs[name], shortcut, features.shortcuts.get(name), got)
+                found = met[name]
+                got = None if found.shortcut is None else made.kept.get(found.shortcut)
+                target = _target(features.outputs[name], found, features.shortcuts.get(name), got)
                 moments = CrossMoments()
                 moments.add(last_features(module, args[0]), rows(target, channels_last=isinstance(module, nn.Linear)))
-                _refit(name, module, moments)
+                _refit(name, module, moments, found)
 
         return hook
 
@@ -128,19 +128,19 @@ def _in_one_pass(model: nn.Module, features: DenseFeatures) -> tuple[int, tuple[
 
 
 def _target(
-    output: Float[Tensor, "B T *p"], shortcut: Shortcut | None, wanted: Tensor | None, got: Tensor | None
+    output: Float[Tensor, "B T *p"], met: Surroundings, wanted: Tensor | None, got: Tensor | None
 ) -> Float[Tensor, "B T *p"]:
     """The dense layer's output, plus what the other path lacks.
 
     Args:
         output: the dense layer's.
-        shortcut: of the compressed layer.
+        met: by the compressed layer's.
         wanted: what is added in the dense network.
         got: what is added in the compressed one.
     """
-    if shortcut is None or wanted is None or got is None or not wanted.shape == got.shape == output.shape:
+    if wanted is None or got is None or not wanted.shape == got.shape == output.shape:
         return output
-    gain = shortcut.gain()
+    gain = met.gain()
     if gain is None:
         return output + (wanted - got)
     weight = gain / (gain.square() + _CLOSED * gain.square().mean()).clamp_min(torch.finfo(gain.dtype).tiny)
@@ -217,35 +217,39 @@ def _stopping_at(module: nn.Module, *, at_input: bool) -> Iterator[list[Tensor]]
 
 
 def _reach(
-    model: nn.Module, images: Tensor, module: nn.Module, shortcut: Shortcut | None, *, at_input: bool
+    model: nn.Module, images: Tensor, module: nn.Module, shortcut: int | None, *, at_input: bool
 ) -> tuple[Tensor, Tensor | None]:
     """What enters or leaves a module, and what is added to its output."""
-    wanted = set() if shortcut is None else {shortcut.operator}
+    wanted = set() if shortcut is None else {shortcut}
     with (
         _stopping_at(module, at_input=at_input) as kept,
         suppress(_ReachedError),
         OperatorOutputs(wanted, images) as made,
     ):
         model(images)
-    return kept[0], None if shortcut is None else made.kept.get(shortcut.operator)
+    return kept[0], None if shortcut is None else made.kept.get(shortcut)
 
 
 def _refit_by_passes(
     name: str, layer: FactorizedLayer, models: tuple[nn.Module, nn.Module], images: list[Tensor]
 ) -> None:
     original = dense_layer(models[1], name)
-    own, dense = (find_shortcuts(model, images[0][:1], [name]).get(name) for model in models)
+    own, dense = (find_surroundings(model, images[0][:1], [name])[name] for model in models)
     moments = CrossMoments()
     for batch in images:
-        entering, got = _reach(models[0], batch, layer.last, own, at_input=True)
-        output, wanted = _reach(models[1], batch, original, dense, at_input=False)
+        entering, got = _reach(models[0], batch, layer.last, own.shortcut, at_input=True)
+        output, wanted = _reach(models[1], batch, original, dense.shortcut, at_input=False)
         target = _target(output, own, wanted, got)
         moments.add(last_features(layer.last, entering), rows(target, channels_last=isinstance(layer.last, nn.Linear)))
-    _refit(name, layer.last, moments)
+    _refit(name, layer.last, moments, own)
 
 
-def _refit(name: str, last: Any, moments: CrossMoments) -> None:  # noqa: ANN401 - a convolution or linear layer
-    """Give a last layer the weight and bias that fit the moments of its features and targets."""
+def _refit(name: str, last: Any, moments: CrossMoments, met: Surroundings) -> None:  # noqa: ANN401 - a convolution or linear layer
+    """Give a last layer the weight and bias that fit the moments of its features and targets.
+
+    A layer that had no bias keeps none where the BatchNorm behind it can take it off its running mean: so that the
+    network costs what was planned.
+    """
     layout = Layout.of(last)
     mean_in, mean_out = moments.means
     factors = layout.stack(last.weight).flatten(2).double()
@@ -262,10 +266,13 @@ def _refit(name: str, last: Any, moments: CrossMoments) -> None:  # noqa: ANN401
         raise NotFinite("the features are no numbers", layer=name, mend="look for NaN in the images")
     stack = layout.stack(last.weight)
     last.weight.copy_(layout.weight(refitted.reshape(stack.shape)).reshape(last.weight.shape).to(last.weight))
-    if last.bias is None:
-        last.bias = nn.Parameter(bias.to(last.weight), requires_grad=last.weight.requires_grad)
-    else:
+    mean = met.norm.running_mean if met.alone and met.norm is not None else None
+    if last.bias is not None:
         last.bias.copy_(bias.to(last.weight))
+    elif mean is not None:
+        mean.sub_(bias.to(mean))
+    else:
+        last.bias = nn.Parameter(bias.to(last.weight), requires_grad=last.weight.requires_grad)
 
 
 def _blocks(matrix: Float[Tensor, "g*I g*J"], groups: int) -> list[Float[Tensor, "I J"]]:

@@ -123,6 +123,17 @@ def test_a_layer_in_front_of_an_addition_makes_up_for_the_other_path(residual, i
     right = np.vstack([(y - y.mean(0)).numpy() / n**0.5, ridge**0.5 * factor.T.numpy()])
     expected = np.linalg.lstsq(left, right, rcond=None)[0].T
     np.testing.assert_allclose(model.second.last.weight.detach().flatten(1).numpy(), expected, rtol=1e-3, atol=1e-5)
+    bias = y.mean(0).numpy() - expected @ z.mean(0).numpy()
+    assert model.second.last.bias is None  # the BatchNorm's running mean has taken it
+    taken = (residual.norm.running_mean - model.norm.running_mean).numpy()
+    np.testing.assert_allclose(taken, bias, rtol=1e-3, atol=1e-4)
+
+
+def test_a_refitted_network_has_as_many_parameters_as_before(residual, images):
+    model = proxy.compress(residual, RESIDUAL)
+    before = proxy.cost(model, images[0])
+    proxy.calibrate(model, images, reference=residual, level="reconstruction")
+    assert proxy.cost(model, images[0]) == before
 
 
 def test_features_recorded_before_serve_as_well_as_the_network(residual, images):

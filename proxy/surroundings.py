@@ -1,4 +1,4 @@
-"""What is added to a layer's output: the other path of a residual block.
+"""What becomes of a layer's output: which BatchNorm takes it, and what is added to it in a residual block.
 
 A layer whose output, by itself or through its BatchNorm, enters an addition ``y + s`` can make up for the errors of
 ``s`` as well as for its own, once ``s`` is known (He, Zhang, Sun, *Channel Pruning for Accelerating Very Deep Neural
@@ -8,6 +8,7 @@ pass, and ``s`` by the number of the operator that made it, which is the same in
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,26 +22,31 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from proxy.modes import evaluating
 
-__all__ = ["OperatorOutputs", "Shortcut", "find_shortcuts"]
+__all__ = ["OperatorOutputs", "Surroundings", "find_surroundings"]
 
 _ADDITIONS = frozenset({"aten::add", "aten::add_"})
 _INPUT = -1
 
 
 @dataclass(frozen=True)
-class Shortcut:
-    """The other operand of the addition that a layer's output enters.
+class Surroundings:
+    """What a layer's output meets.
 
     Args:
-        operator: number of the operator that made it last; −1: it is the network's input.
-        norm: the BatchNorm between the layer and the addition.
+        norm: the BatchNorm that takes it as it is.
+        alone: that BatchNorm takes nothing else, and nothing else takes the output: a constant may then be taken off
+            its running mean instead of being added to the output.
+        shortcut: number of the operator that made the other operand last, of the addition that the output enters, by
+            itself or through ``norm``; −1: it is the network's input; None: there is no such addition, or the
+            operand is made after the output.
     """
 
-    operator: int
     norm: _BatchNorm | None
+    alone: bool
+    shortcut: int | None
 
     def gain(self) -> Float[Tensor, " T"] | None:
-        """What the addition sees of one unit of the layer's output, per channel: ``γ/√(σ² + ε)``."""
+        """What the addition sees of one unit of the layer's output, per channel: ``γ/√(σ² + ε)``; None: the unit."""
         norm = self.norm
         if norm is None or norm.running_var is None:
             return None
@@ -94,14 +100,18 @@ class OperatorOutputs(TorchDispatchMode):
         return out
 
 
-class _Additions(TorchDispatchMode):
-    """Notes who made which tensor last and what is added to what; holds all tensors, so that no id is used twice."""
+class _Watch(TorchDispatchMode):
+    """Notes who made which tensor last, what is added to what and how often a tensor is used.
+
+    Holds all tensors, so that no id is used twice.
+    """
 
     def __init__(self, inputs: Tensor) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self._held: list[object] = [inputs]
         self.maker = {id(inputs): _INPUT}
-        self.added: dict[int, tuple[int, Tensor]] = {}
+        self.added: dict[int, tuple[int | None, Tensor]] = {}
+        self.uses: Counter[int] = Counter()
         self._count = 0
 
     def __torch_dispatch__(
@@ -115,7 +125,8 @@ class _Additions(TorchDispatchMode):
         del types
         if func._schema.name in _ADDITIONS and not kwargs and _alike(args):  # noqa: SLF001 - its only name
             for one, other in (args[:2], args[1::-1]):
-                self.added.setdefault(id(one), (self.maker.get(id(other), -2), other))
+                self.added.setdefault(id(one), (self.maker.get(id(other)), other))
+        self.uses.update(id(arg) for arg in args if isinstance(arg, Tensor))
         out = func(*args, **(kwargs or {}))
         self._held.append((args, out))
         self.maker[id(_main(out))] = self._count
@@ -123,8 +134,8 @@ class _Additions(TorchDispatchMode):
         return out
 
 
-def find_shortcuts(model: nn.Module, image: Tensor, names: Iterable[str]) -> dict[str, Shortcut]:
-    """Layer → its shortcut, for those layers that have one which is made before the layer's own output.
+def find_surroundings(model: nn.Module, image: Tensor, names: Iterable[str]) -> dict[str, Surroundings]:
+    """Layer → what its output meets, of its first call; layers that are not called are left out.
 
     Args:
         model: run once in eval mode.
@@ -134,17 +145,17 @@ def find_shortcuts(model: nn.Module, image: Tensor, names: Iterable[str]) -> dic
     layers = {name: model.get_submodule(name) for name in names}
     outputs: dict[str, Tensor] = {}
     normed: dict[int, tuple[_BatchNorm, Tensor]] = {}
-    started: dict[str, int] = {}
-    with evaluating(model), torch.no_grad(), _Additions(image) as watch, _hooks(model, layers, outputs, normed):
+    called: Counter[nn.Module] = Counter()
+    hooks = _hooks(model, layers, outputs, normed, called)
+    with evaluating(model), torch.no_grad(), _Watch(image) as watch, hooks:
         model(image)
-    for name, output in outputs.items():
-        started[name] = watch.maker.get(id(output), _INPUT)
-    found: dict[str, Shortcut] = {}
+    found: dict[str, Surroundings] = {}
     for name, output in outputs.items():
         norm, entering = normed.get(id(output), (None, output))
-        maker, other = watch.added.get(id(entering), (-2, output))
-        if _INPUT <= maker < started[name] and other.shape == entering.shape:
-            found[name] = Shortcut(maker, norm)
+        alone = norm is not None and called[norm] == called[layers[name]] == watch.uses[id(output)] == 1
+        maker, other = watch.added.get(id(entering), (None, output))
+        early = maker is not None and maker < watch.maker.get(id(output), _INPUT) and other.shape == entering.shape
+        found[name] = Surroundings(norm, alone, maker if early else None)
     return found
 
 
@@ -164,16 +175,19 @@ def _hooks(
     layers: Mapping[str, nn.Module],
     outputs: dict[str, Tensor],
     normed: dict[int, tuple[_BatchNorm, Tensor]],
+    called: Counter[nn.Module],
 ) -> Iterator[None]:
-    """Note the layers' first outputs, and what a BatchNorm made of each tensor."""
+    """Note the layers' first outputs, what a BatchNorm made of each tensor, and how often all these are called."""
 
     def leave(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _args: object, output: Tensor) -> None:
+        def hook(module: nn.Module, _args: object, output: Tensor) -> None:
+            called[module] += 1
             outputs.setdefault(name, output)
 
         return hook
 
     def after(module: _BatchNorm, args: tuple[Tensor, ...], output: Tensor) -> None:
+        called[module] += 1
         normed.setdefault(id(args[0]), (module, output))
 
     handles = [layer.register_forward_hook(leave(name)) for name, layer in layers.items()]

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from proxy.shortcuts import find_shortcuts
+from proxy.surroundings import find_surroundings
 
 
 class Block(nn.Module):
@@ -28,7 +28,8 @@ def late(block, x):
 
 def found(add, names=("before", "conv", "project")):
     torch.manual_seed(0)
-    return find_shortcuts(Block(add).eval(), torch.randn(1, 3, 6, 6), names)
+    met = find_surroundings(Block(add).eval(), torch.randn(1, 3, 6, 6), names)
+    return {name: around for name, around in met.items() if around.shortcut is not None}
 
 
 @pytest.mark.parametrize(
@@ -74,13 +75,41 @@ def test_the_gain_is_what_the_batchnorm_makes_of_one_unit():
     with torch.no_grad():
         block.norm.running_var.uniform_(0.5, 2)
         block.norm.weight.uniform_(-2, 2)
-    shortcut = find_shortcuts(block, torch.randn(1, 3, 6, 6), ["conv"])["conv"]
+    met = find_surroundings(block, torch.randn(1, 3, 6, 6), ["conv"])["conv"]
     unit = torch.ones(1, 4, 1, 1)
     seen = block.norm(unit) - block.norm(0 * unit)
-    torch.testing.assert_close(shortcut.gain().float(), seen.flatten().detach())
+    torch.testing.assert_close(met.gain().float(), seen.flatten().detach())
 
 
 def test_the_networks_own_input_may_be_added():
     net = nn.Sequential(nn.Conv2d(3, 3, 3, padding=1))
     net.forward = lambda x: net[0](x) + x
-    assert find_shortcuts(net, torch.randn(1, 3, 6, 6), ["0"])["0"].operator == -1
+    assert find_surroundings(net, torch.randn(1, 3, 6, 6), ["0"])["0"].shortcut == -1
+
+
+def alone(add):
+    torch.manual_seed(0)
+    return find_surroundings(Block(add).eval(), torch.randn(1, 3, 6, 6), ["conv"])["conv"].alone
+
+
+def test_a_layer_and_its_batchnorm_are_alone_where_neither_meets_anybody_else():
+    assert alone(lambda b, x: b.norm(b.conv(x)) + x)
+
+
+def both(block, x):
+    out = block.conv(x)
+    return block.norm(out) + out
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        lambda b, x: b.conv(x) + x,
+        both,
+        lambda b, x: b.norm(b.conv(x)) + b.norm(x),
+        lambda b, x: b.norm(b.conv(torch.relu(b.norm(b.conv(x))))),
+    ],
+    ids=["no norm", "the output is used twice", "the norm is used twice", "the block is called twice"],
+)
+def test_they_are_not_where_one_of_them_does(add):
+    assert not alone(add)
