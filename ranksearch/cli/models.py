@@ -13,12 +13,12 @@ from ranksearch.terminal.tables import models_table
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List models, or upload one.")
+app = typer.Typer(help="List models, upload one, or have one inspected again.")
 
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context, *, url: Url = None, token: Token = None, json: Json = False) -> None:
-    """List models, or upload one."""
+    """List models, upload one, or have one inspected again."""
     if context.invoked_subcommand is not None:
         return
     with connect(url, token) as client:
@@ -50,3 +50,23 @@ def upload(
         show_json(model)
     else:
         show(models_table([model]))
+
+
+@app.command()
+def inspect(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Its id.")],
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Until a worker has done it.")] = False,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Have a model inspected again, such as for latencies that an older worker did not measure."""
+    with connect(url, token) as client:
+        found = client.models.inspect(model)
+        if wait:
+            found = client.models.wait(found.id)
+    if json:
+        show_json(found)
+    else:
+        show(models_table([found]))

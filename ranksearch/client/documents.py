@@ -101,3 +101,12 @@ class Models(_Documents[Model]):
                 raise RankSearchError.from_problem(found.error.model_dump(exclude_none=True))
             raise ConflictError("model_inspection_failed", f"the inspection of model {model} failed")
         return found
+
+    def inspect(self, model: str) -> Model:
+        """Have a worker inspect a model once more, such as for latencies that an older worker did not measure.
+
+        Raises:
+            NotFoundError: there is no such model.
+        """
+        path = f"{self._path}/{segment(model)}/inspect"
+        return self._transport.parsed(Model, self._transport.request("POST", path, repeatable=True))

@@ -86,11 +86,15 @@ def check_feasible(space: SearchSpace, limits: Mapping[str, float]) -> None:
     raise BudgetInfeasible(
         "budget_infeasible",
         "even the cheapest choice of ranks costs more than the budget",
-        got=", ".join(f"{word} ≤ {limits[word]}" for word in missed),
+        got=", ".join(f"{word} ≤ {_told(word, limits[word])}" for word in missed),
         expected=", ".join(f"{word} ≥ {nearest[word]} ({nearest[f'{word}_percent']})" for word in missed),
         mend="raise the bound, or name further methods, which may have cheaper ranks",
         nearest_feasible=nearest,
     )
+
+
+def _told(word: str, limit: float) -> str:
+    return f"{limit:.3g}" if word == "latency_ms" else f"{limit:.0f}"
 
 
 def percent_for(needed: float, dense: float, *, whole: bool = True) -> str:

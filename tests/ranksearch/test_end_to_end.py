@@ -176,6 +176,14 @@ def test_the_command_line_lists_models(ranksearch, model):
     assert json.loads(ranksearch("models", "--json").stdout)[0]["id"] == model.id
 
 
+def test_the_command_line_has_a_model_inspected_again(client, ranksearch, model):
+    again = ranksearch("models", "inspect", model.id, "--json")
+    assert json.loads(again.stdout)["state"] == "inspecting"
+    job = client.jobs.claim(CLAIM)
+    client.jobs.complete(job.id, job.lease.token, InspectOutcome(profile=PROFILE))
+    assert client.models.wait(model.id, timeout=10).profile == model.profile
+
+
 def test_the_command_line_submits_and_cancels(ranksearch, model, files):
     submitted = ranksearch("submit", model.id, files / "d.safetensors", "--macs", "50%", "--name", "cli", "--json")
     cancelled = ranksearch("cancel", "cli", "--json")
