@@ -41,6 +41,7 @@ def line_plot(
     x_label: str,
     y_label: str,
     title: str = "",
+    bands: Mapping[str, Sequence[tuple[float, float, float]]] | None = None,
     log_x: bool = False,
     log_y: bool = False,
     size: tuple[float, float] = (7.5, 5.0),
@@ -54,6 +55,7 @@ def line_plot(
         x_label: what x is, with its unit.
         y_label: what y is, with its unit.
         title: above the picture.
+        bands: label of a line → (x, lowest, highest), shaded in its colour.
         log_x: logarithmic x axis.
         log_y: logarithmic y axis.
         size: width and height, inches.
@@ -66,7 +68,9 @@ def line_plot(
         figure, axes = plt.subplots(figsize=size, layout="constrained")
         for label, points in lines.items():
             crowd = {"marker": ""} if len(points) > _MARKED else {}
-            axes.plot(*zip(*sorted(points), strict=True), label=label, **crowd)
+            (line,) = axes.plot(*zip(*sorted(points), strict=True), label=label, **crowd)
+            if bands and label in bands:
+                axes.fill_between(*zip(*bands[label], strict=True), color=line.get_color(), alpha=0.15, linewidth=0)
         axes.set(xlabel=x_label, ylabel=y_label, title=title)
         for axis, is_log in ((axes.xaxis, log_x), (axes.yaxis, log_y)):
             if is_log:

@@ -1,0 +1,169 @@
+"""How accurate do ranks found by a search leave a network, against allocations and random search, at one cost?
+
+After PARS (Sobolev et al., Mathematics 2022), on ResNet-20 and ResNet-56: raw, with re-estimated statistics, with
+closed-form reconstruction, and after the same short fine-tuning.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cifar_networks import CifarNetwork, network_of, positions_of
+from greedy_table import greedy_table
+from page import PAGES, options, shared_data
+from pars_page import write
+from records import Piece, Records, queue_options, work_off
+from searching import FINAL_IMAGES, measured, search, search_piece
+from short_training import ShortTraining
+
+from service.scheduling.sensitivity import pairs_of
+from service.search.allocations import by_rule, equal_error, greedy, uniform
+from service.search.chains import Positions
+
+QUESTION = (__doc__ or "").splitlines()[0]
+CP3, MIXED = ("cp3",), ("cp3", "tucker2", "spatial_svd")
+ALONE = (("tucker2",), ("spatial_svd",))
+RULES = ("uniform", "equal_error", "vbmf", "energy", "greedy")
+BUDGETS = (0.2, 0.33, 0.5)
+
+
+def main() -> None:
+    """Compute what is not recorded, in order of importance, and write the page."""
+    parser = options(QUESTION)
+    shared_data(parser)
+    queue_options(parser, PAGES / "data" / "rank_searches.jsonl")
+    parser.add_argument("--epochs", type=float, default=2, help="of the fine-tuning (default: %(default)s)")
+    parser.add_argument("--only", default="", help="pieces whose name contains this, such as 'tuned'")
+    chosen = parser.parse_args()
+    pieces = quick_pieces() if chosen.quick else all_pieces(chosen.epochs)
+    if chosen.quick:
+        chosen.records = chosen.work / "quick_searches.jsonl"
+    if not chosen.page_only:
+        wanted = [piece for piece in pieces if chosen.only in str(piece)]
+        work_off(wanted, perform, Records(chosen.records), chosen)
+    write(QUESTION, pieces, Records(chosen.records), chosen)
+
+
+def quick_pieces() -> list[Piece]:
+    """A first look."""
+    few = search_piece(20, CP3, 0.2, "auto", 0, 6)
+    return [{"what": "dense", "depth": 20}, *allocations(20, CP3, 0.2, ("uniform", "equal_error")), few]
+
+
+def all_pieces(epochs: float) -> list[Piece]:
+    """Everything that the page may show, the most important first."""
+    pieces: list[Piece] = [{"what": "dense", "depth": 20}]
+    pieces += [search_piece(20, CP3, budget, "auto", 0) for budget in (0.2, 0.33)]
+    pieces += [table(20, CP3)]
+    pieces += [one for budget in (0.2, 0.33) for one in allocations(20, CP3, budget)]
+    pieces += [search_piece(20, CP3, budget, "auto", seed) for seed in (1, 2) for budget in (0.2, 0.33)]
+    pieces += [search_piece(20, CP3, 0.2, "random", 0)]
+    pieces += [tuned(20, CP3, 0.33, row, epochs) for row in ("auto", "equal_error")]
+    pieces += [tuned(20, CP3, 0.2, row, epochs) for row in ("auto", "equal_error")]
+    pieces += [search_piece(20, CP3, 0.33, "random", 0), search_piece(20, CP3, 0.5, "auto", 0)]
+    pieces += allocations(20, CP3, 0.5)
+    pieces += of_mixed(20, (0,))
+    pieces += [{"what": "dense", "depth": 56}, search_piece(56, CP3, 0.2, "auto", 0)]
+    pieces += allocations(56, CP3, 0.2, ("uniform", "equal_error", "vbmf", "energy"))
+    pieces += [search_piece(20, CP3, budget, "random", 0, 1000) for budget in (0.2, 0.33)]
+    pieces += [search_piece(56, CP3, 0.33, "auto", 0)]
+    pieces += allocations(56, CP3, 0.33, ("uniform", "equal_error", "vbmf", "energy"))
+    pieces += [tuned(20, CP3, budget, "uniform", epochs) for budget in (0.33, 0.2)]
+    pieces += of_mixed(20, (1, 2))
+    pieces += [search_piece(56, CP3, 0.5, "auto", 0)]
+    pieces += allocations(56, CP3, 0.5, ("uniform", "equal_error", "vbmf", "energy"))
+    pieces += [search_piece(20, CP3, 0.5, "auto", seed) for seed in (1, 2)]
+    pieces += [search_piece(20, CP3, budget, "random", seed) for seed in (1, 2) for budget in (0.2, 0.33)]
+    pieces += [search_piece(20, CP3, 0.5, "random", seed) for seed in (0, 1, 2)]
+    for alone in ALONE:
+        pieces += [one for b in BUDGETS for one in allocations(20, alone, b, ("uniform", "equal_error"))]
+        pieces += [search_piece(20, alone, budget, "auto", 0) for budget in (0.5, 0.33, 0.2)]
+    pieces += [table(56, CP3), *(one for b in BUDGETS for one in allocations(56, CP3, b, ("greedy",)))]
+    pieces += [search_piece(56, CP3, budget, "auto", seed) for seed in (1, 2) for budget in BUDGETS]
+    pieces += [search_piece(56, MIXED, budget, "auto", 0) for budget in BUDGETS]
+    return pieces + [tuned(56, CP3, b, row, epochs) for b in (0.33, 0.2) for row in ("auto", "equal_error", "uniform")]
+
+
+def of_mixed(depth: int, seeds: tuple[int, ...]) -> list[Piece]:
+    """All methods together."""
+    found = [search_piece(depth, MIXED, budget, "auto", seed) for seed in seeds for budget in (0.2, 0.33)]
+    return found + [one for b in (0.2, 0.33) for one in allocations(depth, MIXED, b, ("equal_error",))]
+
+
+def table(depth: int, methods: tuple[str, ...]) -> Piece:
+    """The independent table."""
+    return {"what": "table", "depth": depth, "methods": list(methods)}
+
+
+def allocations(depth: int, methods: tuple[str, ...], budget: float, rules: tuple[str, ...] = RULES) -> list[Piece]:
+    """One piece a rule."""
+    same = {"what": "allocation", "depth": depth, "methods": list(methods), "budget": budget}
+    return [{**same, "rule": rule} for rule in rules]
+
+
+def tuned(depth: int, methods: tuple[str, ...], budget: float, row: str, epochs: float) -> Piece:
+    """The fine-tuning of a row's ranks, of the search's first seed."""
+    same = {"depth": depth, "methods": list(methods), "budget": budget}
+    return {"what": "tuned", **same, "row": row, "epochs": epochs}
+
+
+def perform(chosen: Mapping[str, Any], piece: Piece) -> Any:  # noqa: ANN401 - whatever JSON is recorded
+    """Do one piece; None where it needs another one first."""
+    if piece["what"] == "search":
+        return search(chosen, piece)
+    network = network_of(chosen, piece["depth"], piece.get("methods", CP3))
+    if piece["what"] == "dense":
+        return network.report(network.dense)
+    if piece["what"] == "table":
+        return greedy_table(network.space, Path(chosen["data"]), Path(chosen["work"]), piece["depth"])
+    if piece["what"] == "tuned":
+        return fine_tuned(chosen, piece, network)
+    at = allocation(chosen, piece, network)
+    return None if at is None else measured(network, at)
+
+
+def allocation(chosen: Mapping[str, Any], piece: Piece, network: CifarNetwork) -> Positions | None:
+    """The ranks of a rule; None while the table that it needs is not there."""
+    space, limits = network.space, network.limits(piece["budget"])
+    rule = piece["rule"]
+    if rule == "greedy":
+        pairs = pairs_of(space, Records(chosen["records"]).get(table(piece["depth"], tuple(piece["methods"]))))
+        return None if pairs is None else greedy(space, pairs, limits)
+    if rule in {"vbmf", "energy"}:
+        return by_rule(space, rule, limits)
+    return (uniform if rule == "uniform" else equal_error)(space, limits)
+
+
+_TRAINING: dict[tuple[int, float], ShortTraining] = {}
+
+
+def fine_tuned(chosen: Mapping[str, Any], piece: Piece, network: CifarNetwork) -> dict[str, Any] | None:
+    """Accuracy on ``test[5000:]`` after fine-tuning from the reconstructed network."""
+    same = (piece["depth"], piece["methods"], piece["budget"])
+    if piece["row"] == "auto":
+        found = Records(chosen["records"]).get(search_piece(*same, "auto", 0))
+        at = None if found is None else positions_of(found["won"])
+    else:
+        at = allocation(chosen, {**piece, "rule": piece["row"]}, network)
+    if at is None:
+        return None
+    key = piece["depth"], piece["epochs"]
+    if key not in _TRAINING:
+        _TRAINING.clear()
+        train = network.images.train(50_000)
+        _TRAINING[key] = ShortTraining(network.dense, *train, seen=round(50_000 * piece["epochs"]))
+    small = network.reconstructed(at, FINAL_IMAGES)
+    start = time.process_time()
+    _TRAINING[key](small)
+    return {
+        "accuracy": network.report(small),
+        "seconds": time.process_time() - start,
+        "positions": [int(number) for number in at],
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,275 @@
+"""The page of ``pars.py``, from its records."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from cifar_networks import PROTOCOL
+from page import PAGES, Page
+from plot import line_plot
+from records import Piece, Records
+from searching import FINAL_IMAGES, KEPT, PROTOCOL_OF_TRIALS, SCREENED_ON
+from short_training import RECIPE
+
+__all__ = ["write"]
+
+LEVELS = ("raw", "statistics", "reconstruction")
+WORDS = {
+    "auto 100": "**ours, 100 trials**",
+    "random 100": "random search, 100",
+    "random 1000": "random search, 1,000",
+    "uniform": "uniform",
+    "equal_error": "equal relative error",
+    "vbmf": "VBMF",
+    "energy": "equal energy",
+    "greedy": "greedy table",
+    "auto": "ours, 100 trials",
+}
+GOALS = {
+    # budget: (points below dense without a gradient step, points above the best allocation, below dense when tuned)
+    0.33: (2.0, 0.5, 0.5),
+    0.2: (6.0, 1.0, 1.5),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One way to choose ranks at one budget: what its seeds gave."""
+
+    name: str
+    measured: list[dict[str, Any]]
+
+    def accuracies(self, level: str) -> list[float]:
+        """Per cent, of every seed."""
+        return [100 * one[level] for one in self.measured]
+
+    def mean(self, level: str = "reconstruction") -> float:
+        """Over the seeds."""
+        return statistics.fmean(self.accuracies(level))
+
+    def cell(self, level: str) -> str:
+        """Mean and, of several, their spread."""
+        every = self.accuracies(level)
+        spread = f" ± {statistics.stdev(every):.1f} ({len(every)})" if len(every) > 1 else ""
+        return f"{statistics.fmean(every):.1f}{spread}"
+
+
+class Found:
+    """The records by what they are about.
+
+    Args:
+        pieces: that were planned.
+        records: what was done.
+    """
+
+    def __init__(self, pieces: Sequence[Piece], records: Records) -> None:
+        every = list(records)
+        self.done = [(piece, found) for piece, found in every if piece in pieces]
+        known = [piece for piece, _ in self.done]
+        self.missing = [piece for piece in pieces if piece not in known]
+
+    def groups(self) -> list[tuple[int, tuple[str, ...]]]:
+        """Networks and method sets that have rows, in the order planned."""
+        return list(
+            dict.fromkeys(
+                (piece["depth"], tuple(piece["methods"]))
+                for piece, _ in self.done
+                if piece["what"] in {"search", "allocation"}
+            )
+        )
+
+    def dense(self, depth: int) -> float:
+        """Accuracy of the dense network, per cent."""
+        return next(100 * found for piece, found in self.done if piece == {"what": "dense", "depth": depth})
+
+    def rows(self, depth: int, methods: Sequence[str]) -> dict[float, dict[str, Row]]:
+        """Budget → name → row."""
+        rows: dict[float, dict[str, Row]] = {}
+        for piece, found in self.done:
+            if piece["what"] not in {"search", "allocation"} or not _is_of(piece, depth, methods):
+                continue
+            search = piece["what"] == "search"
+            name = f"{piece['sampler']} {piece['trials']}" if search else piece["rule"]
+            own = rows.setdefault(piece["budget"], {}).setdefault(name, Row(name, []))
+            own.measured.append(found["measured"] if search else found)
+        return {budget: rows[budget] for budget in sorted(rows)}
+
+    def tuned(self, depth: int, methods: Sequence[str]) -> dict[tuple[float, str, float], float]:
+        """(Budget, row, epochs) → accuracy after fine-tuning, per cent."""
+        return {
+            (piece["budget"], piece["row"], piece["epochs"]): 100 * found["accuracy"]
+            for piece, found in self.done
+            if piece["what"] == "tuned" and _is_of(piece, depth, methods)
+        }
+
+
+def _is_of(piece: Piece, depth: int, methods: Sequence[str]) -> bool:
+    return bool(piece["depth"] == depth and piece["methods"] == list(methods))
+
+
+def write(question: str, pieces: Sequence[Piece], records: Records, chosen: argparse.Namespace) -> None:
+    """Tables, goals, plots."""
+    found = Found(pieces, records)
+    page = Page("Ranks by search, by rule and by chance", question)
+    page.text(f"{PROTOCOL} {PROTOCOL_OF_TRIALS}")
+    page.text(
+        f"`raw`: factors as decomposed. `statistics`: BatchNorm re-estimated on {FINAL_IMAGES:,} images."
+        f" `reconstruction`: last layers refitted on the same images. Per cent right on `test[5000:]`, with ± the"
+        " standard deviation over the seeds and their number in brackets where a search was run with several. One"
+        f" accuracy has a standard error of {100 * np.sqrt(0.82 * 0.18 / 5000):.1f} points at 82 %; the difference of"
+        " two networks on the same images has the paired standard error given with it. Random search starts from"
+        " nothing and has the same finalists; of 1,000 random trials all are looked at with"
+        f" {SCREENED_ON[0]} and {SCREENED_ON[1]} images and the best 1/{KEPT} of them measured as trials."
+    )
+    page.text(
+        "Ours is the product's default sampler after its warm starts, uniform and equal error, which count as trials."
+    )
+    for depth, methods in found.groups():
+        table(page, found, depth, methods)
+    fine_tuning(page, found)
+    goals(page, found)
+    plots(page, found, quick=chosen.quick)
+    if found.missing:
+        page.text(f"Planned and not run ({len(found.missing)}): {'; '.join(map(label, found.missing))}.")
+    page.figures = {"done": len(found.done), "rows": figures(found)}
+    page.write("pars", chosen, ["torch", "optuna"])
+
+
+def label(piece: Piece) -> str:
+    """A piece in a few words."""
+    words = [f"ResNet-{piece['depth']}"]
+    if "methods" in piece:
+        words.append("+".join(piece["methods"]))
+    if "budget" in piece:
+        words.append(f"{piece['budget']:.0%}")
+    if piece["what"] == "search":
+        words += [named(piece), f"seed {piece['seed']}"]
+    elif piece["what"] in {"allocation", "tuned"}:
+        words += [WORDS[piece["rule"]]] if piece["what"] == "allocation" else [WORDS[piece["row"]], "fine-tuned"]
+    else:
+        words.append(piece["what"])
+    return " ".join(words)
+
+
+def named(search: Piece) -> str:
+    """What a search is called in running text."""
+    return WORDS.get(f"{search['sampler']} {search['trials']}", "a short search").replace("*", "")
+
+
+def table(page: Page, found: Found, depth: int, methods: Sequence[str]) -> None:
+    """All rows of one network and method set."""
+    rows = found.rows(depth, methods)
+    shares = [next(iter(own.values())).measured[0]["share"] for own in rows.values()]
+    page.text(f"## ResNet-{depth}, {' + '.join(methods)}")
+    budgets = [f"{at:.0%} ({share:.1%} of the whole network)" for at, share in zip(rows, shares, strict=True)]
+    page.text(f"Dense: {found.dense(depth):.1f} %. Budgets {', '.join(budgets)}.")
+    header = ["ranks", *(f"{budget:.0%} {level}" for budget in rows for level in LEVELS)]
+    known = {name for own in rows.values() for name in own}
+    names = [*(name for name in WORDS if name in known), *sorted(known - set(WORDS))]
+    cells = [
+        [
+            WORDS.get(name, name),
+            *(own[name].cell(level) if name in own else "–" for own in rows.values() for level in LEVELS),
+        ]
+        for name in names
+    ]
+    page.table(header, cells)
+
+
+def fine_tuning(page: Page, found: Found) -> None:
+    """What the same training makes of it."""
+    rows = []
+    for depth, methods in found.groups():
+        for (budget, row, epochs), accuracy in found.tuned(depth, methods).items():
+            below = accuracy - found.dense(depth)
+            what = [f"ResNet-{depth}", "+".join(methods), f"{budget:.0%}", WORDS[row], f"{epochs:g}"]
+            rows.append([*what, f"{accuracy:.1f}", f"{below:+.1f}"])
+    page.text("## After fine-tuning")
+    if rows:
+        page.text(f"From the reconstructed network, on all 50,000 training images: {RECIPE}.")
+        page.table(["network", "methods", "budget", "ranks", "epochs", "%", "against dense"], rows)
+    else:
+        page.text("Not run.")
+
+
+def goals(page: Page, found: Found) -> None:
+    """Each met or missed, and by how much."""
+    page.text("## Goals")
+    rows = []
+    for depth, methods in found.groups():
+        own, tuned = found.rows(depth, methods), found.tuned(depth, methods)
+        dense = found.dense(depth)
+        for budget, (untrained, ahead, trained) in GOALS.items():
+            ours = own.get(budget, {}).get("auto 100")
+            if ours is None:
+                continue
+            where = f"ResNet-{depth}, {'+'.join(methods)}, {budget:.0%}"
+            below = dense - ours.mean()
+            goal = f"within {untrained:g} of dense, no gradient step"
+            rows.append([where, goal, f"{below:.1f} below", met(untrained - below)])
+            others = [row for name, row in own[budget].items() if " " not in name]
+            if others:
+                best = max(others, key=Row.mean)
+                gain, error = difference(ours, best)
+                goal = f"≥ {ahead:g} above the best allocation ({WORDS[best.name]})"
+                rows.append([where, goal, f"{gain:+.1f} (paired standard error {error:.1f})", met(gain - ahead)])
+            after = [accuracy for (at, row, _), accuracy in tuned.items() if at == budget and row == "auto"]
+            if after:
+                goal, below = f"within {trained:g} of dense, fine-tuned", dense - after[-1]
+                rows.append([where, goal, f"{below:.1f} below", met(trained - below)])
+    page.table(["where", "goal", "found", ""], rows)
+
+
+def difference(ours: Row, other: Row) -> tuple[float, float]:
+    """Mean gain in points over the seeds, and its standard error over the images, which are the same for both."""
+    gains = np.mean([right(one) for one in ours.measured], axis=0) - right(other.measured[0])
+    return 100 * float(gains.mean()), 100 * float(gains.std() / np.sqrt(len(gains)))
+
+
+def right(measured: dict[str, Any]) -> np.ndarray:
+    """1 for each image of the report that is told right."""
+    return np.unpackbits(np.frombuffer(bytes.fromhex(measured["right"]), dtype=np.uint8))[:5000].astype(float)
+
+
+def met(margin: float) -> str:
+    """In points."""
+    return f"**met** by {margin:.1f}" if margin >= 0 else f"**missed** by {-margin:.1f}"
+
+
+def plots(page: Page, found: Found, *, quick: bool) -> None:
+    """Accuracy against the budget, for those that have several."""
+    for depth, methods in found.groups():
+        rows = found.rows(depth, methods)
+        if quick or len(rows) < 2 or "cp3" not in methods:  # noqa: PLR2004 - a line takes two points
+            continue
+        lines: dict[str, list[tuple[float, float]]] = {}
+        for name, words in WORDS.items():
+            points = [(100 * budget, own[name].mean()) for budget, own in rows.items() if name in own]
+            if points and min(y for _, y in points) > 70:  # noqa: PLR2004 - else the others lie in one line
+                lines[words.replace("*", "")] = points
+        lines["dense"] = [(100 * budget, found.dense(depth)) for budget in rows]
+        name = f"pars_{depth}_{'_'.join(methods)}.svg"
+        line_plot(
+            PAGES / name,
+            lines,
+            x_label="MACs of the factorised layers, %",
+            y_label="accuracy on test[5000:] with reconstruction, %",
+            title=f"ResNet-{depth}, {' + '.join(methods)}",
+        )
+        page.text(f"![accuracy against budget]({name})")
+
+
+def figures(found: Found) -> list[dict[str, Any]]:
+    """For programs."""
+    return [
+        {"depth": depth, "methods": list(methods), "budget": budget, "ranks": name}
+        | {level: row.accuracies(level) for level in LEVELS}
+        for depth, methods in found.groups()
+        for budget, rows in found.rows(depth, methods).items()
+        for name, row in rows.items()
+    ]
