@@ -36,13 +36,15 @@ def main() -> None:
     shared_data(parser)
     queue_options(parser, PAGES / "data" / "rank_searches.jsonl")
     parser.add_argument("--epochs", type=float, default=2, help="of the fine-tuning (default: %(default)s)")
-    parser.add_argument("--only", default="", help="pieces whose name contains this, such as 'tuned'")
+    parser.add_argument(
+        "--only", default="", help="pieces in whose name this regular expression is found, such as 'tuned'"
+    )
     chosen = parser.parse_args()
     pieces = quick_pieces() if chosen.quick else all_pieces(chosen.epochs)
     if chosen.quick:
         chosen.records = chosen.work / "quick_searches.jsonl"
     if not chosen.page_only:
-        wanted = [piece for piece in pieces if chosen.only in str(piece)]
+        wanted = [piece for piece in pieces if re.search(chosen.only, str(piece))]
         work_off(wanted, perform, Records(chosen.records), chosen)
     write(QUESTION, pieces, Records(chosen.records), chosen)
 
@@ -61,18 +63,17 @@ def all_pieces(epochs: float) -> list[Piece]:
     pieces += [one for budget in (0.2, 0.33) for one in allocations(20, CP3, budget)]
     pieces += [search_piece(20, CP3, budget, "auto", seed) for seed in (1, 2) for budget in (0.2, 0.33)]
     pieces += [search_piece(20, CP3, 0.2, "random", 0)]
-    pieces += [tuned(20, CP3, 0.33, row, epochs) for row in ("auto", "equal_error")]
-    pieces += [tuned(20, CP3, 0.2, row, epochs) for row in ("auto", "equal_error")]
-    pieces += [search_piece(20, CP3, 0.33, "random", 0), search_piece(20, CP3, 0.5, "auto", 0)]
-    pieces += allocations(20, CP3, 0.5)
+    pieces += [tuned(20, CP3, budget, row, epochs) for budget in (0.33, 0.2) for row in ("auto", "equal_error")]
     pieces += of_mixed(20, (0,))
     pieces += [{"what": "dense", "depth": 56}, search_piece(56, CP3, 0.2, "auto", 0)]
-    pieces += allocations(56, CP3, 0.2, ("uniform", "equal_error", "vbmf", "energy"))
-    pieces += [search_piece(20, CP3, budget, "random", 0, 1000) for budget in (0.2, 0.33)]
-    pieces += [search_piece(56, CP3, 0.33, "auto", 0)]
-    pieces += allocations(56, CP3, 0.33, ("uniform", "equal_error", "vbmf", "energy"))
+    pieces += allocations(56, CP3, 0.2, ("uniform", "equal_error"))
+    pieces += [search_piece(20, CP3, 0.33, "random", 0), search_piece(20, CP3, 0.2, "random", 0, 1000)]
+    pieces += [search_piece(20, CP3, 0.5, "auto", 0), *allocations(20, CP3, 0.5)]
+    pieces += [search_piece(56, CP3, 0.33, "auto", 0), *allocations(56, CP3, 0.33, ("uniform", "equal_error"))]
     pieces += [tuned(20, CP3, budget, "uniform", epochs) for budget in (0.33, 0.2)]
+    pieces += [search_piece(20, CP3, 0.33, "random", 0, 1000)]
     pieces += of_mixed(20, (1, 2))
+    pieces += [one for b in (0.2, 0.33) for one in allocations(56, CP3, b, ("vbmf", "energy"))]
     pieces += [search_piece(56, CP3, 0.5, "auto", 0)]
     pieces += allocations(56, CP3, 0.5, ("uniform", "equal_error", "vbmf", "energy"))
     pieces += [search_piece(20, CP3, 0.5, "auto", seed) for seed in (1, 2)]

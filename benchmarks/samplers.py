@@ -7,6 +7,7 @@ that the trials so far dominate.
 from __future__ import annotations
 
 import argparse
+import re
 import statistics
 import warnings
 from collections.abc import Mapping, Sequence
@@ -48,13 +49,17 @@ def main() -> None:
     parser = options(QUESTION)
     shared_data(parser)
     queue_options(parser, PAGES / "data" / "rank_searches.jsonl")
-    parser.add_argument("--only", default="", help="pieces whose name contains this, such as 'tpe'")
+    parser.add_argument(
+        "--only", default="", help="pieces in whose name this regular expression is found, such as 'tpe'"
+    )
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.records = chosen.work / "quick_searches.jsonl"
     pieces = quick_pieces() if chosen.quick else all_pieces()
     if not chosen.page_only:
-        work_off([piece for piece in pieces if chosen.only in str(piece)], perform, Records(chosen.records), chosen)
+        work_off(
+            [piece for piece in pieces if re.search(chosen.only, str(piece))], perform, Records(chosen.records), chosen
+        )
     write(pieces, Records(chosen.records), chosen)
 
 
