@@ -36,9 +36,7 @@ def main() -> None:
     shared_data(parser)
     queue_options(parser, PAGES / "data" / "rank_searches.jsonl")
     parser.add_argument("--epochs", type=float, default=2, help="of the fine-tuning (default: %(default)s)")
-    parser.add_argument(
-        "--only", default="", help="pieces in whose name this regular expression is found, such as 'tuned'"
-    )
+    parser.add_argument("--only", default="", help="only pieces that match this pattern, such as 'tuned'")
     chosen = parser.parse_args()
     pieces = quick_pieces() if chosen.quick else all_pieces(chosen.epochs)
     if chosen.quick:
@@ -85,7 +83,8 @@ def all_pieces(epochs: float) -> list[Piece]:
     pieces += [table(56, CP3), *(one for b in BUDGETS for one in allocations(56, CP3, b, ("greedy",)))]
     pieces += [search_piece(56, CP3, budget, "auto", seed) for seed in (1, 2) for budget in BUDGETS]
     pieces += [search_piece(56, MIXED, budget, "auto", 0) for budget in BUDGETS]
-    return pieces + [tuned(56, CP3, b, row, epochs) for b in (0.33, 0.2) for row in ("auto", "equal_error", "uniform")]
+    pieces += [tuned(56, CP3, b, row, epochs) for b in (0.33, 0.2) for row in ("auto", "equal_error", "uniform")]
+    return [piece for at, piece in enumerate(pieces) if piece not in pieces[:at]]
 
 
 def of_mixed(depth: int, seeds: tuple[int, ...]) -> list[Piece]:

@@ -49,9 +49,7 @@ def main() -> None:
     parser = options(QUESTION)
     shared_data(parser)
     queue_options(parser, PAGES / "data" / "rank_searches.jsonl")
-    parser.add_argument(
-        "--only", default="", help="pieces in whose name this regular expression is found, such as 'tpe'"
-    )
+    parser.add_argument("--only", default="", help="only pieces that match this pattern, such as 'tpe'")
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.records = chosen.work / "quick_searches.jsonl"
