@@ -6,6 +6,7 @@ closed-form reconstruction, and after the same short fine-tuning.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
 from pathlib import Path
