@@ -81,7 +81,9 @@ class StudyRequest(Request):
     )
     n_trials: int = Field(default=100, ge=1, le=100_000)
     n_startup_trials: int = Field(
-        default=10, ge=0, description="trials drawn around the best warm start before the sampler is asked"
+        default=10,
+        ge=0,
+        description="trials drawn around the best warm start before tpe is asked; the others ask from the first on",
     )
     timeout: float | None = Field(default=None, gt=0, description="seconds from the first claim to the last new trial")
     plateau: int | None = Field(default=None, ge=1, description="end after so many trials without a better one")
