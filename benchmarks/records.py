@@ -19,10 +19,16 @@ import torch
 
 from worker.allocator import keep_freed_memory
 
-__all__ = ["Piece", "Records", "queue_options", "work_off"]
+__all__ = ["RECORDED", "Piece", "Records", "queue_options", "work_off"]
 
 Piece: TypeAlias = dict[str, Any]
 """A piece of work: what it is called and its parameters, all JSON."""
+
+
+RECORDED = (
+    "Run without `--page-only`, two processes of one thread each, on a machine that did other work as well; what was"
+    " computed is under [data](data)."
+)
 
 
 class Records:
