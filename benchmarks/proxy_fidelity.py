@@ -225,7 +225,9 @@ def verdict(page: Page, found: list[dict[str, Any]], tuned: np.ndarray, on_repor
     accuracy = np.array([one["raw"]["accuracy"] for one in found])
     noise = spread_of(lambda rows: tau((-kl[rows]).tolist(), tuned[rows].tolist()), len(found))
     apart = spread_of(
-        lambda rows: tau((-kl[rows]).tolist(), tuned[rows].tolist()) - tau(accuracy[rows].tolist(), tuned[rows]),
+        lambda rows: (
+            tau((-kl[rows]).tolist(), tuned[rows].tolist()) - tau(accuracy[rows].tolist(), tuned[rows].tolist())
+        ),
         len(found),
     )
     page.text(

@@ -133,7 +133,9 @@ class GaussianProcess:
         sampler = optuna.samplers.GPSampler(seed=piece["seed"], n_startup_trials=0, deterministic_objective=True)
         self._study = optuna.create_study(sampler=sampler)
         shown = range(len(self._space))
-        self._offsets = {f"{at:04d}": optuna.distributions.FloatDistribution(-REACH, REACH) for at in shown}
+        self._offsets: dict[str, optuna.distributions.BaseDistribution] = {
+            f"{at:04d}": optuna.distributions.FloatDistribution(-REACH, REACH) for at in shown
+        }
         self._told = 0
 
     def __call__(self, index: int, past: list[Past]) -> Choice:
