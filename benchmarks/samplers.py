@@ -156,9 +156,7 @@ class GaussianProcess:
     def _tell(self, trial: Past) -> None:
         away = sample_at(self._space, np.array(trial.positions)).levels - self._middle.levels
         params = dict(zip(self._offsets, np.clip(away, -REACH, REACH).tolist(), strict=True))
-        self._study.add_trial(
-            optuna.trial.create_trial(params=params, distributions=self._offsets, value=trial.value)  # type: ignore[arg-type]  # all have one
-        )
+        self._study.add_trial(optuna.trial.create_trial(params=params, distributions=self._offsets, value=trial.value))
 
 
 def write(pieces: Sequence[Piece], records: Records, chosen: argparse.Namespace) -> None:
