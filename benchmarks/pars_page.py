@@ -68,8 +68,7 @@ class Found:
     """
 
     def __init__(self, pieces: Sequence[Piece], records: Records) -> None:
-        every = list(records)
-        self.done = [(piece, found) for piece, found in every if piece in pieces]
+        self.done = records.of(pieces)
         known = [piece for piece, _ in self.done]
         self.missing = [piece for piece in pieces if piece not in known]
 
@@ -135,25 +134,30 @@ def write(question: str, pieces: Sequence[Piece], records: Records, chosen: argp
     goals(page, found)
     plots(page, found, quick=chosen.quick)
     if found.missing:
-        page.text(f"Planned and not run ({len(found.missing)}): {'; '.join(map(label, found.missing))}.")
+        page.text("Planned and not run:")
+        page.text(missing(found))
     page.figures = {"done": len(found.done), "rows": figures(found)}
     page.write("pars", chosen, ["torch", "optuna"])
 
 
+def missing(found: Found) -> str:
+    """What was not run, by network, methods and budget."""
+    groups: dict[str, list[str]] = {}
+    for piece in found.missing:
+        where = [f"ResNet-{piece['depth']}", "+".join(piece.get("methods", ()))]
+        if "budget" in piece:
+            where.append(f"{piece['budget']:.0%}")
+        groups.setdefault(" ".join(filter(None, where)), []).append(label(piece))
+    return "\n".join(f"- {where}: {'; '.join(what)}" for where, what in groups.items())
+
+
 def label(piece: Piece) -> str:
     """A piece in a few words."""
-    words = [f"ResNet-{piece['depth']}"]
-    if "methods" in piece:
-        words.append("+".join(piece["methods"]))
-    if "budget" in piece:
-        words.append(f"{piece['budget']:.0%}")
     if piece["what"] == "search":
-        words += [named(piece), f"seed {piece['seed']}"]
-    elif piece["what"] in {"allocation", "tuned"}:
-        words += [WORDS[piece["rule"]]] if piece["what"] == "allocation" else [WORDS[piece["row"]], "fine-tuned"]
-    else:
-        words.append(piece["what"])
-    return " ".join(words)
+        return f"{named(piece)} (seed {piece['seed']})"
+    if piece["what"] in {"allocation", "tuned"}:
+        return WORDS[piece["rule"]] if piece["what"] == "allocation" else f"{WORDS[piece['row']]}, fine-tuned"
+    return "the greedy table's measurements" if piece["what"] == "table" else "dense"
 
 
 def named(search: Piece) -> str:
@@ -217,7 +221,9 @@ def goals(page: Page, found: Found) -> None:
                 best = max(others, key=Row.mean)
                 gain, error = difference(ours, best)
                 goal = f"≥ {ahead:g} above the best allocation ({WORDS[best.name]})"
-                rows.append([where, goal, f"{gain:+.1f} (paired standard error {error:.1f})", met(gain - ahead)])
+                rows.append(
+                    [where, goal, f"{round(gain, 1) + 0.0:+.1f} (paired standard error {error:.1f})", met(gain - ahead)]
+                )
             after = [accuracy for (at, row, _), accuracy in tuned.items() if at == budget and row == "auto"]
             if after:
                 goal, below = f"within {trained:g} of dense, fine-tuned", dense - after[-1]

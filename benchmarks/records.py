@@ -49,6 +49,11 @@ class Records:
                 found = value
         return found
 
+    def of(self, pieces: Sequence[Piece]) -> list[tuple[Piece, Any]]:
+        """Those of these pieces that were done, each once."""
+        last = {str(piece): (piece, found) for piece, found in self}
+        return [last[str(piece)] for piece in pieces if str(piece) in last]
+
     def add(self, piece: Piece, found: object) -> None:
         """Record a piece."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -67,6 +72,7 @@ def queue_options(parser: argparse.ArgumentParser, records: Path) -> None:
     """Adds what a benchmark of many pieces takes."""
     parser.add_argument("--processes", type=int, default=2, help="one thread each (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing new after so long")
+    parser.add_argument("--again", action="store_true", help="compute what is recorded once more; the last counts")
     parser.add_argument("--page-only", action="store_true", help="write the page from what is recorded")
     parser.add_argument("--records", type=Path, default=records, help="where results are kept (default: %(default)s)")
     parser.add_argument(
@@ -98,7 +104,7 @@ def work_off(
         while waiting or running:
             while waiting and len(running) < chosen.processes and time.monotonic() < deadline:
                 piece = waiting.pop(0)
-                if records.get(piece) is None:
+                if chosen.again or records.get(piece) is None:
                     running[pool.submit(perform, options, piece)] = piece
             if not running:
                 return

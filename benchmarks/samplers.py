@@ -161,7 +161,7 @@ class GaussianProcess:
 
 def write(pieces: Sequence[Piece], records: Records, chosen: argparse.Namespace) -> None:
     """The page."""
-    known = [(piece, found) for piece, found in records if piece in pieces]
+    known = records.of(pieces)
     page = Page("Samplers: the best proxy against trials", QUESTION)
     page.text(
         f"ResNet-20, cp3, 20 % of the MACs. {PROTOCOL} {PROTOCOL_OF_TRIALS.split(' The best')[0]} All but random"
