@@ -77,8 +77,8 @@ def record_dense(dense: nn.Module, batches: Iterable[Any], names: Iterable[str])
     return DenseFeatures(images, outputs, added)
 
 
-def recorded_bytes(dense: nn.Module, image: Tensor, names: Iterable[str]) -> int:
-    """How much memory :func:`record_dense` keeps for every image, about.
+def recorded_bytes(dense: nn.Module, image: Tensor, names: Iterable[str]) -> dict[str, int]:
+    """Layer → the memory that :func:`record_dense` keeps of it for every image, in the order of their first calls.
 
     Args:
         dense: run once in eval mode.
@@ -86,7 +86,10 @@ def recorded_bytes(dense: nn.Module, image: Tensor, names: Iterable[str]) -> int
         names: as there.
     """
     features = record_dense(dense, [image], names)
-    return sum(tensor.nbytes for kept in (features.outputs, features.shortcuts) for tensor in kept.values())
+    added = features.shortcuts
+    return {
+        name: output.nbytes + (added[name].nbytes if name in added else 0) for name, output in features.outputs.items()
+    }
 
 
 def first_of(batch: Any) -> Tensor:  # noqa: ANN401 - a tensor, or a tuple beginning with one

@@ -24,8 +24,9 @@ much. Seen on ResNet-20 at 20 % of its MACs: 0.8 points of accuracy.
 The outputs of a grouped layer depend on the features of their own group alone, so the problem falls apart into one
 for each group, with its blocks of C and X and its own λ.
 
-All images go through the compressed network together, once: each layer is refitted when they reach it. Where their
-features would take too much memory, every layer costs a pass of its own over the batches instead.
+All images go through the compressed network together: each layer is refitted when they reach it. Where the dense
+network's features would take too much memory, the layers are done in portions, a pass for each; and where those of a
+single layer would, every layer costs a pass of its own over the batches.
 
 Caveat: BatchNorm is not re-estimated after it (seen to cost up to one point on ResNet-20), since the refit aims at the
 features that the dense statistics belong to. A transposed last layer (spatial_svd of one) stays as it is.
@@ -33,7 +34,7 @@ features that the dense statistics belong to. A transposed last layer (spatial_s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -55,7 +56,10 @@ __all__ = ["reconstruct"]
 
 _RIDGE = 1e-3
 _CLOSED = 1e-3
-_BYTES_AT_ONCE = 4 << 30
+_BYTES_AT_ONCE = 2 << 30
+"""Of features recorded of the dense network; the compressed one's own come on top."""
+_ALIVE = 6
+"""So many features of the largest layer's size may be alive in a forward pass."""
 
 
 def reconstruct(
@@ -77,12 +81,12 @@ def reconstruct(
     if not images:
         raise MissingInput("there are no calibration images", expected="at least one batch")
     device = next(model.parameters()).device
-    names = list(factorized_layers(model))
     count = sum(len(batch) for batch in images)
-    if (
-        2 * count * recorded_bytes(dense, images[0][:1], names) <= _BYTES_AT_ONCE
-    ):  # those of the compressed network, too
-        return _in_one_pass(model, record_dense(dense, images, names))
+    portions = _portions(recorded_bytes(dense, images[0][:1], factorized_layers(model)), count)
+    if portions is not None:
+        whole = torch.cat(images).to(device)
+        done = [_in_one_pass(model, record_dense(dense, [whole], names), names)[1] for names in portions]
+        return count, tuple(name for part in done for name in part)
     with evaluating(model, dense), torch.no_grad():
         refitted = _refittable(_forward_order(model, images[0][:1].to(device)))
         for name, layer in refitted.items():
@@ -90,8 +94,32 @@ def reconstruct(
     return count, tuple(refitted)
 
 
-def _in_one_pass(model: nn.Module, features: DenseFeatures) -> tuple[int, tuple[str, ...]]:
-    layers = _refittable(factorized_layers(model))
+def _portions(sizes: Mapping[str, int], images: int) -> list[list[str]] | None:
+    """Layers, in their order, whose features may be in memory together; None where those of one are too many.
+
+    Args:
+        sizes: bytes of every layer's features of one image.
+        images: how many there are.
+    """
+    if max(sizes.values(), default=0) * images * _ALIVE > _BYTES_AT_ONCE:
+        return None
+    portions: list[list[str]] = []
+    held = 0
+    for name, size in sizes.items():
+        if not portions or held + size * images > _BYTES_AT_ONCE:
+            portions.append([])
+            held = 0
+        portions[-1].append(name)
+        held += size * images
+    return portions
+
+
+def _in_one_pass(
+    model: nn.Module, features: DenseFeatures, only: Collection[str] | None = None
+) -> tuple[int, tuple[str, ...]]:
+    """Refit the layers as the images reach them; ``only`` some, where those before them are refitted already."""
+    every = _refittable(factorized_layers(model))
+    layers = {name: layer for name, layer in every.items() if only is None or name in only}
     missing = sorted(set(layers) - set(features.outputs))
     images = features.images
     met = find_surroundings(model, images[:1], layers)

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import proxy
+from proxy.reconstruction import _portions
 from tests.proxy.conftest import cp_tensor
 from tests.proxy.test_calibrate import CHOICE, outputs
 
@@ -162,11 +163,12 @@ def test_what_works_in_place_does_not_spoil_the_targets(images):
 
 
 @pytest.mark.parametrize("which", ["small", "residual"])
-def test_images_too_many_for_one_pass_are_walked_layer_by_layer(which, small, residual, images, monkeypatch):
+@pytest.mark.parametrize("limit", [0, 1 << 20], ids=["layer by layer", "in portions"])
+def test_images_too_many_for_one_pass_give_the_same(which, limit, small, residual, images, monkeypatch):
     net, choice = (small, CHOICE) if which == "small" else (residual, RESIDUAL)
     one, other = (proxy.compress(net, choice) for _ in range(2))
     told = proxy.calibrate(one, images, reference=net, level="reconstruction")
-    monkeypatch.setattr("proxy.reconstruction._BYTES_AT_ONCE", 0)
+    monkeypatch.setattr("proxy.reconstruction._BYTES_AT_ONCE", limit)
     assert proxy.calibrate(other, images, reference=net, level="reconstruction") == told
     last = list(choice)[-1]
     refitted = [model.get_submodule(last).last.weight for model in (one, other)]
@@ -212,3 +214,14 @@ def test_images_that_can_be_walked_once_will_do(small, images):
 def test_it_needs_the_dense_network(small, images):
     with pytest.raises(proxy.MissingInput):
         proxy.calibrate(proxy.compress(small, CHOICE), images, level="reconstruction")
+
+
+def test_layers_are_done_in_portions_that_fit_into_memory_in_their_order(monkeypatch):
+    monkeypatch.setattr("proxy.reconstruction._BYTES_AT_ONCE", 600)
+    monkeypatch.setattr("proxy.reconstruction._ALIVE", 1)
+    assert _portions({"a": 3, "b": 3, "c": 1, "d": 5}, 100) == [["a", "b"], ["c", "d"]]
+
+
+def test_a_layer_too_large_for_any_portion_is_done_by_passes(monkeypatch):
+    monkeypatch.setattr("proxy.reconstruction._BYTES_AT_ONCE", 600)
+    assert _portions({"a": 1, "b": 7}, 100) is None

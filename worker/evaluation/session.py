@@ -209,7 +209,7 @@ class Session:
 
         def recorded() -> proxy.DenseFeatures | None:
             names = [name for name, reason in static_reasons(network).items() if reason is None]
-            if images.count * recorded_bytes(network, next(images.only())[:1], names) > _RECORDED_BYTES:
+            if images.count * sum(recorded_bytes(network, next(images.only())[:1], names).values()) > _RECORDED_BYTES:
                 return None
             return proxy.record_dense(network, images.only(), names)
 
