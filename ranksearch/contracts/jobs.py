@@ -10,7 +10,7 @@ from ranksearch.contracts.base import Name, Request, Resource, Sha256, Timestamp
 from ranksearch.contracts.goals import Level, Metric
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import LayerRanks, RankVector
-from ranksearch.contracts.resources import Blob, Problem
+from ranksearch.contracts.resources import Blob, Problem, SandboxMeasure
 from ranksearch.contracts.studies import TrialResult
 
 __all__ = [
@@ -143,6 +143,14 @@ class ClaimRequest(Request):
     device: Annotated[str, Field(max_length=200)]
     version: Annotated[str, Field(max_length=50)]
     wait_seconds: float = Field(default=0, ge=0, le=60)
+    labels: dict[Annotated[str, Field(max_length=100)], Annotated[str, Field(max_length=200)]] = Field(
+        default={}, max_length=50, description="what studies may require, such as site: berlin"
+    )
+    memory_bytes: int | None = Field(default=None, ge=0, description="of the device; None: not known")
+    holds: list[Sha256] = Field(
+        default=[], max_length=64, description="models in its memory: a job of one of them is given first"
+    )
+    sandbox: list[SandboxMeasure] = Field(default=[], max_length=50, description="what confines its evaluations")
 
 
 class LeaseRequest(Request):

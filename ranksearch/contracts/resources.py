@@ -11,7 +11,7 @@ from ranksearch.contracts.dataset_summaries import DatasetSummary
 from ranksearch.contracts.model_summaries import ModelSummary
 from ranksearch.contracts.profiles import ModelProfile
 
-__all__ = ["Artifact", "Blob", "Dataset", "Health", "Model", "Problem", "Worker"]
+__all__ = ["Artifact", "Blob", "Dataset", "Health", "Model", "Problem", "SandboxMeasure", "Worker", "WorkerState"]
 
 
 class Blob(Resource):
@@ -71,15 +71,31 @@ class Artifact(Resource):
     error: Problem | None = None
 
 
+class SandboxMeasure(Resource):
+    """Something that confines a worker's evaluating process, and whether it is in force."""
+
+    name: str = Field(description='such as "no network"')
+    in_force: bool
+    reason: str | None = Field(default=None, description="why it is not in force")
+
+
+WorkerState = Literal["idle", "busy", "draining", "away"]
+
+
 class Worker(Resource):
-    """An agent that has claimed or asked for work."""
+    """An agent that has claimed or asked for work. ``draining``: it finishes what it does and takes no more."""
 
     id: str
     name: str
     device: str
-    state: Literal["idle", "busy", "away"]
+    state: WorkerState
     version: str
+    labels: dict[str, str] = Field(default={})
+    memory_bytes: int | None = Field(default=None, description="of the device; None: not known")
+    sandbox: list[SandboxMeasure] = Field(default=[])
     job: str | None = None
+    study: str | None = Field(default=None, description="of the job")
+    trial: int | None = Field(default=None, description="of the job")
     last_seen_at: Timestamp
 
 

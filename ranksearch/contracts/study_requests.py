@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from pydantic import Field, model_validator
 
 from ranksearch.contracts.base import Name, Request
@@ -17,7 +19,7 @@ from ranksearch.contracts.goals import (
 )
 from ranksearch.contracts.ranks import Method
 
-__all__ = ["DataSlice", "StudyRequest"]
+__all__ = ["DataSlice", "Requirements", "StudyRequest"]
 
 
 class DataSlice(Request):
@@ -32,6 +34,16 @@ class DataSlice(Request):
         if self.stop is not None and self.stop <= self.start:
             raise ValueError(f"stop ({self.stop}) must be above start ({self.start})")
         return self
+
+
+class Requirements(Request):
+    """What a worker must have to be given the study's jobs."""
+
+    device: Literal["cpu", "cuda"] | None = Field(default=None, description="kind of device; None: any")
+    memory_bytes: int | None = Field(default=None, ge=1, lt=2**62, description="of the device, at least")
+    labels: dict[Annotated[str, Field(max_length=100)], Annotated[str, Field(max_length=200)]] = Field(
+        default={}, max_length=50, description="that the worker was started with"
+    )
 
 
 class StudyRequest(Request):
@@ -90,6 +102,11 @@ class StudyRequest(Request):
     target: float | None = Field(
         default=None, allow_inf_nan=False, description="end once a trial's metric is at least as good as this"
     )
+    priority: int = Field(
+        default=0, ge=-100, le=100, description="among the studies of one user: larger goes first, ties by age"
+    )
+    max_parallel: int | None = Field(default=None, ge=1, description="trials that run at once, at most")
+    requirements: Requirements = Field(default_factory=Requirements)
     seed: int = Field(default=0, ge=0, lt=2**32)
     batch_size: int = Field(
         default=64, ge=1, le=65_536, description="images a forward pass; fastest at 64 on the CPUs measured"

@@ -25,7 +25,7 @@ from service.scheduling.views import study_view
 from service.scheduling.waiting import why_study_waits
 from service.search.feasibility import check_feasible
 from service.storage.identifiers import new_id
-from service.storage.tables import IdempotencyRow, JobRow, ModelRow, StudyRow
+from service.storage.tables import DEFAULT_PROJECT, IdempotencyRow, JobRow, ModelRow, StudyRow
 
 __all__ = ["PRIORITY", "submit"]
 
@@ -57,7 +57,7 @@ def submit(backend: Backend, request: StudyRequest, key: str | None = None) -> t
     """
     body = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
     with backend.writing() as session:
-        earlier = None if key is None else session.get(IdempotencyRow, key)
+        earlier = None if key is None else session.get(IdempotencyRow, (DEFAULT_PROJECT, key))
         if earlier is not None:
             return _same_again(session, backend, earlier, body), False
         checked = _check(session, backend, request)
@@ -189,6 +189,9 @@ def _insert(session: Session, checked: _Checked) -> StudyRow:
         id=study_id,
         name=request.name or checked.model.name,
         model_id=checked.model.id,
+        priority=request.priority,
+        max_parallel=request.max_parallel,
+        requirements=request.requirements.model_dump(exclude_defaults=True) or None,
         state="queued",
         request=request.model_dump(mode="json"),
         metric=checked.metric,
@@ -202,7 +205,7 @@ def _insert(session: Session, checked: _Checked) -> StudyRow:
     session.add(study)
     session.flush()
     shared = {"state": "waiting", "queued_at": at, "study_id": study.id, "model_id": checked.model.id}
-    rows = [{"id": new_id("job"), "attempts": 0, **shared, **row} for row in _jobs(request)]
+    rows = [{"id": new_id("job"), "attempts": 0, "crashes": 0, **shared, **row} for row in _jobs(request)]
     session.execute(insert(JobRow), rows)
     return study
 

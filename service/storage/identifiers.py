@@ -10,7 +10,7 @@ __all__ = ["new_id", "new_lease_token"]
 _ALPHABET = "0123456789abcdefghijkmnpqrstuvwxyz"  # no l, no o: people read these aloud
 
 
-def new_id(kind: Literal["mdl", "dts", "sty", "job"]) -> str:
+def new_id(kind: Literal["mdl", "dts", "sty", "job", "usr", "prj", "tok"]) -> str:
     """A fresh id; 16 characters of 34 hold 81 bits."""
     return f"{kind}_" + "".join(secrets.choice(_ALPHABET) for _ in range(16))
 

@@ -9,6 +9,11 @@ Invariants, kept by the transactions of :mod:`service.scheduling`:
   number and ``best_value`` its value.
 - A study has final jobs only once none of its trials waits or is leased, and at most one for each trial.
 - ``stopped_by`` is set in the transaction that drops the trials that are not to be made: ``cancelled``, unplanned.
+- Every model, data set and study belongs to one project and to the user who brought it; what a study refers to
+  belongs to the study's project. The same document may be in several projects: it is one blob.
+- A paused study has no job that can be claimed; what was leased when it was paused is handed in as usual.
+- A token is kept as the sha256 of its secret alone; a revoked or expired one opens nothing.
+- Audit events are only ever added.
 - Events of a study are numbered 1, 2, 3, … without gaps, in the order in which they were committed.
 """
 
@@ -16,22 +21,34 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 __all__ = [
+    "DEFAULT_PROJECT",
+    "LOCAL_USER",
+    "AuditRow",
     "BlobRow",
     "DatasetRow",
     "EventRow",
+    "FactorRow",
     "IdempotencyRow",
     "JobRow",
+    "MemberRow",
     "ModelRow",
+    "ProjectRow",
+    "SessionRow",
     "StudyRow",
     "Table",
+    "TokenRow",
+    "UserRow",
     "WorkerRow",
 ]
 
 Json = dict[str, Any]
+
+LOCAL_USER, DEFAULT_PROJECT = "usr_local", "prj_default"
+"""Made with the schema: who owns everything on a service of one person, and what was there before there were users."""
 
 
 class Table(DeclarativeBase):
@@ -49,7 +66,96 @@ class Table(DeclarativeBase):
         float: Double,
         Json: JSON(none_as_null=True),
         list[int]: JSON(none_as_null=True),
+        list[str]: JSON(none_as_null=True),
+        list[Json]: JSON(none_as_null=True),
     }
+
+
+class UserRow(Table):
+    """Who submits studies or runs workers. A disabled one's tokens open nothing.
+
+    ``weight`` is the share of the fleet beside others; ``usage_seconds`` the worker-seconds that the fair queue has
+    charged so far; ``max_parallel`` bounds the jobs that run for this user at once.
+    """
+
+    __tablename__ = "rs_users"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    subject: Mapped[str | None] = mapped_column(String(400), unique=True, doc="issuer and subject of single sign-on")
+    weight: Mapped[float] = mapped_column(default=1.0)
+    max_parallel: Mapped[int | None]
+    usage_seconds: Mapped[float] = mapped_column(default=0.0)
+    disabled: Mapped[bool] = mapped_column(default=False)
+    created_at: Mapped[float]
+
+
+class ProjectRow(Table):
+    """What a group of users shares; nobody else sees it. ``max_bytes`` bounds what its documents take."""
+
+    __tablename__ = "rs_projects"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(200), unique=True)
+    max_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    created_at: Mapped[float]
+
+
+class MemberRow(Table):
+    """A user of a project."""
+
+    __tablename__ = "rs_members"
+
+    project_id: Mapped[str] = mapped_column(ForeignKey("rs_projects.id"), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("rs_users.id"), primary_key=True)
+
+
+class TokenRow(Table):
+    """An API token: what a user may do in one project with it, and until when."""
+
+    __tablename__ = "rs_tokens"
+    __table_args__ = (Index(None, "user_id"),)
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    user_id: Mapped[str] = mapped_column(ForeignKey("rs_users.id"))
+    project_id: Mapped[str] = mapped_column(ForeignKey("rs_projects.id"))
+    name: Mapped[str] = mapped_column(String(200))
+    hash: Mapped[str] = mapped_column(String(64), unique=True)
+    scopes: Mapped[list[str]]
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    revoked_at: Mapped[float | None]
+    last_used_at: Mapped[float | None]
+
+
+class SessionRow(Table):
+    """A signed-in browser; ``id`` is the sha256 of its cookie. It may do what its token may."""
+
+    __tablename__ = "rs_sessions"
+    __table_args__ = (Index(None, "expires_at"),)
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    token_id: Mapped[str] = mapped_column(ForeignKey("rs_tokens.id"))
+    csrf: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[float]
+    expires_at: Mapped[float]
+
+
+class AuditRow(Table):
+    """Who did what to what, and when."""
+
+    __tablename__ = "rs_audit"
+    __table_args__ = (Index(None, "created_at"),)
+
+    id: Mapped[int] = mapped_column(BigInteger().with_variant(Integer, "sqlite"), primary_key=True)
+    created_at: Mapped[float]
+    action: Mapped[str] = mapped_column(String(50))
+    user_id: Mapped[str | None] = mapped_column(String(32))
+    token_id: Mapped[str | None] = mapped_column(String(32))
+    project_id: Mapped[str | None] = mapped_column(String(32))
+    subject: Mapped[str | None] = mapped_column(String(200), doc="the id of what it was done to")
+    request_id: Mapped[str | None] = mapped_column(String(64))
+    detail: Mapped[Json | None]
 
 
 class BlobRow(Table):
@@ -62,15 +168,34 @@ class BlobRow(Table):
     created_at: Mapped[float]
 
 
+class FactorRow(Table):
+    """Factors of a layer that a worker has computed, for the whole fleet; ``key`` names all that determines them."""
+
+    __tablename__ = "rs_factors"
+    __table_args__ = (Index(None, "used_at"), Index(None, "sha256"))
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    sha256: Mapped[str] = mapped_column(ForeignKey("rs_blobs.sha256"))
+    created_at: Mapped[float]
+    used_at: Mapped[float]
+
+
 class ModelRow(Table):
     """A model document; ``profile`` once a worker has inspected it."""
 
     __tablename__ = "rs_models"
-    __table_args__ = (Index(None, "created_at", "id"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "sha256"),
+        Index(None, "created_at", "id"),
+        Index(None, "project_id", "created_at", "id"),
+        Index(None, "sha256"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
-    sha256: Mapped[str] = mapped_column(ForeignKey("rs_blobs.sha256"), unique=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("rs_projects.id"), default=DEFAULT_PROJECT)
+    user_id: Mapped[str] = mapped_column(ForeignKey("rs_users.id"), default=LOCAL_USER)
+    sha256: Mapped[str] = mapped_column(ForeignKey("rs_blobs.sha256"))
     state: Mapped[str] = mapped_column(String(16))
     summary: Mapped[Json]
     profile: Mapped[Json | None] = mapped_column(deferred=True)  # may be megabytes
@@ -82,11 +207,18 @@ class DatasetRow(Table):
     """A data set document."""
 
     __tablename__ = "rs_datasets"
-    __table_args__ = (Index(None, "created_at", "id"),)
+    __table_args__ = (
+        UniqueConstraint("project_id", "sha256"),
+        Index(None, "created_at", "id"),
+        Index(None, "project_id", "created_at", "id"),
+        Index(None, "sha256"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
-    sha256: Mapped[str] = mapped_column(ForeignKey("rs_blobs.sha256"), unique=True)
+    project_id: Mapped[str] = mapped_column(ForeignKey("rs_projects.id"), default=DEFAULT_PROJECT)
+    user_id: Mapped[str] = mapped_column(ForeignKey("rs_users.id"), default=LOCAL_USER)
+    sha256: Mapped[str] = mapped_column(ForeignKey("rs_blobs.sha256"))
     summary: Mapped[Json]
     created_at: Mapped[float]
 
@@ -95,11 +227,21 @@ class StudyRow(Table):
     """A study: what was asked for, and how far it is. Its trials are rows of ``rs_jobs``."""
 
     __tablename__ = "rs_studies"
-    __table_args__ = (Index(None, "created_at", "id"), Index(None, "state"))
+    __table_args__ = (
+        Index(None, "created_at", "id"),
+        Index(None, "project_id", "created_at", "id"),
+        Index(None, "state"),
+    )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
     name: Mapped[str] = mapped_column(String(200))
+    project_id: Mapped[str] = mapped_column(ForeignKey("rs_projects.id"), default=DEFAULT_PROJECT)
+    user_id: Mapped[str] = mapped_column(ForeignKey("rs_users.id"), default=LOCAL_USER)
     model_id: Mapped[str] = mapped_column(ForeignKey("rs_models.id"))
+    priority: Mapped[int] = mapped_column(default=0)
+    max_parallel: Mapped[int | None]
+    requirements: Mapped[Json | None]
+    failures_in_row: Mapped[int] = mapped_column(default=0)
     state: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(Text)
     problem: Mapped[Json | None]
@@ -128,6 +270,9 @@ class JobRow(Table):
     fixed when its study is made; ``trial_number`` is Optuna's, known once the trial is planned. A final measures a
     finalist again and has its trial's number and ranks. ``guide`` is what the search follows: smaller is better, 0 is
     the dense network. ``feasible`` says whether the bounds that are measured are kept.
+
+    ``attempts`` counts claims that were not handed back, ``crashes`` those whose worker or evaluating process died;
+    ``not_before`` is when a waiting job may be claimed again.
 
     Its states: ``waiting``, ``leased``, ``done``, ``pruned`` (a trial that lost its race), ``failed``, ``cancelled``.
     """
@@ -159,6 +304,8 @@ class JobRow(Table):
     planned_params: Mapped[int | None] = mapped_column(BigInteger)
 
     attempts: Mapped[int] = mapped_column(default=0)
+    crashes: Mapped[int] = mapped_column(default=0)
+    not_before: Mapped[float | None]
     worker: Mapped[str | None] = mapped_column(String(100))
     lease_token: Mapped[str | None] = mapped_column(String(64))
     lease_expires_at: Mapped[float | None]
@@ -189,7 +336,11 @@ class EventRow(Table):
 
 
 class WorkerRow(Table):
-    """An agent that has asked for work."""
+    """An agent that has asked for work.
+
+    ``holds`` are the sha256 of the models it has in memory; ``draining``: it is to finish what it does and take no
+    more; ``sandbox``: what confines its evaluating process, and what does not.
+    """
 
     __tablename__ = "rs_workers"
 
@@ -199,13 +350,19 @@ class WorkerRow(Table):
     version: Mapped[str] = mapped_column(String(50))
     last_seen_at: Mapped[float]
     left: Mapped[bool] = mapped_column(default=False, doc="said goodbye; asks for nothing any more")
+    draining: Mapped[bool] = mapped_column(default=False)
+    labels: Mapped[Json] = mapped_column(default=dict)
+    holds: Mapped[list[str]] = mapped_column(default=list)
+    memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    sandbox: Mapped[list[Json]] = mapped_column(default=list)
 
 
 class IdempotencyRow(Table):
-    """A submission's key, and the study that it made."""
+    """A submission's key, and the study that it made. Two projects may use the same key."""
 
     __tablename__ = "rs_idempotency_keys"
 
+    project_id: Mapped[str] = mapped_column(ForeignKey("rs_projects.id"), primary_key=True, default=DEFAULT_PROJECT)
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
     body_sha256: Mapped[str] = mapped_column(String(64))
     study_id: Mapped[str] = mapped_column(ForeignKey("rs_studies.id"))
