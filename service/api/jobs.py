@@ -13,7 +13,7 @@ from ranksearch.contracts.jobs import ClaimRequest, CompleteRequest, FailRequest
 from ranksearch.contracts.resources import Worker
 from service.api.dependencies import TheBackend
 from service.api.problems import PROBLEMS
-from service.scheduling import answers, leases, outcomes
+from service.scheduling import answers, fleet, leases, outcomes
 from service.scheduling.backend import JOBS, Backend
 from service.scheduling.claims import Claimed, claim
 
@@ -61,7 +61,7 @@ def fail_job(backend: TheBackend, job: str, failed: FailRequest) -> None:
 @router.delete("/workers/{worker}", status_code=204)
 def leave(backend: TheBackend, worker: str) -> None:
     """A worker says goodbye: what it holds is handed back, its waiting claim ends. Repeated, it does nothing."""
-    leases.leave(backend, worker)
+    fleet.leave(backend, worker)
 
 
 @router.get("/workers")
@@ -76,7 +76,7 @@ async def _wait_for_job(request: Request, backend: Backend, wanted: ClaimRequest
         while True:
             ear.clear()
             if time.monotonic() - seen > _SEEN_SECONDS:
-                await run_in_threadpool(leases.saw_worker, backend, wanted)
+                await run_in_threadpool(fleet.saw_worker, backend, wanted)
                 seen = time.monotonic()
             # From here to the answer nothing is interrupted: a lease that nobody hears of only expires.
             claimed = await asyncio.shield(run_in_threadpool(claim, backend, wanted))
@@ -84,5 +84,5 @@ async def _wait_for_job(request: Request, backend: Backend, wanted: ClaimRequest
             if claimed is not None or left <= 0 or backend.bell.closed:
                 return claimed
             await ear.wait(min(left, backend.settings.poll_seconds))
-            if await request.is_disconnected() or await run_in_threadpool(leases.has_left, backend, wanted.worker):
+            if await request.is_disconnected() or await run_in_threadpool(fleet.has_left, backend, wanted.worker):
                 return None

@@ -13,7 +13,7 @@ from sqlalchemy import exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFoundError
-from ranksearch.contracts.jobs import ClaimRequest, Lease
+from ranksearch.contracts.jobs import Lease
 from service.scheduling.backend import JOBS, Backend, locked_study, now
 from service.scheduling.events import trial_event
 from service.scheduling.lifecycle import begin, end_if_overdue, fail_job
@@ -25,50 +25,16 @@ from service.storage.tables import JobRow, StudyRow, WorkerRow
 __all__ = [
     "expire",
     "hand_back",
-    "has_left",
     "held",
     "lease_lost",
-    "leave",
     "release",
     "renew",
-    "saw_worker",
     "study_of",
     "take_next",
     "wait_again",
 ]
 
 log = logging.getLogger(__name__)
-
-
-def saw_worker(backend: Backend, request: ClaimRequest) -> None:
-    """Note that a worker asks for work."""
-    with backend.writing() as session:
-        told = {"name": request.name, "device": request.device, "version": request.version}
-        row = session.get(WorkerRow, request.worker)
-        if row is None:
-            session.add(WorkerRow(id=request.worker, last_seen_at=now(session), left=False, **told))
-        else:
-            row.name, row.device, row.version = request.name, request.device, request.version
-            row.last_seen_at = now(session)
-
-
-def has_left(backend: Backend, worker: str) -> bool:
-    """Whether a worker said goodbye, and so must be given nothing."""
-    with backend.reading() as session:
-        return session.scalar(select(WorkerRow.left).where(WorkerRow.id == worker)) or False
-
-
-def leave(backend: Backend, worker: str) -> None:
-    """A worker says goodbye: what it holds is handed back, and its waiting claim ends empty-handed.
-
-    Its id never gets another job. Repeated, or for a worker never seen, it does nothing.
-    """
-    with backend.writing() as session:
-        session.execute(update(WorkerRow).where(WorkerRow.id == worker).values(left=True))
-        Backend.ring_after(session, JOBS)
-        ids = session.scalars(select(JobRow.id).where(JobRow.worker == worker, JobRow.state == "leased")).all()
-    for job_id in ids:
-        _take_back(backend, job_id, worker)
 
 
 def take_next(backend: Backend, worker: str) -> tuple[str, Lease] | None:
@@ -132,16 +98,6 @@ def release(backend: Backend, job_id: str, token: str) -> None:
         job = held(session, job_id, token)
         job.attempts -= 1
         wait_again(session, study, job)
-
-
-def _take_back(backend: Backend, job_id: str, worker: str) -> None:
-    with backend.writing() as session:
-        study = study_of(session, job_id)
-        fence = (JobRow.id == job_id, JobRow.worker == worker, JobRow.state == "leased")
-        job = session.scalars(select(JobRow).where(*fence).with_for_update()).first()
-        if job is not None:
-            job.attempts -= 1
-            wait_again(session, study, job)
 
 
 def expire(backend: Backend) -> int:
