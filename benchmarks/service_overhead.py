@@ -22,6 +22,7 @@ from ranksearch.contracts.profiles import Cost, GridPoint, ModelProfile, SitePro
 from ranksearch.contracts.ranks import LayerRanks
 from ranksearch.contracts.studies import Seconds, TrialResult
 from ranksearch.local import LocalDeployment
+from service.version import VERSION
 
 SITES = 20
 QUESTION = __doc__.splitlines()[0]
@@ -138,7 +139,7 @@ def submit(client: ranksearch.Client, folder: Path, trials: int) -> str:
 
 def claim(client: ranksearch.Client) -> Job | None:
     """As a worker would."""
-    return client.jobs.claim(ClaimRequest(worker="wrk_bench", name="bench", device="none", version="0"))
+    return client.jobs.claim(ClaimRequest(worker="wrk_bench", name="bench", device="none", version=VERSION))
 
 
 def result(job: Job) -> TrialResult:

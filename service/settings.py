@@ -26,6 +26,9 @@ class Settings(BaseModel):
     max_attempts: int = Field(default=3, ge=1)
     sweep_seconds: float = Field(default=2, gt=0)
     worker_away_seconds: float = Field(default=60, gt=0)
+    worker_forget_seconds: float = Field(
+        default=7 * 86_400, gt=0, description="after which a worker that is away leaves the list"
+    )
     max_upload_bytes: int = Field(default=16 * 1024 * MIB, gt=0)
     max_json_bytes: int = Field(default=32 * MIB, gt=0)
     keep_alive_seconds: float = Field(default=15, gt=0)

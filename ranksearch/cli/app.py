@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ranksearch.cli import datasets, deployment, models, studies, submit, watch
+from ranksearch.cli import datasets, deployment, models, studies, submit, watch, workers
 from ranksearch.cli.exit_codes import ExitCode, exit_code
 from ranksearch.cli.options import MACHINE
 from ranksearch.contracts.errors import RankSearchError
@@ -80,9 +80,9 @@ app.command("best")(studies.best)
 app.command("pareto")(studies.pareto)
 app.command("pull")(studies.pull)
 app.command("cancel")(studies.cancel)
-app.command("workers")(studies.workers)
 app.add_typer(models.app, name="models")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(workers.app, name="workers")
 app.command("pack-data")(datasets.pack_data)
 
 

@@ -1,4 +1,4 @@
-"""``status``, ``best``, ``pareto``, ``pull``, ``cancel``, ``workers``."""
+"""``status``, ``best``, ``pareto``, ``pull``, ``cancel``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ranksearch.cli.study_names import find_study
 from ranksearch.client.studies import COMPRESSED
 from ranksearch.terminal.answers import best_summary, layers_table, pareto_table
 from ranksearch.terminal.output import Once, on_terminal, say, show, show_json
-from ranksearch.terminal.tables import studies_table, study_lines, workers_table
+from ranksearch.terminal.tables import studies_table, study_lines
 
-__all__ = ["best", "cancel", "pareto", "pull", "status", "workers"]
+__all__ = ["best", "cancel", "pareto", "pull", "status"]
 
 
 def status(
@@ -111,15 +111,3 @@ def cancel(study: StudyArgument, *, url: Url = None, token: Token = None, json: 
         show_json(cancelled)
     else:
         show("\n".join(study_lines(cancelled)))
-
-
-def workers(*, url: Url = None, token: Token = None, json: Json = False) -> None:
-    """List the workers and what they do."""
-    with connect(url, token) as client:
-        found = list(client.workers.list())
-    if json:
-        show_json(found)
-    elif found:
-        show(workers_table(found))
-    else:
-        say("no workers: start one with ranksearch worker")

@@ -1,10 +1,20 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from ranksearch.client.transport import Transport, segment
 from ranksearch.contracts.errors import RankSearchError
-from ranksearch.contracts.jobs import ClaimRequest, CompleteRequest, FailRequest, Job, Lease, LeaseRequest, Outcome
+from ranksearch.contracts.jobs import (
+    DRAIN_HEADER,
+    ClaimRequest,
+    CompleteRequest,
+    FailRequest,
+    Job,
+    Lease,
+    LeaseRequest,
+    Outcome,
+)
 from ranksearch.contracts.resources import Problem
 
 __all__ = ["Jobs"]
@@ -22,10 +32,20 @@ class Jobs:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def claim(self, request: ClaimRequest, *, patience: float | None = None) -> Job | None:
+    def claim(
+        self, request: ClaimRequest, *, patience: float | None = None, draining: Callable[[bool], None] | None = None
+    ) -> Job | None:
         """A job under a lease, or None after ``request.wait_seconds`` without one.
 
         Repeated only where the request never left: a lease whose answer is lost expires by itself.
+
+        Args:
+            request: who asks, and for how long.
+            patience: see above.
+            draining: is told with each answer whether the worker is draining, and so gets nothing for now.
+
+        Raises:
+            ConflictError: ``worker_outdated``: worker and service are of versions that do not go together.
         """
         response = self._transport.request(
             "POST",
@@ -35,6 +55,8 @@ class Jobs:
             timeout=self._transport.timeout + request.wait_seconds,
             patience=patience,
         )
+        if draining is not None:
+            draining(DRAIN_HEADER in response.headers)
         return None if response.status_code == _NO_CONTENT else self._transport.parsed(Job, response)
 
     def renew(self, job: str, lease_token: str, *, patience: float | None = None) -> Lease:

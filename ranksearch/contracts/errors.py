@@ -228,6 +228,7 @@ class NotFoundError(RankSearchError):
         "artifact_not_found": 404,
         "blob_not_found": 404,
         "best_not_found": 404,
+        "worker_not_found": 404,
         "method_not_allowed": 405,
     }
 
@@ -241,6 +242,7 @@ class ConflictError(RankSearchError):
         "model_inspection_failed": 409,
         "study_finished": 409,
         "in_use": 409,
+        "worker_outdated": 409,
     }
 
 

@@ -14,6 +14,7 @@ from ranksearch.contracts.resources import Blob, Problem, SandboxMeasure
 from ranksearch.contracts.studies import TrialResult
 
 __all__ = [
+    "DRAIN_HEADER",
     "BaselineTask",
     "ClaimRequest",
     "CompleteRequest",
@@ -34,6 +35,10 @@ __all__ = [
     "TrialOutcome",
     "TrialTask",
 ]
+
+
+DRAIN_HEADER = "Ranksearch-Drain"
+"""On the answer to a claim: the worker is draining, and gets no job until it is undrained."""
 
 
 class DataSelection(Resource):
@@ -122,6 +127,7 @@ class Lease(Resource):
     token: str
     seconds: float = Field(gt=0, description="how long from now, whatever the worker's clock says")
     expires_at: Timestamp
+    draining: bool = Field(default=False, description="the worker is to take no further job")
 
 
 class Job(Resource):
@@ -136,7 +142,10 @@ class Job(Resource):
 
 
 class ClaimRequest(Request):
-    """``POST /v1/jobs/claim``: 200 with a :class:`Job`, or 204 after ``wait_seconds`` without one."""
+    """``POST /v1/jobs/claim``: 200 with a :class:`Job`, or 204 after ``wait_seconds`` without one.
+
+    To a worker that is draining it is 204 at once, with the header ``Ranksearch-Drain: 1``.
+    """
 
     worker: Annotated[str, Field(min_length=1, max_length=100, description="stable while the agent runs")]
     name: Name

@@ -140,19 +140,37 @@ def datasets_table(datasets: Iterable[Dataset]) -> Table:
 
 
 def workers_table(workers: Iterable[Worker]) -> Table:
-    """One line a worker."""
-    made = table("id", "name", "state", "device", "version", "job", "seen")
+    """One line a worker: what it is, what it does, and how its evaluations are confined."""
+    made = table("id", "name", "state", "device", "memory", "labels", "version", "job", "sandbox", "seen")
     for worker in workers:
         made.add_row(
             worker.id,
             printable(worker.name),
             worker.state,
             printable(worker.device),
+            "" if worker.memory_bytes is None else f"{worker.memory_bytes / 2**30:.1f} GiB",
+            printable(" ".join(f"{name}={value}" for name, value in sorted(worker.labels.items()))),
             printable(worker.version),
-            worker.job or "",
+            _job(worker),
+            _sandbox(worker),
             ago(worker.last_seen_at),
         )
     return made
+
+
+def _job(worker: Worker) -> str:
+    if worker.study is None:
+        return worker.job or ""
+    return worker.study if worker.trial is None else f"{worker.study} trial {worker.trial}"
+
+
+def _sandbox(worker: Worker) -> str:
+    """How many of the measures are in force, and which are not."""
+    if not worker.sandbox:
+        return "not told"
+    missing = [printable(measure.name) for measure in worker.sandbox if not measure.in_force]
+    in_force = f"{len(worker.sandbox) - len(missing)}/{len(worker.sandbox)}"
+    return in_force if not missing else f"{in_force}, not: {', '.join(missing)}"
 
 
 def _bounds(study: Study) -> str:

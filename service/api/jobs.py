@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from ranksearch.contracts.base import Page
-from ranksearch.contracts.jobs import ClaimRequest, CompleteRequest, FailRequest, Job, Lease, LeaseRequest
+from ranksearch.contracts.jobs import (
+    DRAIN_HEADER,
+    ClaimRequest,
+    CompleteRequest,
+    FailRequest,
+    Job,
+    Lease,
+    LeaseRequest,
+)
 from ranksearch.contracts.resources import Worker
 from service.api.dependencies import TheBackend
 from service.api.problems import PROBLEMS
@@ -21,13 +30,17 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["workers"], responses=PROBLEMS)
 
-_SEEN_SECONDS = 5.0
-
 
 @router.post("/jobs/claim", response_model=Job, responses={204: {"description": "no job for now"}})
 async def claim_job(request: Request, response: Response, backend: TheBackend, wanted: ClaimRequest) -> Job | Response:
-    """Lease the next job; waits up to ``wait_seconds`` for one. ``Server-Timing`` tells how long sampling took."""
+    """Lease the next job; waits up to ``wait_seconds`` for one. ``Server-Timing`` tells how long sampling took.
+
+    A worker that is draining is answered 204 at once, with the header ``Ranksearch-Drain: 1``.
+    """
+    fleet.admit(wanted)
     claimed = await _wait_for_job(request, backend, wanted)
+    if claimed == "draining":
+        return Response(status_code=204, headers={DRAIN_HEADER: "1"})
     if claimed is None:
         return Response(status_code=204)
     response.headers["Server-Timing"] = f"sampling;dur={1e3 * claimed.sampling_seconds:.2f}"
@@ -64,25 +77,43 @@ def leave(backend: TheBackend, worker: str) -> None:
     fleet.leave(backend, worker)
 
 
+@router.post("/workers/{worker}/drain", status_code=204)
+def drain_worker(backend: TheBackend, worker: str) -> None:
+    """Have a worker finish what it does and take no more jobs. Repeated, it does nothing."""
+    fleet.drain(backend, worker)
+
+
+@router.post("/workers/{worker}/undrain", status_code=204)
+def undrain_worker(backend: TheBackend, worker: str) -> None:
+    """Let a drained worker take jobs again. Repeated, it does nothing."""
+    fleet.undrain(backend, worker)
+
+
 @router.get("/workers")
 def list_workers(backend: TheBackend) -> Page[Worker]:
     """The workers, the most recently seen first."""
     return answers.workers(backend)
 
 
-async def _wait_for_job(request: Request, backend: Backend, wanted: ClaimRequest) -> Claimed | None:
-    deadline, seen = time.monotonic() + wanted.wait_seconds, float("-inf")
+async def _wait_for_job(
+    request: Request, backend: Backend, wanted: ClaimRequest
+) -> Claimed | Literal["draining"] | None:
+    """The job; None after the time, or where nobody wants it any more."""
+    deadline = time.monotonic() + wanted.wait_seconds
     with backend.bell.listening(JOBS) as ear:
         while True:
             ear.clear()
-            if time.monotonic() - seen > _SEEN_SECONDS:
-                await run_in_threadpool(fleet.saw_worker, backend, wanted)
-                seen = time.monotonic()
+            await run_in_threadpool(fleet.saw_worker, backend, wanted)
             # From here to the answer nothing is interrupted: a lease that nobody hears of only expires.
             claimed = await asyncio.shield(run_in_threadpool(claim, backend, wanted))
-            left = deadline - time.monotonic()
-            if claimed is not None or left <= 0 or backend.bell.closed:
+            if claimed is not None:
                 return claimed
+            standing = await run_in_threadpool(fleet.standing_of, backend, wanted.worker)
+            if standing == "draining":
+                return standing
+            left = deadline - time.monotonic()
+            if standing == "left" or left <= 0 or backend.bell.closed:
+                return None
             await ear.wait(min(left, backend.settings.poll_seconds))
-            if await request.is_disconnected() or await run_in_threadpool(fleet.has_left, backend, wanted.worker):
+            if await request.is_disconnected():
                 return None

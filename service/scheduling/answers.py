@@ -23,7 +23,7 @@ from service.scheduling.views import (
     model_view,
     study_view,
     trial_views,
-    worker_view,
+    worker_views,
 )
 from service.scheduling.waiting import why_model_waits, why_study_waits
 from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
@@ -175,10 +175,10 @@ def ready_artifact(backend: Backend, study_id: str, name: str) -> str:
 
 
 def workers(backend: Backend) -> Page[Worker]:
-    """All workers that were ever seen, the most recent first."""
+    """The workers, the most recently seen first."""
     with backend.reading() as session:
         rows = session.scalars(select(WorkerRow).order_by(WorkerRow.last_seen_at.desc(), WorkerRow.id).limit(500))
-        return Page(items=[worker_view(session, backend, row) for row in rows])
+        return Page(items=worker_views(session, backend, rows.all()))
 
 
 def existing_study(session: Session, study_id: str) -> StudyRow:

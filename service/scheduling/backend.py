@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, undefer
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import Method
 from service.scheduling.bell import Bell
+from service.scheduling.sightings import Sightings
 from service.search.derivation import space_of
 from service.search.optuna_records import OptunaRecords
 from service.search.plan import Past
@@ -28,12 +29,14 @@ __all__ = ["JOBS", "Backend", "locked_study", "now", "profile_of", "study_topic"
 JOBS = "jobs"
 """The bell's topic for work that can be claimed."""
 _RINGS = "rings"
+_SEEN_SECONDS = 5.0
 
 
 class Backend:
     """The service's resources, and the transactions that use them.
 
-    ``public_url`` is where users reach the service; it is set once it listens.
+    ``public_url`` is where users reach the service; it is set once it listens. ``sightings`` are what this process
+    wrote down of the workers.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Backend:
         self.records = records
         self.bell = bell
         self.public_url: str | None = None
+        self.sightings = Sightings(_SEEN_SECONDS)
         self._spaces: OrderedDict[tuple[str, tuple[str, ...], tuple[str, ...], bool], SearchSpace] = OrderedDict()
         self._transfers: OrderedDict[str, tuple[Past, ...]] = OrderedDict()
         self._lock = threading.Lock()

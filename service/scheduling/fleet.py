@@ -1,33 +1,98 @@
-"""Who the workers are: seen when they ask for work, until they say goodbye."""
+"""Who the workers are: seen when they ask for work, drained when somebody asks for it, until they say goodbye.
+
+A worker is of use to this service where both are of the same major and minor version: within these the wire and the
+numerics stay compatible, so that a fleet can be updated one machine after another for a patch, and at once otherwise.
+"""
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+import logging
+import re
+from typing import Literal
 
+from sqlalchemy import Select, delete, exists, select, update
+from sqlalchemy.orm import Session
+
+from ranksearch.contracts.errors import ConflictError, NotFoundError
 from ranksearch.contracts.jobs import ClaimRequest
 from service.scheduling.backend import JOBS, Backend, now
 from service.scheduling.leases import study_of, wait_again
 from service.storage.tables import JobRow, WorkerRow
+from service.version import VERSION
 
-__all__ = ["has_left", "leave", "saw_worker"]
+__all__ = ["Standing", "admit", "drain", "drop_forgotten", "leave", "saw_worker", "standing_of", "undrain"]
+
+log = logging.getLogger(__name__)
+
+Standing = Literal["working", "draining", "left"]
+"""What a worker may get: jobs; none for now; none ever again."""
+
+
+def admit(request: ClaimRequest) -> None:
+    """Let a worker of a compatible version in.
+
+    Raises:
+        ConflictError: ``worker_outdated``: it is older than this service, or newer.
+    """
+    own, got = _release(VERSION), _release(request.version)
+    if own is None or own == got:  # None: run from a checkout that is not installed
+        return
+    wanted = f"{own[0]}.{own[1]}"
+    raise ConflictError(
+        "worker_outdated",
+        f"this worker's version does not go with the service's, {VERSION}",
+        got=f"version {request.version}",
+        expected=f"a version {wanted}.*",
+        mend=f"install ranksearch[worker] {wanted}.* on {request.name}, or use the worker image of that version",
+    )
 
 
 def saw_worker(backend: Backend, request: ClaimRequest) -> None:
-    """Note that a worker asks for work."""
-    with backend.writing() as session:
-        told = {"name": request.name, "device": request.device, "version": request.version}
-        row = session.get(WorkerRow, request.worker)
-        if row is None:
-            session.add(WorkerRow(id=request.worker, last_seen_at=now(session), left=False, **told))
-        else:
-            row.name, row.device, row.version = request.name, request.device, request.version
+    """Note that a worker asks for work, and what it says of itself. Writes what is new, or was said a while ago."""
+    if not backend.sightings.is_news(request):
+        return
+    told = request.model_dump(
+        mode="json", include={"name", "device", "version", "labels", "holds", "memory_bytes", "sandbox"}
+    )
+    try:
+        with backend.writing() as session:
+            row = session.get(WorkerRow, request.worker)
+            if row is None:
+                session.add(WorkerRow(id=request.worker, last_seen_at=now(session), **told))
+                return
+            for name, value in told.items():
+                setattr(row, name, value)
             row.last_seen_at = now(session)
+    except BaseException:
+        backend.sightings.forget(request.worker)
+        raise
 
 
-def has_left(backend: Backend, worker: str) -> bool:
-    """Whether a worker said goodbye, and so must be given nothing."""
+def standing_of(backend: Backend, worker: str) -> Standing:
+    """Whether a worker may be given jobs."""
     with backend.reading() as session:
-        return session.scalar(select(WorkerRow.left).where(WorkerRow.id == worker)) or False
+        row = session.execute(select(WorkerRow.left, WorkerRow.draining).where(WorkerRow.id == worker)).first()
+    if row is None:
+        return "working"
+    return "left" if row.left else "draining" if row.draining else "working"
+
+
+def drain(backend: Backend, worker: str) -> None:
+    """Have a worker finish what it does and take no more. Repeated, it does nothing.
+
+    Raises:
+        NotFoundError: ``worker_not_found``.
+    """
+    _set_draining(backend, worker, draining=True)
+
+
+def undrain(backend: Backend, worker: str) -> None:
+    """Let a worker take jobs again. Repeated, or where it was not drained, it does nothing.
+
+    Raises:
+        NotFoundError: ``worker_not_found``.
+    """
+    _set_draining(backend, worker, draining=False)
 
 
 def leave(backend: Backend, worker: str) -> None:
@@ -41,6 +106,45 @@ def leave(backend: Backend, worker: str) -> None:
         ids = session.scalars(select(JobRow.id).where(JobRow.worker == worker, JobRow.state == "leased")).all()
     for job_id in ids:
         _take_back(backend, job_id, worker)
+
+
+def drop_forgotten(backend: Backend) -> int:
+    """Drop workers that have been away for long from the list. Returns how many there were."""
+    with backend.reading() as session:
+        if not session.scalar(select(_forgotten(session, backend).exists())):
+            return 0
+    with backend.writing() as session:
+        ids = session.scalars(_forgotten(session, backend)).all()
+        session.execute(delete(WorkerRow).where(WorkerRow.id.in_(ids)))
+    for worker in ids:
+        backend.sightings.forget(worker)
+    return len(ids)
+
+
+def _forgotten(session: Session, backend: Backend) -> Select[str]:
+    before = now(session) - backend.settings.worker_forget_seconds
+    at_work = exists().where(JobRow.worker == WorkerRow.id, JobRow.state == "leased")
+    return select(WorkerRow.id).where(WorkerRow.last_seen_at < before, ~at_work)
+
+
+def _release(version: str) -> tuple[int, int] | None:
+    """Major and minor; None for what names none, such as ``0+unknown``."""
+    found = re.match(r"(\d+)\.(\d+)", version)
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+def _set_draining(backend: Backend, worker: str, *, draining: bool) -> None:
+    with backend.writing() as session:
+        row = session.get(WorkerRow, worker)
+        if row is None:
+            raise NotFoundError(
+                "worker_not_found", "there is no such worker", got=worker, mend="ranksearch workers lists them"
+            )
+        if row.draining is draining:
+            return
+        row.draining = draining
+        Backend.ring_after(session, JOBS)  # a claim that waits is to hear of it
+    log.info("worker=%s draining=%s", worker, draining)
 
 
 def _take_back(backend: Backend, job_id: str, worker: str) -> None:

@@ -49,7 +49,7 @@ def take_next(backend: Backend, worker: str) -> tuple[str, Lease] | None:
             return None
     expire(backend)
     with backend.writing() as session:
-        if session.scalar(select(WorkerRow.left).where(WorkerRow.id == worker)):
+        if session.scalar(select(WorkerRow.left | WorkerRow.draining).where(WorkerRow.id == worker)):
             return None
         found = _lock_next(session)
         if found is None:
@@ -80,7 +80,8 @@ def renew(backend: Backend, job_id: str, token: str) -> Lease:
         job = held(session, job_id, token)
         job.lease_expires_at = at + backend.settings.lease_seconds
         session.execute(update(WorkerRow).where(WorkerRow.id == job.worker).values(last_seen_at=at))
-        return _lease(backend, job)
+        draining = session.scalar(select(WorkerRow.draining).where(WorkerRow.id == job.worker)) or False
+        return _lease(backend, job, draining=draining)
 
 
 def release(backend: Backend, job_id: str, token: str) -> None:
@@ -167,11 +168,12 @@ def hand_back(session: Session, study: StudyRow | None, job: JobRow, problem: di
     fail_job(session, study, job, exhausted)
 
 
-def _lease(backend: Backend, job: JobRow) -> Lease:
+def _lease(backend: Backend, job: JobRow, *, draining: bool = False) -> Lease:
     return Lease(
         token=job.lease_token or "",
         seconds=backend.settings.lease_seconds,
         expires_at=moment(job.lease_expires_at or 0.0),
+        draining=draining,
     )
 
 

@@ -7,6 +7,7 @@ import logging
 from sqlalchemy import select, update
 
 from service.scheduling.backend import Backend
+from service.scheduling.fleet import drop_forgotten
 from service.scheduling.leases import expire
 from service.scheduling.lifecycle import stop_overdue
 from service.scheduling.verdicts import Goal, goal_of, result_of
@@ -50,10 +51,15 @@ def reconcile(backend: Backend) -> int:
 
 
 def sweep(backend: Backend) -> None:
-    """What has to be done now and then: expired leases, studies whose time is up, and what Optuna was not told."""
-    expired, stopped, told = expire(backend), stop_overdue(backend), reconcile(backend)
-    if expired or stopped or told:
-        log.info("sweep expired=%d stopped=%d told=%d", expired, stopped, told)
+    """What has to be done now and then: for leases, studies whose time is up, what Optuna was not told, old workers."""
+    expired, stopped, told, forgotten = (
+        expire(backend),
+        stop_overdue(backend),
+        reconcile(backend),
+        drop_forgotten(backend),
+    )
+    if expired or stopped or told or forgotten:
+        log.info("sweep expired=%d stopped=%d told=%d workers_forgotten=%d", expired, stopped, told, forgotten)
 
 
 def _ending(goal: Goal, job: JobRow) -> Ending:

@@ -12,7 +12,7 @@ from ranksearch.contracts.dataset_summaries import DatasetSummary
 from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.model_summaries import ModelSummary
 from ranksearch.contracts.profiles import Cost, ModelProfile
-from ranksearch.contracts.resources import Artifact, Blob, Dataset, Model, Problem, Worker
+from ranksearch.contracts.resources import Artifact, Blob, Dataset, Model, Problem, SandboxMeasure, Worker
 from ranksearch.contracts.studies import Progress, Study, Trial, TrialResult, TrialState
 from ranksearch.contracts.study_requests import StudyRequest
 from service.scheduling.backend import Backend, now
@@ -29,7 +29,7 @@ __all__ = [
     "progress_of",
     "study_view",
     "trial_views",
-    "worker_view",
+    "worker_views",
 ]
 
 ARTIFACT_NAME = "compressed.safetensors"
@@ -187,17 +187,28 @@ def artifact_view(session: Session, job: JobRow) -> Artifact:
     )
 
 
-def worker_view(session: Session, backend: Backend, row: WorkerRow) -> Worker:
-    """A worker, and what it is doing."""
-    job = session.scalars(select(JobRow.id).where(JobRow.state == "leased", JobRow.worker == row.id).limit(1)).first()
-    away = row.left or row.last_seen_at < now(session) - backend.settings.worker_away_seconds
+def worker_views(session: Session, backend: Backend, rows: Sequence[WorkerRow]) -> list[Worker]:
+    """Workers, and what they are doing."""
+    ids = [row.id for row in rows]
+    leased = select(JobRow).where(JobRow.state == "leased", JobRow.worker.in_(ids))
+    doing = {job.worker: job for job in session.scalars(leased)}
+    seen_since = now(session) - backend.settings.worker_away_seconds
+    return [_worker_view(row, doing.get(row.id), away=row.left or row.last_seen_at < seen_since) for row in rows]
+
+
+def _worker_view(row: WorkerRow, job: JobRow | None, *, away: bool) -> Worker:
     return Worker(
         id=row.id,
         name=row.name,
         device=row.device,
-        state="away" if away else "busy" if job else "idle",
+        state="away" if away else "draining" if row.draining else "busy" if job else "idle",
         version=row.version,
-        job=job,
+        labels=row.labels,
+        memory_bytes=row.memory_bytes,
+        sandbox=[SandboxMeasure.model_validate(measure) for measure in row.sandbox],
+        job=None if job is None else job.id,
+        study=None if job is None else job.study_id,
+        trial=None if job is None else job.trial_number,
         last_seen_at=moment(row.last_seen_at),
     )
 

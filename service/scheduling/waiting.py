@@ -33,7 +33,11 @@ def _why(session: Session, backend: Backend, *jobs: object) -> str | None:
     if not counts.get("waiting") or counts.get("leased"):
         return None
     seen = WorkerRow.last_seen_at >= now(session) - backend.settings.worker_away_seconds
-    present = select(func.count()).select_from(WorkerRow).where(seen, WorkerRow.left.is_(False))
+    present = (
+        select(func.count())
+        .select_from(WorkerRow)
+        .where(seen, WorkerRow.left.is_(False), WorkerRow.draining.is_(False))
+    )
     workers = session.scalar(present) or 0
     if workers == 0:
         url = backend.public_url or "URL"

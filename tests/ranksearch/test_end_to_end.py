@@ -12,9 +12,10 @@ from ranksearch.contracts.errors import BudgetInfeasible, ConflictError, Documen
 from ranksearch.contracts.jobs import ClaimRequest, InspectOutcome
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.local import LocalDeployment
+from service.version import VERSION
 from tests.ranksearch import wire
 
-CLAIM = ClaimRequest(worker="w", name="test", device="cpu", version="0", wait_seconds=5)
+CLAIM = ClaimRequest(worker="w", name="test", device="cpu", version=VERSION, wait_seconds=5)
 PROFILE = ModelProfile.model_validate(
     {
         "dense": {"macs": 10_000, "params": 1_000},

@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 
+from service.version import VERSION
 from tests.service import synthetic
 
 Value = Callable[[dict[str, Any]], float]
@@ -37,7 +38,7 @@ class Agent:
         self.done: list[dict[str, Any]] = []
 
     def claim(self, wait: float = 0) -> dict[str, Any] | None:
-        about = {"worker": self.name, "name": self.name, "device": "cpu", "version": "0"}
+        about = {"worker": self.name, "name": self.name, "device": "cpu", "version": VERSION}
         answer = self.http.post("/v1/jobs/claim", json={**about, "wait_seconds": wait})
         assert answer.status_code in (200, 204), answer.text
         return answer.json() if answer.status_code == 200 else None

@@ -13,6 +13,7 @@ import pytest
 
 from service.__main__ import main
 from service.running import DataDirInUse, announce, keep_token, lock_data_dir
+from service.version import VERSION
 from tests.service.api.conftest import launched, process  # noqa: F401 - fixtures
 from tests.service.api.test_events import prepared
 
@@ -74,7 +75,7 @@ def test_a_signal_ends_it_cleanly_with_open_streams_and_claims(launched, end):  
         except httpx.HTTPError:
             pass
 
-    about = {"worker": "w", "name": "w", "device": "cpu", "version": "0", "wait_seconds": 60}
+    about = {"worker": "w", "name": "w", "device": "cpu", "version": VERSION, "wait_seconds": 60}
     holding = [
         threading.Thread(target=hold, args=("GET", f"/v1/studies/{study}/events")),
         threading.Thread(target=hold, args=("POST", "/v1/jobs/claim"), kwargs={"json": about}),

@@ -32,6 +32,14 @@ def test_no_job_is_none(answers):
     assert client.jobs.claim(CLAIM) is None
 
 
+@pytest.mark.parametrize(("headers", "told"), [({}, False), ({"Ranksearch-Drain": "1"}, True)])
+def test_a_claim_tells_whether_the_worker_is_draining(answers, headers, told):
+    client, _ = answers(httpx.Response(204, headers=headers))
+    heard = []
+    client.jobs.claim(CLAIM, draining=heard.append)
+    assert heard == [told]
+
+
 def test_a_claim_waits_longer_than_the_service_does(answers):
     client, requests = answers(nothing(), timeout=5)
     client.jobs.claim(CLAIM)

@@ -46,3 +46,15 @@ def test_a_waiting_claim_ends_when_its_worker_leaves(process):
     assert process.http.delete("/v1/workers/leaving").status_code == 204
     waiting.join(20)
     assert answers == [None]
+
+
+def test_a_waiting_claim_ends_when_its_worker_is_drained(process):
+    agent = Agent(process.http, name="drained")
+    agent.work()
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(agent.claim(wait=60)))
+    waiting.start()
+    time.sleep(0.3)
+    assert process.http.post("/v1/workers/drained/drain").status_code == 204
+    waiting.join(20)
+    assert answers == [None]

@@ -10,6 +10,7 @@ from ranksearch.contracts.jobs import ClaimRequest
 from service.scheduling.claims import claim
 from service.scheduling.reconcile import sweep
 from service.storage.tables import JobRow
+from service.version import VERSION
 from tests.service import synthetic
 
 
@@ -236,7 +237,7 @@ def test_a_claim_tells_how_long_sampling_took(service):
     service.submit()
     agent = service.agent()
     agent.complete(agent.must_claim("baseline"))
-    about = {"worker": "w", "name": "w", "device": "cpu", "version": "0"}
+    about = {"worker": "w", "name": "w", "device": "cpu", "version": VERSION}
     timing = service.http.post("/v1/jobs/claim", json=about).headers["server-timing"]
     assert timing.startswith("sampling;dur=")
     assert float(timing.partition("=")[2]) > 0

@@ -4,6 +4,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
+from service.version import VERSION
 from tests.service import synthetic
 
 
@@ -205,7 +206,7 @@ def test_a_trial_that_cannot_be_planned_does_not_block_the_queue(service, monkey
         raise RuntimeError("broken")
 
     monkeypatch.setattr("service.scheduling.planning.choose", broken)
-    about = {"worker": "w", "name": "w", "device": "cpu", "version": "0"}
+    about = {"worker": "w", "name": "w", "device": "cpu", "version": VERSION}
     answers = [service.http.post("/v1/jobs/claim", json=about) for _ in range(9)]
     assert {answer.status_code for answer in answers} == {500}
     assert state(service, study) == "failed"
