@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from service.api import documents, events, health, jobs, studies
+from service.api import documents, events, factors, health, jobs, studies
 from service.api.access import Gate, OneToken, documented_scheme
 from service.api.limits import BodyLimit
 from service.api.logs import RequestLog
@@ -20,7 +20,7 @@ from service.scheduling.bell import Bell
 from service.scheduling.reconcile import reconcile, sweep
 from service.search.optuna_records import OptunaRecords
 from service.settings import Settings
-from service.storage.blobs import DirectoryBlobStore
+from service.storage.blob_directory import DirectoryBlobStore
 from service.storage.engine import Database
 from service.storage.migrations import migrate
 from service.version import VERSION
@@ -74,7 +74,7 @@ def create_app(settings: Settings) -> FastAPI:
     install_problems(app)
     app.include_router(health.router)
     locked = [Depends(documented_scheme)]
-    for router in (documents.router, studies.router, events.router, jobs.router):
+    for router in (documents.router, studies.router, events.router, factors.router, jobs.router):
         app.include_router(router, dependencies=locked)
     app.add_middleware(BodyLimit, limit=settings.max_json_bytes)
     app.add_middleware(Gate, verifier=OneToken(settings.token))

@@ -9,6 +9,7 @@ import httpx
 from ranksearch.client.address import resolve
 from ranksearch.client.blobs import Blobs
 from ranksearch.client.documents import Datasets, Models
+from ranksearch.client.factors import Factors
 from ranksearch.client.goals import Budget, Images, StudyReference, draft
 from ranksearch.client.handle import StudyHandle
 from ranksearch.client.jobs import Jobs
@@ -59,6 +60,7 @@ class Client:
         self.workers = Workers(self._transport)
         self.blobs = Blobs(self._transport)
         self.jobs = Jobs(self._transport)
+        self.factors = Factors(self._transport)
 
     @property
     def url(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-__all__ = ["Meter", "Progress", "metered"]
+__all__ = ["Meter", "Progress", "metered", "silent"]
 
 Meter = Callable[[int, int], None]
 """Called with the bytes done so far and their total."""
@@ -21,7 +21,7 @@ def metered(progress: Progress, label: str) -> Iterator[Meter]:
         yield progress
         return
     if not progress:
-        yield _silent
+        yield silent
         return
     from rich.console import Console  # noqa: PLC0415 - `import ranksearch` stays quick
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn  # noqa: PLC0415 - the same
@@ -34,5 +34,6 @@ def metered(progress: Progress, label: str) -> Iterator[Meter]:
         yield lambda done, total: bars.update(task, completed=done, total=total)
 
 
-def _silent(done: int, total: int) -> None:
+def silent(done: int, total: int) -> None:
+    """The meter of who does not look."""
     del done, total

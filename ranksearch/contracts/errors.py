@@ -227,6 +227,7 @@ class NotFoundError(RankSearchError):
         "job_not_found": 404,
         "artifact_not_found": 404,
         "blob_not_found": 404,
+        "factors_not_found": 404,
         "best_not_found": 404,
         "worker_not_found": 404,
         "method_not_allowed": 405,
@@ -254,6 +255,8 @@ class UnavailableError(RankSearchError):
         "service_busy": 503,
         "service_answer_invalid": 502,
         "storage_full": 507,
+        "storage_unavailable": 503,
+        "quota_exceeded": 507,
         "wait_timeout": 504,
         "extra_missing": 501,
     }

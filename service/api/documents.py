@@ -12,19 +12,13 @@ from ranksearch.contracts.resources import Blob, Dataset, Model
 from service.api.dependencies import Cursor, Limit, TheBackend
 from service.api.downloads import blob_response
 from service.api.problems import PROBLEMS
-from service.api.uploads import receive
+from service.api.uploads import BODY, placed, receive
 from service.scheduling import answers
 from service.scheduling.inspection import inspect_again
 from service.scheduling.intake import take_blob, take_dataset, take_model
 
 __all__ = ["router"]
 
-BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
-    }
-}
 NameQuery = Annotated[str, Query(min_length=1, max_length=200)]
 Sha256Path = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 
@@ -35,7 +29,7 @@ router = APIRouter(prefix="/v1", responses=PROBLEMS)
 async def upload_model(request: Request, response: Response, backend: TheBackend, name: NameQuery) -> Model:
     """Upload a model document (the raw bytes). 201 and an inspection; 200 where it is here already."""
     model, created = await receive(request, backend, partial(take_model, backend, name=name))
-    _placed(response, f"/v1/models/{model.id}", created=created)
+    placed(response, f"/v1/models/{model.id}", created=created)
     return model
 
 
@@ -62,7 +56,7 @@ def inspect_model(response: Response, backend: TheBackend, model: str) -> Model:
 async def upload_dataset(request: Request, response: Response, backend: TheBackend, name: NameQuery) -> Dataset:
     """Upload a data set document (the raw bytes). 201; 200 where it is here already."""
     dataset, created = await receive(request, backend, partial(take_dataset, backend, name=name))
-    _placed(response, f"/v1/datasets/{dataset.id}", created=created)
+    placed(response, f"/v1/datasets/{dataset.id}", created=created)
     return dataset
 
 
@@ -82,7 +76,7 @@ def get_dataset(backend: TheBackend, dataset: str) -> Dataset:
 async def put_blob(request: Request, response: Response, backend: TheBackend, sha256: Sha256Path) -> Blob:
     """Upload bytes that hash to ``sha256``. 201; 200 where they are here already."""
     blob, created = await receive(request, backend, partial(take_blob, backend), sha256)
-    _placed(response, f"/v1/blobs/{sha256}", created=created)
+    placed(response, f"/v1/blobs/{sha256}", created=created)
     return blob
 
 
@@ -90,9 +84,3 @@ async def put_blob(request: Request, response: Response, backend: TheBackend, sh
 def get_blob(request: Request, backend: TheBackend, sha256: Sha256Path) -> Response:
     """A blob's bytes; ``Range`` and ``If-None-Match`` are understood."""
     return blob_response(request, backend, sha256)
-
-
-def _placed(response: Response, location: str, *, created: bool) -> None:
-    response.headers["location"] = location
-    if not created:
-        response.status_code = 200

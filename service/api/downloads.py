@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import re
+import logging
 
 from fastapi import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response, StreamingResponse
+from starlette.types import Send
 
-from ranksearch.contracts.errors import InputError
+from ranksearch.contracts.errors import RankSearchError
+from service.api.ranges import asked_range
 from service.scheduling.backend import Backend
 
 __all__ = ["blob_response"]
 
-_RANGE = re.compile(r"bytes=(\d*)-(\d*)(,.*)?")
+log = logging.getLogger(__name__)
 
 
 def blob_response(request: Request, backend: Backend, sha256: str, filename: str | None = None) -> Response:
@@ -22,30 +24,38 @@ def blob_response(request: Request, backend: Backend, sha256: str, filename: str
         NotFoundError: no such blob.
         InputError: ``range_not_satisfiable``.
     """
-    path = backend.blobs.path(sha256)
+    size = backend.blobs.size(sha256)
     tag = f'"{sha256}"'
-    headers = {"etag": tag, "cache-control": "private, max-age=31536000, immutable"}
+    headers = {
+        "etag": tag,
+        "cache-control": "private, max-age=31536000, immutable",
+        "accept-ranges": "bytes",
+        "content-type": "application/octet-stream",
+    }
     known = [one.strip().removeprefix("W/") for one in request.headers.get("if-none-match", "").split(",")]
     if tag in known or "*" in known:
         return Response(status_code=304, headers=headers)
-    stat = path.stat()
-    _check_range(request, stat.st_size)
-    return FileResponse(
-        path, headers=headers, media_type="application/octet-stream", filename=filename, stat_result=stat
-    )
+    if filename is not None:
+        headers["content-disposition"] = f'attachment; filename="{filename}"'
+    stated = request.headers.get("range") if request.headers.get("if-range", tag) == tag else None
+    part = asked_range(stated, size)
+    start, stop = part or (0, size)
+    headers["content-length"] = str(stop - start)
+    if part is not None:
+        headers["content-range"] = f"bytes {start}-{stop - 1}/{size}"
+    return _Pieces(backend.blobs.read(sha256, start, stop), status_code=200 if part is None else 206, headers=headers)
 
 
-def _check_range(request: Request, size: int) -> None:
-    """Refuse a range that starts beyond the end; drop a header that is none, as RFC 9110 asks for."""
-    stated = request.headers.get("range")
-    if stated is None:
-        return
-    match = _RANGE.fullmatch(stated.replace(" ", ""))
-    first, last = (match[1], match[2]) if match else ("", "")
-    if match is None or not (first or last) or (first and last and int(last) < int(first)):
-        request.scope["headers"] = [(n, v) for n, v in request.scope["headers"] if n != b"range"]
-        return
-    if (first and int(first) >= size) or (not first and int(last) == 0):
-        raise InputError(
-            "range_not_satisfiable", "the range lies beyond the end", got=stated, expected=f"within {size} bytes"
-        )
+class _Pieces(StreamingResponse):
+    """A body of known length that is read piece by piece in threads, until the asker is gone.
+
+    Where reading fails on the way, the connection is cut: the answer has begun, and its length tells the reader that
+    something is missing.
+    """
+
+    async def stream_response(self, send: Send) -> None:
+        """See Starlette."""
+        try:
+            await super().stream_response(send)
+        except (RankSearchError, OSError) as problem:
+            log.warning("a download was cut off: %s", " ".join(str(problem).split()))

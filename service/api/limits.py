@@ -52,12 +52,12 @@ class BodyLimit:
             "the body is larger than this address takes",
             got=got,
             expected=f"at most {self._limit} bytes",
-            mend="send files to /v1/models, /v1/datasets or /v1/blobs; everything else is small",
+            mend="send files to /v1/models, /v1/datasets, /v1/blobs or /v1/factors; everything else is small",
         )
 
 
 def _is_upload(scope: Scope) -> bool:
     path = scope["path"]
     return (scope["method"] == "POST" and path in {"/v1/models", "/v1/datasets"}) or (
-        scope["method"] == "PUT" and path.startswith("/v1/blobs/")
+        scope["method"] == "PUT" and path.startswith(("/v1/blobs/", "/v1/factors/"))
     )

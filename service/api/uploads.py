@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
 
-from fastapi import Request
+from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
@@ -21,9 +21,17 @@ from ranksearch.contracts.errors import RankSearchError, UploadError
 from service.scheduling.backend import Backend
 from service.storage.blobs import Incoming
 
-__all__ = ["drain", "receive"]
+__all__ = ["BODY", "drain", "placed", "receive"]
 
 Taken = TypeVar("Taken")
+
+BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+"""For the OpenAPI description of the routes that take raw bytes."""
 
 _BATCH = 1 << 20
 _DRAIN_BYTES, _DRAIN_SECONDS = 64 << 20, 2.0
@@ -58,6 +66,13 @@ async def receive(
     except RankSearchError:
         await drain(request)
         raise
+
+
+def placed(response: Response, location: str, *, created: bool) -> None:
+    """Say where the upload is, and whether it was new."""
+    response.headers["location"] = location
+    if not created:
+        response.status_code = 200
 
 
 async def _stream(request: Request, incoming: Incoming, limit: int, announced: int | None) -> None:

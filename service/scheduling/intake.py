@@ -6,9 +6,6 @@ when the rows cannot be written; a document that is refused never becomes a blob
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TypeVar
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
@@ -16,16 +13,15 @@ from ranksearch.contracts.dataset_summaries import check_dataset_values
 from ranksearch.contracts.model_summaries import summarise_model
 from ranksearch.contracts.resources import Blob, Dataset, Model
 from service.scheduling.backend import Backend, now
+from service.scheduling.blob_rows import store
 from service.scheduling.inspection import queue_inspection
 from service.scheduling.views import dataset_view, model_view
 from service.scheduling.waiting import why_model_waits
 from service.storage.blobs import Incoming
 from service.storage.identifiers import new_id
-from service.storage.tables import BlobRow, DatasetRow, ModelRow
+from service.storage.tables import DatasetRow, ModelRow
 
 __all__ = ["take_blob", "take_dataset", "take_model"]
-
-Taken = TypeVar("Taken")
 
 
 def take_blob(backend: Backend, incoming: Incoming) -> tuple[Blob, bool]:
@@ -34,7 +30,7 @@ def take_blob(backend: Backend, incoming: Incoming) -> tuple[Blob, bool]:
     def insert(_session: Session, blob: Blob, new: bool) -> tuple[Blob, bool]:  # noqa: FBT001 - the callback's shape
         return blob, new
 
-    return _take(backend, incoming, insert)
+    return store(backend, incoming, insert)
 
 
 def take_model(backend: Backend, incoming: Incoming, name: str) -> tuple[Model, bool]:
@@ -68,7 +64,7 @@ def take_model(backend: Backend, incoming: Incoming, name: str) -> tuple[Model, 
             queue_inspection(session, row)
         return model_view(session, row, why_model_waits(session, backend, row)), created
 
-    return _take(backend, incoming, insert)
+    return store(backend, incoming, insert)
 
 
 def take_dataset(backend: Backend, incoming: Incoming, name: str) -> tuple[Dataset, bool]:
@@ -95,21 +91,4 @@ def take_dataset(backend: Backend, incoming: Incoming, name: str) -> tuple[Datas
             session.flush()
         return dataset_view(session, row), created
 
-    return _take(backend, incoming, insert)
-
-
-def _take(backend: Backend, incoming: Incoming, insert: Callable[[Session, Blob, bool], Taken]) -> Taken:
-    with backend.blobs.lock:
-        was_here = backend.blobs.holds(incoming.sha256)
-        blob = incoming.commit()
-        try:
-            with backend.writing() as session:
-                new = session.get(BlobRow, blob.sha256) is None
-                if new:
-                    session.add(BlobRow(sha256=blob.sha256, size=blob.size, created_at=now(session)))
-                    session.flush()
-                return insert(session, blob, new)
-        except BaseException:
-            if not was_here:
-                backend.blobs.remove(blob.sha256)
-            raise
+    return store(backend, incoming, insert)

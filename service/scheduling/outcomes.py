@@ -22,6 +22,7 @@ from ranksearch.contracts.jobs import (
 )
 from ranksearch.contracts.studies import TrialResult
 from service.scheduling.backend import Backend, now
+from service.scheduling.blob_rows import hold
 from service.scheduling.events import artifact_event
 from service.scheduling.inspection import take_profile
 from service.scheduling.leases import hand_back, held, study_of
@@ -30,7 +31,7 @@ from service.scheduling.planning import space_of_study
 from service.scheduling.reconcile import tell
 from service.scheduling.sensitivity import check_table
 from service.scheduling.verdicts import Goal, goal_of, guide_of_pruned, result_of
-from service.storage.tables import BlobRow, JobRow, ModelRow, StudyRow
+from service.storage.tables import JobRow, ModelRow, StudyRow
 
 __all__ = ["complete", "fail"]
 
@@ -109,7 +110,7 @@ def _check_belongs(job: JobRow, outcome: Outcome) -> None:
 
 
 def _compressed(session: Session, study: StudyRow, job: JobRow, outcome: CompressOutcome) -> None:
-    if session.get(BlobRow, outcome.sha256) is None:
+    if not hold(session, outcome.sha256):
         raise NotFoundError(
             "blob_not_found",
             "the compressed model is not here",

@@ -21,7 +21,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Double, ForeignKey, Index, Integer, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 __all__ = [
@@ -46,6 +58,7 @@ __all__ = [
 ]
 
 Json = dict[str, Any]
+_MADE = "artifact IS NOT NULL"
 
 LOCAL_USER, DEFAULT_PROJECT = "usr_local", "prj_default"
 """Made with the schema: who owns everything on a service of one person, and what was there before there were users."""
@@ -159,13 +172,19 @@ class AuditRow(Table):
 
 
 class BlobRow(Table):
-    """Bytes that the blob store holds completely."""
+    """Bytes that the blob store holds completely.
+
+    ``touched_at`` is when they were last brought or last referred to: what no row refers to is forgotten some time
+    after.
+    """
 
     __tablename__ = "rs_blobs"
+    __table_args__ = (Index(None, "touched_at"),)
 
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     size: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
+    touched_at: Mapped[float]
 
 
 class FactorRow(Table):
@@ -285,6 +304,7 @@ class JobRow(Table):
         Index(None, "state", "lease_expires_at"),
         Index(None, "study_id", "kind", "state"),
         Index(None, "told", "state"),
+        Index(None, "artifact", sqlite_where=text(_MADE), postgresql_where=text(_MADE)),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)

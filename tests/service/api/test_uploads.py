@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import func, select
 
 from ranksearch.contracts.errors import UnavailableError
-from service.storage.blobs import DirectoryBlobStore, storage_full
+from service.storage.blob_directory import DirectoryBlobStore
+from service.storage.blobs import storage_full
 from service.storage.tables import BlobRow, DatasetRow, JobRow, ModelRow
 from tests.service import synthetic
 

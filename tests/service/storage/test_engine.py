@@ -21,7 +21,7 @@ def database(tmp_path):
 
 
 def blob(number: int) -> BlobRow:
-    return BlobRow(sha256=f"{number:064x}", size=1, created_at=0.0)
+    return BlobRow(sha256=f"{number:064x}", size=1, created_at=0.0, touched_at=0.0)
 
 
 def test_the_database_clock_has_fractions_of_a_second(database):

@@ -45,6 +45,10 @@ def upgrade() -> None:
                 batch_op.f(f"ix_{table}_project_id_created_at_id"), ["project_id", "created_at", "id"]
             )
             batch_op.create_index(batch_op.f(f"ix_{table}_sha256"), ["sha256"])
+    with op.batch_alter_table("rs_blobs", schema=None, recreate="never") as batch_op:
+        batch_op.add_column(sa.Column("touched_at", sa.Double(), nullable=False, server_default="0"))
+        batch_op.create_index(batch_op.f("ix_rs_blobs_touched_at"), ["touched_at"])
+    op.execute(sa.text("UPDATE rs_blobs SET touched_at = created_at"))
     _give_owner("rs_studies")
     with op.batch_alter_table("rs_studies", schema=None) as batch_op:
         batch_op.add_column(sa.Column("priority", sa.Integer(), nullable=False, server_default="0"))
@@ -55,6 +59,8 @@ def upgrade() -> None:
     with op.batch_alter_table("rs_jobs", schema=None, recreate="never") as batch_op:
         batch_op.add_column(sa.Column("crashes", sa.Integer(), nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("not_before", sa.Double(), nullable=True))
+        made = sa.text("artifact IS NOT NULL")
+        batch_op.create_index(batch_op.f("ix_rs_jobs_artifact"), ["artifact"], sqlite_where=made, postgresql_where=made)
     with op.batch_alter_table("rs_workers", schema=None, recreate="never") as batch_op:
         batch_op.add_column(sa.Column("draining", sa.Boolean(), nullable=False, server_default=sa.false()))
         batch_op.add_column(sa.Column("labels", _JSON, nullable=False, server_default="{}"))
@@ -82,6 +88,7 @@ def downgrade() -> None:
         for column in ("sandbox", "memory_bytes", "holds", "labels", "draining"):
             batch_op.drop_column(column)
     with op.batch_alter_table("rs_jobs", schema=None, recreate="never") as batch_op:
+        batch_op.drop_index(batch_op.f("ix_rs_jobs_artifact"))
         batch_op.drop_column("not_before")
         batch_op.drop_column("crashes")
     op.execute(sa.text("UPDATE rs_studies SET state = 'running' WHERE state = 'paused'"))
@@ -100,6 +107,9 @@ def downgrade() -> None:
             batch_op.create_unique_constraint(batch_op.f(f"uq_{table}_sha256"), ["sha256"])
     for table in ("rs_studies", "rs_datasets", "rs_models"):
         _take_owner(table)
+    with op.batch_alter_table("rs_blobs", schema=None, recreate="never") as batch_op:
+        batch_op.drop_index(batch_op.f("ix_rs_blobs_touched_at"))
+        batch_op.drop_column("touched_at")
     for table in ("rs_factors", "rs_audit", "rs_sessions", "rs_tokens", "rs_members", "rs_projects", "rs_users"):
         op.drop_table(table)
 
