@@ -63,9 +63,9 @@ def unexpected(problem: Exception, request_id: str) -> Response:
     """The answer to an exception that nobody foresaw: logged in full, answered without its internals."""
     known = _storage_problem(problem)
     if known is not None:
-        log.error("request_id=%s storage problem: %s", request_id, problem)
+        log.error("storage problem: %s", problem)
         return problem_response(known)
-    log.error("request_id=%s unexpected", request_id, exc_info=problem)
+    log.error("unexpected", exc_info=problem)
     return problem_response(
         RankSearchError(
             "internal_error",
