@@ -13,17 +13,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import optuna
 import uvicorn
 
+from ranksearch.contracts.loglines import log_lines
 from service.app import create_app
 from service.scheduling.backend import Backend
 from service.settings import Settings
 
-__all__ = ["DataDirInUse", "Server", "announce", "keep_token", "lock_data_dir", "serve"]
+__all__ = ["DataDirInUse", "Server", "announce", "keep_token", "lock_data_dir", "log_as_set", "serve"]
 
 log = logging.getLogger(__name__)
-
-_GRACE_SECONDS = 1
 
 
 class DataDirInUse(Exception):
@@ -99,8 +99,17 @@ class Server(uvicorn.Server):
         return backend
 
 
-def serve(settings: Settings, host: str, port: int) -> None:
+def log_as_set(settings: Settings) -> None:
+    """Have everything in this process log in the form that was asked for, other people's libraries, too."""
+    log_lines(settings.log_level, settings.log_format)
+    optuna.logging.disable_default_handler()
+    optuna.logging.enable_propagation()
+    logging.getLogger("alembic").setLevel(max(logging.getLogger().level, logging.INFO))  # its debug lines are SQL
+
+
+def serve(settings: Settings) -> None:
     """Run until SIGTERM or SIGINT. The caller owns the data directory."""
+    host, port = settings.host, settings.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio turns Nagle's algorithm off (it would cost an answer 40 ms) only where the protocol is named.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
@@ -111,14 +120,16 @@ def serve(settings: Settings, host: str, port: int) -> None:
         def accepting(backend: Backend) -> None:
             backend.public_url = url
             announce(settings.data_dir, url)
-            log.info("listening url=%s data_dir=%s", url, settings.data_dir)
+            log.info("listening", extra={"url": url, "data_dir": str(settings.data_dir)})
 
         config = uvicorn.Config(
             create_app(settings),
             log_config=None,
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=_GRACE_SECONDS,
+            forwarded_allow_ips=settings.forwarded_allow_ips,
+            limit_concurrency=settings.max_connections,
+            timeout_graceful_shutdown=settings.grace_seconds,
         )
         for end in (
             signal.SIGTERM,

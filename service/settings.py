@@ -1,8 +1,13 @@
-"""What a service is started with. One frozen value, made once, handed down."""
+"""What a service is started with. One frozen value, made once, handed down.
+
+Each member can be given as an option of ``python -m service`` and as an environment variable; see
+:mod:`service.command_line`, which makes both of what stands here.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,29 +17,59 @@ MIB = 1 << 20
 
 
 class Settings(BaseModel):
-    """Everything that may differ between two services.
-
-    ``database_url`` defaults to an SQLite file in the data directory.
-    """
+    """Everything that may differ between two services."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    data_dir: Path
-    token: str = Field(min_length=16, repr=False)
-    database_url: str | None = None
-    lease_seconds: float = Field(default=60, gt=0)
-    max_attempts: int = Field(default=3, ge=1)
-    sweep_seconds: float = Field(default=2, gt=0)
-    worker_away_seconds: float = Field(default=60, gt=0)
+    data_dir: Path = Field(description="database, blobs, token and service.json")
+    token: str = Field(
+        min_length=16,
+        repr=False,
+        description="of this service; default: the one in the data directory's file `token`, made at the first start",
+    )
+    database_url: str | None = Field(
+        default=None, repr=False, description="SQLAlchemy URL; default: an SQLite file in the data directory"
+    )
+    host: str = Field(default="127.0.0.1", description="to listen on")
+    port: int = Field(default=8000, ge=0, le=65535, description="the same; 0: any free one; service.json says which")
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1",
+        description="reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses, or *",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="the least that is logged"
+    )
+    log_format: Literal["text", "json"] = Field(
+        default="text", description="key=value for people, or one JSON object a line"
+    )
+    metrics_open: bool = Field(default=False, description="/metrics needs no token")
+
+    lease_seconds: float = Field(default=60, gt=0, description="how long a worker has a job without renewing its lease")
+    max_attempts: int = Field(default=3, ge=1, description="of a job, until it fails")
+    sweep_seconds: float = Field(
+        default=2, gt=0, description="between sweeps: expired leases, studies whose time is up"
+    )
+    worker_away_seconds: float = Field(default=60, gt=0, description="without a word, until a worker counts as away")
     worker_forget_seconds: float = Field(
         default=7 * 86_400, gt=0, description="after which a worker that is away leaves the list"
     )
-    max_upload_bytes: int = Field(default=16 * 1024 * MIB, gt=0)
-    max_json_bytes: int = Field(default=32 * MIB, gt=0)
-    keep_alive_seconds: float = Field(default=15, gt=0)
     poll_seconds: float = Field(
         default=1, gt=0, description="how often a waiting claim or event stream looks again without being woken"
     )
+    keep_alive_seconds: float = Field(default=15, gt=0, description="between comments on a quiet event stream")
+
+    max_upload_bytes: int = Field(default=16 * 1024 * MIB, gt=0, description="of one document")
+    max_json_bytes: int = Field(default=32 * MIB, gt=0, description="of any other request's body")
+    header_seconds: float = Field(default=20, gt=0, description="for the head of a request to arrive")
+    body_seconds: float = Field(default=30, gt=0, description="without a byte of a body, until its request is ended")
+    body_bytes_per_second: float = Field(
+        default=1024, gt=0, description="a body that comes slower than this, on the whole, is ended as well"
+    )
+    max_connections: int | None = Field(
+        default=None, ge=1, description="beyond so many connections 503 is answered; default: no bound"
+    )
+    ready_seconds: float = Field(default=2, gt=0, description="within which database and blob store answer /readyz")
+    grace_seconds: int = Field(default=1, ge=0, description="for open requests to end when the service stops")
 
     @property
     def url(self) -> str:
