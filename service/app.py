@@ -15,6 +15,7 @@ from service.api.access import Gate, OneToken, documented_scheme
 from service.api.limits import BodyLimit
 from service.api.logs import RequestLog
 from service.api.problems import install_problems
+from service.api.readiness import ReadinessCheck
 from service.scheduling.backend import Backend
 from service.scheduling.bell import Bell
 from service.scheduling.reconcile import reconcile, sweep
@@ -54,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         backend = await run_in_threadpool(open_backend, settings)
         app.state.backend = backend
+        app.state.readiness = ReadinessCheck(backend, settings.ready_seconds)
         sweeping = asyncio.create_task(_sweep_now_and_then(backend))
         try:
             yield

@@ -253,6 +253,7 @@ class UnavailableError(RankSearchError):
     codes: ClassVar[Mapping[str, int]] = {
         "service_unreachable": 503,
         "service_busy": 503,
+        "service_not_ready": 503,
         "service_answer_invalid": 502,
         "storage_full": 507,
         "storage_unavailable": 503,

@@ -11,7 +11,19 @@ from ranksearch.contracts.dataset_summaries import DatasetSummary
 from ranksearch.contracts.model_summaries import ModelSummary
 from ranksearch.contracts.profiles import ModelProfile
 
-__all__ = ["Artifact", "Blob", "Dataset", "Health", "Model", "Problem", "SandboxMeasure", "Worker", "WorkerState"]
+__all__ = [
+    "Artifact",
+    "Blob",
+    "Dataset",
+    "Health",
+    "Model",
+    "Part",
+    "Problem",
+    "Readiness",
+    "SandboxMeasure",
+    "Worker",
+    "WorkerState",
+]
 
 
 class Blob(Resource):
@@ -104,3 +116,19 @@ class Health(Resource):
 
     status: Literal["ok"] = "ok"
     version: str
+
+
+class Part(Resource):
+    """Something that the service cannot do without."""
+
+    name: Literal["service", "database", "schema", "blobs"]
+    ready: bool
+    reason: str | None = Field(default=None, description="why it is not ready")
+
+
+class Readiness(Resource):
+    """``GET /readyz``: the service can do its work. 503 ``service_not_ready`` has the parts among its ``extra``."""
+
+    status: Literal["ready"] = "ready"
+    version: str
+    parts: list[Part]

@@ -15,8 +15,8 @@ from service.api.uploads import drain
 
 __all__ = ["OPEN_PATHS", "Gate", "OneToken", "TokenVerifier", "documented_scheme"]
 
-OPEN_PATHS = frozenset({"/healthz"})
-"""What anybody may see: that the service lives."""
+OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+"""What anybody may see: that the service lives, and whether it can work."""
 
 documented_scheme = HTTPBearer(
     auto_error=False, description="the service's token: the file `token` in its data directory"
@@ -51,15 +51,22 @@ class OneToken:
 
 
 class Gate:
-    """ASGI middleware in front of every route, known or not: no token, no answer. Runs before any body is read."""
+    """ASGI middleware in front of every route, known or not: no token, no answer. Runs before any body is read.
 
-    def __init__(self, app: ASGIApp, verifier: TokenVerifier) -> None:
+    Args:
+        app: what it protects.
+        verifier: decides.
+        open_paths: what needs no token.
+    """
+
+    def __init__(self, app: ASGIApp, verifier: TokenVerifier, open_paths: frozenset[str] = OPEN_PATHS) -> None:
         self._app = app
         self._verifier = verifier
+        self._open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
-        if scope["type"] == "http" and scope["path"] not in OPEN_PATHS:
+        if scope["type"] == "http" and scope["path"] not in self._open_paths:
             request = Request(scope, receive)
             try:
                 self._verifier.verify(_bearer(request))

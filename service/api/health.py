@@ -1,19 +1,24 @@
+"""Whether the process lives, and whether it can work: what probes of orchestrators and load balancers ask."""
+
 from __future__ import annotations
 
-from fastapi import APIRouter
-from sqlalchemy import select
-from sqlalchemy.exc import SQLAlchemyError
+from typing import Annotated
 
-from ranksearch.contracts.errors import UnavailableError
-from ranksearch.contracts.resources import Health
-from service.api.dependencies import TheBackend
+from fastapi import APIRouter, Depends, Request
+
+from ranksearch.contracts.resources import Health, Readiness
 from service.api.problems import PROBLEMS
-from service.storage.tables import StudyRow
+from service.api.readiness import ReadinessCheck
 from service.version import VERSION
 
 __all__ = ["router"]
 
 router = APIRouter(tags=["health"], responses=PROBLEMS)
+
+
+def _check(request: Request) -> ReadinessCheck:
+    check: ReadinessCheck = request.app.state.readiness
+    return check
 
 
 @router.get("/healthz")
@@ -23,13 +28,9 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz")
-def readyz(backend: TheBackend) -> Health:
-    """The database answers, too."""
-    try:
-        with backend.reading() as session:
-            session.execute(select(StudyRow.id).limit(1))
-    except SQLAlchemyError as problem:
-        raise UnavailableError(
-            "service_busy", "the database does not answer", mend="look into the service's log"
-        ) from problem
-    return Health(version=VERSION)
+async def readyz(check: Annotated[ReadinessCheck, Depends(_check)]) -> Readiness:
+    """The database answers, its schema is this program's, the blob store answers, and the service is not stopping.
+
+    503 ``service_not_ready`` otherwise: which part is not ready, and why, in words that name no secret.
+    """
+    return await check.ready()

@@ -5,7 +5,7 @@ import pytest
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1/models", "/v1/studies/sty_1", "/v1/workers", "/no/such/place", "/readyz", "/openapi.json", "/docs"],
+    ["/v1/models", "/v1/studies/sty_1", "/v1/workers", "/no/such/place", "/openapi.json", "/docs"],
 )
 def test_without_a_token_there_is_no_answer(service, path):
     answer = service.http.get(path, headers={"authorization": ""})
