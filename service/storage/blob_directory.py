@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
+from ranksearch.contracts.errors import UnavailableError
 from service.storage.blobs import Incoming, StoredBlob, no_such_blob
 from service.storage.spool import Spool
 
@@ -74,7 +75,13 @@ class DirectoryBlobStore:
                             continue  # removed meanwhile
 
     def check(self) -> None:
-        """See :class:`~service.storage.blobs.BlobStore`. The disk is the service's own: it answers."""
+        """See :class:`~service.storage.blobs.BlobStore`. A disk may be unmounted, or mounted read-only."""
+        if not os.access(self._blobs, os.W_OK | os.X_OK):
+            raise UnavailableError(
+                "storage_unavailable",
+                "the folder of the blobs is not there, or may not be written to",
+                mend="look at the service's data directory: whether its disk is mounted, and whose it is",
+            )
 
     def _keep(self, path: Path, sha256: str) -> None:
         target = self.address(sha256)
