@@ -14,7 +14,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,7 +160,7 @@ class SyntheticWorker:
         if seen.kind in {"trial", "final"} and self.seconds:
             self.stopping.wait(self.seconds)
         seen.worked = time.perf_counter() - seen.at - seen.claim
-        body = {"lease_token": job["lease"]["token"], "outcome": self.fleet.outcome(send, job)}
+        body = {"lease_token": job["lease"]["token"], "outcome": self.fleet.outcome(job)}
         start = time.perf_counter()
         status, answer, _ = send("POST", f"/v1/jobs/{job['id']}/complete", body)
         seen.completion = time.perf_counter() - start
@@ -192,10 +192,8 @@ class Watcher:
 
     def close(self) -> None:
         """Hang up."""
-        try:
+        with suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass
         self._socket.close()
         self._thread.join(5)
 
@@ -263,7 +261,7 @@ class Fleet:
             raise RuntimeError(f"{len(problems)} requests failed, the first: {problems[0]}")
         return workers
 
-    def outcome(self, send: Http, job: dict[str, Any]) -> dict[str, Any]:
+    def outcome(self, job: dict[str, Any]) -> dict[str, Any]:
         """Made up: a value that depends on the job."""
         kind = job["task"]["kind"]
         if kind == "inspect":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
@@ -16,9 +16,10 @@ from service.api.limits import BodyLimit
 from service.api.logs import RequestLog
 from service.api.problems import install_problems
 from service.api.readiness import ReadinessCheck
-from service.scheduling.backend import Backend
+from service.scheduling.backend import OPTUNA, Backend
 from service.scheduling.bell import Bell
-from service.scheduling.reconcile import reconcile, sweep
+from service.scheduling.mirroring import mirror
+from service.scheduling.reconcile import sweep
 from service.search.optuna_records import OptunaRecords
 from service.settings import Settings
 from service.storage.blob_directory import DirectoryBlobStore
@@ -30,6 +31,8 @@ __all__ = ["close_backend", "create_app", "open_backend"]
 
 log = logging.getLogger(__name__)
 
+_TOGETHER_SECONDS = 0.5
+
 
 def open_backend(settings: Settings) -> Backend:
     """Open the stores, bring the schema to the newest version and finish what a crash left unfinished."""
@@ -37,13 +40,17 @@ def open_backend(settings: Settings) -> Backend:
     database = Database(settings.url)
     migrate(database)
     backend = Backend(settings, database, DirectoryBlobStore(settings.blobs_dir), OptunaRecords(database), Bell())
-    reconcile(backend)
+    mirror(backend)
     return backend
 
 
 def close_backend(backend: Backend) -> None:
-    """Close the stores."""
+    """Tell Optuna the last news, and close the stores."""
     backend.bell.close()
+    try:
+        mirror(backend)
+    except Exception:
+        log.exception("Optuna could not be told the last news; it will be at the next start")
     backend.records.close()
     backend.database.close()
 
@@ -56,14 +63,14 @@ def create_app(settings: Settings) -> FastAPI:
         backend = await run_in_threadpool(open_backend, settings)
         app.state.backend = backend
         app.state.readiness = ReadinessCheck(backend, settings.ready_seconds)
-        sweeping = asyncio.create_task(_sweep_now_and_then(backend))
+        loops = [asyncio.create_task(loop(backend)) for loop in (_sweep_now_and_then, _mirror_when_rung)]
         try:
             yield
         finally:
             backend.bell.close()
-            sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await sweeping
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
             await run_in_threadpool(close_backend, backend)
 
     app = FastAPI(
@@ -91,3 +98,16 @@ async def _sweep_now_and_then(backend: Backend) -> None:
             await run_in_threadpool(sweep, backend)
         except Exception:
             log.exception("the sweep failed; it will be tried again")
+
+
+async def _mirror_when_rung(backend: Backend) -> None:
+    """Many trials that end in one moment are told together: that is most of what telling costs."""
+    with backend.bell.listening(OPTUNA) as ear:
+        while True:
+            await ear.wait(backend.settings.sweep_seconds)
+            await asyncio.sleep(_TOGETHER_SECONDS)
+            ear.clear()
+            try:
+                await run_in_threadpool(mirror, backend)
+            except Exception:
+                log.exception("Optuna could not be told; it will be tried again")

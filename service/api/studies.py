@@ -15,7 +15,6 @@ from service.api.downloads import blob_response
 from service.api.problems import PROBLEMS
 from service.scheduling import answers, solutions
 from service.scheduling.lifecycle import cancel
-from service.scheduling.reconcile import reconcile
 from service.scheduling.submission import submit
 
 __all__ = ["router"]
@@ -55,9 +54,7 @@ def get_study(backend: TheBackend, study: str) -> Study:
 @router.post("/{study}/cancel")
 def cancel_study(backend: TheBackend, study: str) -> Study:
     """Stop a study. What it has found stays."""
-    cancelled = cancel(backend, study)
-    reconcile(backend)
-    return cancelled
+    return cancel(backend, study)
 
 
 @router.get("/{study}/trials")

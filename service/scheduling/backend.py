@@ -24,10 +24,12 @@ from service.storage.clock import database_now
 from service.storage.engine import Database
 from service.storage.tables import ModelRow, StudyRow
 
-__all__ = ["JOBS", "Backend", "locked_study", "now", "profile_of", "study_topic"]
+__all__ = ["JOBS", "OPTUNA", "Backend", "locked_study", "now", "profile_of", "study_topic"]
 
 JOBS = "jobs"
 """The bell's topic for work that can be claimed."""
+OPTUNA = "optuna"
+"""And for trials that Optuna does not know yet as they are."""
 _RINGS = "rings"
 _SEEN_SECONDS = 5.0
 

@@ -54,8 +54,8 @@ def end(session: Session, study: StudyRow, state: str, reason: str | None) -> No
     at = now(session)
     problem = EvaluationError("trial_cancelled", f"the study was {state} before this trial ended").to_problem()
     left = (JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased")))
-    untouched = (JobRow.trial_number.is_(None), JobRow.attempts == 0)  # Optuna cannot know of these
-    session.execute(update(JobRow).where(*left, *untouched).values(told=True))
+    planned = (JobRow.kind == "trial", JobRow.trial_number.is_not(None))
+    session.execute(update(JobRow).where(*left, *planned).values(told=False))
     session.execute(
         update(JobRow)
         .where(*left)

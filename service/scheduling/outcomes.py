@@ -1,7 +1,7 @@
 """A worker hands in what it did.
 
 The result, the study's progress, its next state, the artifact's job and the events are one transaction, fenced by
-the lease's token. Optuna is told afterwards; whoever dies in between is made good for by :mod:`.reconcile`.
+the lease's token. Optuna is told afterwards, see :mod:`.mirroring`.
 """
 
 from __future__ import annotations
@@ -21,14 +21,13 @@ from ranksearch.contracts.jobs import (
     TrialOutcome,
 )
 from ranksearch.contracts.studies import TrialResult
-from service.scheduling.backend import Backend, now
+from service.scheduling.backend import OPTUNA, Backend, now
 from service.scheduling.blob_rows import hold
 from service.scheduling.events import artifact_event
 from service.scheduling.inspection import take_profile
 from service.scheduling.leases import hand_back, held, study_of
 from service.scheduling.lifecycle import after_baseline, after_final, after_sensitivity, after_trial, fail_job
 from service.scheduling.planning import space_of_study
-from service.scheduling.reconcile import tell
 from service.scheduling.sensitivity import check_table
 from service.scheduling.verdicts import Goal, goal_of, guide_of_pruned, result_of
 from service.storage.tables import JobRow, ModelRow, StudyRow
@@ -67,7 +66,7 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
             after_sensitivity(session, study)
         elif study is not None and isinstance(outcome, TrialOutcome):
             _measured(session, study, job, outcome)
-    tell(backend, job_id)
+            backend.ring_after(session, OPTUNA)
 
 
 def fail(backend: Backend, job_id: str, request: FailRequest) -> None:
@@ -91,7 +90,7 @@ def fail(backend: Backend, job_id: str, request: FailRequest) -> None:
             job.done_token = job.lease_token
             job.lease_token = job.lease_expires_at = None
             fail_job(session, study, job, problem)
-    tell(backend, job_id)
+        backend.ring_after(session, OPTUNA)
 
 
 def _check_belongs(job: JobRow, outcome: Outcome) -> None:

@@ -1,28 +1,24 @@
-"""Plans a trial when it is claimed.
+"""Plans a trial when it is claimed: its number and its ranks, in one transaction.
 
-Two stores are written, Optuna's and ours, by one transaction each. A crash between them leaves a trial in Optuna's
-storage that names its job; the next claim of that job finds and adopts it, so no trial is counted or run twice.
+Optuna learns of it afterwards, see :mod:`.mirroring`; a crash in between costs nothing.
 """
 
 from __future__ import annotations
 
-import logging
 import time
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, func, select
 from sqlalchemy.orm import Session
 
-from ranksearch.contracts.errors import ConflictError
 from ranksearch.contracts.studies import TrialOrigin
-from service.scheduling.backend import Backend, locked_study
+from service.scheduling.backend import OPTUNA, Backend, locked_study
 from service.scheduling.events import trial_event
 from service.scheduling.leases import lease_lost
 from service.scheduling.sensitivity import pairs_of
 from service.scheduling.transfer import transferred
 from service.scheduling.verdicts import Goal, direction_of, goal_of
-from service.search.optuna_records import Direction, Ending
 from service.search.plan import Choice, Past, SearchPlan
 from service.search.sampler import choose
 from service.search.space import SearchSpace
@@ -30,18 +26,12 @@ from service.storage.tables import JobRow, StudyRow
 
 __all__ = ["plan_trial", "space_of_study"]
 
-log = logging.getLogger(__name__)
 _ORIGINS: dict[str, TrialOrigin] = {origin: origin for origin in get_args(TrialOrigin)}
 
 
 @dataclass(frozen=True)
 class _Unplanned:
-    job: str
     index: int
-    may_be_recorded: bool
-    name: str
-    directions: list[Direction]
-    study: str
     space: SearchSpace
     plan: SearchPlan
     past: list[Past]
@@ -64,15 +54,10 @@ def plan_trial(backend: Backend, job_id: str, token: str) -> float:
     with backend.planning_lock(study_id):
         with backend.reading() as session:
             wanted = _read(session, backend, job_id)
-        row, seconds = (_recorded(backend, wanted) if wanted.may_be_recorded else None), 0.0
-        if row is None:
-            row, seconds = _plan(backend, wanted)
-        try:
-            _store(backend, job_id, token, row)
-        except ConflictError:
-            if _is_over(backend, job_id):
-                backend.records.tell(wanted.name, row["trial_number"], Ending("failed"))
-            raise
+        start = time.perf_counter()
+        choice = choose(wanted.space, wanted.plan, wanted.index, wanted.past)
+        seconds = time.perf_counter() - start
+        _store(backend, job_id, token, _planned(wanted.space, choice))
     return seconds
 
 
@@ -89,12 +74,7 @@ def _read(session: Session, backend: Backend, job_id: str) -> _Unplanned:
     goal, space = goal_of(study), space_of_study(session, backend, study)
     transfer = backend.transfer(study.id, lambda: transferred(session, goal, space))
     return _Unplanned(
-        job=job.id,
         index=job.ordinal,
-        may_be_recorded=job.attempts > 1,
-        name=study.optuna_study,
-        directions=goal.directions,
-        study=study.id,
         space=space,
         plan=_search_plan(goal, study, space, transfer),
         past=_past(session, study.id, goal),
@@ -163,54 +143,34 @@ def _past_of(row: Row[Any], goal: Goal) -> Past:
     )
 
 
-def _recorded(backend: Backend, wanted: _Unplanned) -> dict[str, Any] | None:
-    """What an earlier claim recorded for this job before it died."""
-    found = backend.records.find(wanted.name, wanted.job)
-    if found is None:
-        return None
-    number, attributes = found
-    log.info("adopting trial %d of study %s, recorded by an earlier claim", number, wanted.study)
+def _planned(space: SearchSpace, choice: Choice) -> dict[str, Any]:
+    cost = space.cost(choice.positions)
     return {
-        "trial_number": number,
-        "origin": attributes["origin"],
-        "positions": [attributes["positions"][site.name] for site in wanted.space.sites],
-        "ranks": attributes["ranks"],
-        "planned_macs": attributes["macs"],
-        "planned_params": attributes["params"],
-    }
-
-
-def _plan(backend: Backend, wanted: _Unplanned) -> tuple[dict[str, Any], float]:
-    start = time.perf_counter()
-    choice: Choice = choose(wanted.space, wanted.plan, wanted.index, wanted.past)
-    seconds = time.perf_counter() - start
-    number = backend.records.record(wanted.name, wanted.directions, wanted.job, choice, wanted.space)
-    cost = wanted.space.cost(choice.positions)
-    ranks = wanted.space.ranks(choice.positions)
-    row = {
-        "trial_number": number,
         "origin": choice.origin,
         "positions": choice.positions.tolist(),
-        "ranks": {name: chosen.model_dump(mode="json", by_alias=True) for name, chosen in ranks.items()},
+        "ranks": {
+            name: chosen.model_dump(mode="json", by_alias=True, exclude_none=True)
+            for name, chosen in space.ranks(choice.positions).items()
+        },
         "planned_macs": cost.macs,
         "planned_params": cost.params,
     }
-    return row, seconds
 
 
-def _store(backend: Backend, job_id: str, token: str, row: dict[str, Any]) -> None:
+def _store(backend: Backend, job_id: str, token: str, planned: dict[str, Any]) -> None:
+    """Give the job its ranks and the next number of its study, which is locked meanwhile."""
     with backend.writing() as session:
         study_id = session.scalar(select(JobRow.study_id).where(JobRow.id == job_id))
         study = locked_study(session, study_id or "")
-        fence = (JobRow.id == job_id, JobRow.lease_token == token, JobRow.state == "leased")
-        session.execute(update(JobRow).where(*fence, JobRow.trial_number.is_(None)).values(**row))
-        job = session.get_one(JobRow, job_id)
-        if job.lease_token != token or job.trial_number != row["trial_number"]:
+        job = session.scalars(select(JobRow).where(JobRow.id == job_id).with_for_update()).one()
+        if job.lease_token != token or job.state != "leased":
             raise lease_lost(job)
+        if job.trial_number is None:
+            trials = (JobRow.study_id == study.id, JobRow.kind == "trial")
+            last = session.scalar(select(func.max(JobRow.trial_number)).where(*trials))
+            job.trial_number = 0 if last is None else last + 1
+            for name, value in planned.items():
+                setattr(job, name, value)
+            job.told = False
         trial_event(session, study, job)
-
-
-def _is_over(backend: Backend, job_id: str) -> bool:
-    """Whether nobody will claim the job again, and so nobody adopt what was just recorded for it."""
-    with backend.reading() as session:
-        return session.get_one(JobRow, job_id).state in {"cancelled", "failed"}
+        Backend.ring_after(session, OPTUNA)

@@ -85,8 +85,6 @@ def _stop(session: Session, study: StudyRow, by: StopReason, words: str) -> bool
     if session.scalars(select(JobRow.id).where(*waiting).limit(1)).first() is None:
         return False
     problem = EvaluationError("trial_cancelled", f"this trial was not made: {words}").to_problem()
-    # One that was claimed before may have been recorded by Optuna, which then has to be told.
-    session.execute(update(JobRow).where(*waiting, JobRow.attempts == 0).values(told=True))
     session.execute(update(JobRow).where(*waiting).values(state="cancelled", finished_at=now(session), problem=problem))
     study.stopped_by = by
     add_reason(study, f"ended early: {words}")

@@ -213,5 +213,5 @@ def _insert(session: Session, checked: _Checked) -> StudyRow:
 def _jobs(request: StudyRequest) -> list[dict[str, Any]]:
     kinds = ["baseline", *(["sensitivity"] if "greedy" in request.warm_starts else [])]
     once = [{"kind": kind, "priority": PRIORITY[kind], "ordinal": 0, "told": True} for kind in kinds]
-    trial = {"kind": "trial", "priority": PRIORITY["trial"], "told": False}
+    trial = {"kind": "trial", "priority": PRIORITY["trial"], "told": True}
     return [*once, *(trial | {"ordinal": ordinal} for ordinal in range(request.n_trials))]

@@ -1,6 +1,6 @@
 """The record of every study in Optuna's own SQL storage, for Optuna's own tools.
 
-Our job rows are the truth; this is their mirror. Each call here is one of Optuna's transactions and is idempotent
+Our job rows are the truth; this is their mirror, a moment behind. Each call here is one transaction and is idempotent
 by its arguments, so that whoever died between our transaction and this one can simply do it again.
 """
 
@@ -8,22 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
 import optuna
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
-from optuna.exceptions import DuplicatedStudyError, UpdateFinishedTrialError
+from optuna.distributions import CategoricalDistribution, IntDistribution, distribution_to_json
+from optuna.exceptions import DuplicatedStudyError
 from optuna.study import StudyDirection
-from optuna.trial import TrialState, create_trial
+from optuna.trial import TrialState
 
 from ranksearch.contracts.profiles import Cost
-from ranksearch.contracts.ranks import RankVector
-from service.search.optuna_storage import BulkRDBStorage
-from service.search.plan import Choice
+from service.search.optuna_storage import BulkRDBStorage, WrittenTrial
 from service.search.space import SearchSpace, Site
 from service.storage.engine import BUSY_SECONDS, Database, prepare_engine
 
-__all__ = ["Direction", "Ending", "OptunaRecords"]
+__all__ = ["Direction", "Ending", "OptunaRecords", "PlannedTrial"]
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
@@ -42,6 +41,33 @@ class Ending:
     state: Literal["complete", "pruned", "failed"]
     values: tuple[float, ...] = ()
     constraints: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PlannedTrial:
+    """A trial of ours that has ranks.
+
+    Args:
+        number: 0, 1, 2, … in its study.
+        job: id of its job.
+        origin: where its ranks came from.
+        positions: its options, one a site.
+        ranks: by layer, as JSON.
+        cost: by the profile.
+        started_at: seconds since 1970.
+        ended_at: the same, of a trial that has ended.
+        ending: how it ended; None while it runs.
+    """
+
+    number: int
+    job: str
+    origin: str
+    positions: Sequence[int]
+    ranks: Mapping[str, Any]
+    cost: Cost
+    started_at: float | None = None
+    ended_at: float | None = None
+    ending: Ending | None = None
 
 
 class OptunaRecords:
@@ -65,61 +91,21 @@ class OptunaRecords:
         """Make the study where it lacks; one direction for each of its objectives."""
         self._study_id(name, directions)
 
-    def record(
-        self,
-        name: str,
-        directions: Sequence[Direction],
-        job: str,
-        choice: Choice,
-        space: SearchSpace,
-    ) -> int:
-        """Record a trial that is about to run, in one transaction.
+    def mirror(
+        self, name: str, directions: Sequence[Direction], space: SearchSpace, trials: Sequence[PlannedTrial]
+    ) -> None:
+        """Have Optuna know these trials as they are now: those that it lacks are added, the others brought up to date.
 
-        Returns:
-            Its number.
+        Args:
+            name: of the study, which is made where it lacks.
+            directions: one for each of its objectives.
+            space: that its trials' positions are in.
+            trials: ascending in number; none before them may be lacking.
         """
-        cost = space.cost(choice.positions)
-        template = create_trial(
-            state=TrialState.RUNNING,
-            params=_params(space, choice),
-            distributions=_distributions(space),
-            user_attrs={
-                "job": job,
-                "origin": choice.origin,
-                "ranks": _plain(space.ranks(choice.positions)),
-                **_costs(cost),
-            },
-        )
+        distributions = _distributions(space)
+        written = [_written(trial, space, distributions) for trial in trials]
         with self._database.one_writer():
-            study_id = self._study_id(name, directions)
-            trial_id = self._storage.create_new_trial(study_id, template_trial=template)
-            return self._storage.get_trial_number_from_id(trial_id)
-
-    def find(self, name: str, job: str) -> tuple[int, Mapping[str, Any]] | None:
-        """The number and user attributes of the trial recorded for ``job``, with its ``positions`` among them.
-
-        These are by site; entries of other names, the methods, only repeat what they say.
-        """
-        with self._database.one_writer():
-            try:
-                study_id = self._storage.get_study_id_from_name(name)
-            except KeyError:
-                return None
-            trials = self._storage.get_all_trials(study_id, deepcopy=False)
-        found = next((trial for trial in trials if trial.user_attrs.get("job") == job), None)
-        return None if found is None else (found.number, {**found.user_attrs, "positions": dict(found.params)})
-
-    def tell(self, name: str, number: int, ending: Ending) -> None:
-        """Say how a trial ended. What was said before stands."""
-        with self._database.one_writer():
-            study_id = self._storage.get_study_id_from_name(name)
-            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-            try:
-                for word, excess in ending.constraints.items():
-                    self._storage.set_trial_system_attr(trial_id, f"constraints:{word}", excess)
-                self._storage.set_trial_state_values(trial_id, _STATES[ending.state], ending.values or None)
-            except UpdateFinishedTrialError:
-                return
+            self._storage.write_trials(self._study_id(name, directions), written)
 
     def close(self) -> None:
         """Close its connections."""
@@ -140,28 +126,54 @@ class OptunaRecords:
         return self._ids[name]
 
 
-def _params(space: SearchSpace, choice: Choice) -> dict[str, Any]:
-    """Positions by site, and for those with several methods the one that it means, for people and their plots."""
-    positions = {site.name: int(at) for site, at in zip(space.sites, choice.positions, strict=True)}
-    methods = {
-        _method_of(site): site.options[positions[site.name]].method for site in space.sites if len(site.chains) > 1
-    }
-    return {**methods, **positions}
+def _written(trial: PlannedTrial, space: SearchSpace, distributions: Mapping[str, str]) -> WrittenTrial:
+    ending = trial.ending
+    return WrittenTrial(
+        number=trial.number,
+        state=TrialState.RUNNING if ending is None else _STATES[ending.state],
+        params={
+            name: (value, distributions[name])
+            for site, position in zip(space.sites, trial.positions, strict=True)
+            for name, value in _params(site, position)
+        },
+        user_attrs={"job": trial.job, "origin": trial.origin, "ranks": dict(trial.ranks), **_costs(trial.cost)},
+        values=() if ending is None else ending.values,
+        constraints={} if ending is None else ending.constraints,
+        started=_utc(trial.started_at),
+        ended=None if ending is None else _utc(trial.ended_at),
+    )
 
 
-def _distributions(space: SearchSpace) -> dict[str, BaseDistribution]:
+def _params(site: Site, position: int) -> list[tuple[str, float]]:
+    """The position, and where there are several methods the one that it means, for people and their plots.
+
+    A category is stored as its index.
+    """
+    own = [(site.name, float(position))]
+    if len(site.chains) == 1:
+        return own
+    return [(_method_of(site), float(_choices(site).index(site.options[position].method))), *own]
+
+
+def _distributions(space: SearchSpace) -> dict[str, str]:
     several = [site for site in space.sites if len(site.chains) > 1]
-    methods = {_method_of(site): CategoricalDistribution((*site.methods, "dense")) for site in several}
-    return {**methods, **{site.name: IntDistribution(0, len(site.options) - 1) for site in space.sites}}
+    methods = {_method_of(site): distribution_to_json(CategoricalDistribution(_choices(site))) for site in several}
+    positions = {site.name: distribution_to_json(IntDistribution(0, len(site.options) - 1)) for site in space.sites}
+    return {**methods, **positions}
 
 
 def _method_of(site: Site) -> str:
     return f"{site.name}.method"
 
 
-def _plain(ranks: RankVector) -> dict[str, Any]:
-    return {name: choice.model_dump(mode="json", by_alias=True, exclude_none=True) for name, choice in ranks.items()}
+def _choices(site: Site) -> tuple[str, ...]:
+    return (*site.methods, "dense")
 
 
 def _costs(cost: Cost) -> dict[str, int]:
     return {"macs": cost.macs, "params": cost.params}
+
+
+def _utc(seconds: float | None) -> datetime | None:
+    """As Optuna stores times: UTC, without a zone."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)

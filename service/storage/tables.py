@@ -4,7 +4,8 @@ Invariants, kept by the transactions of :mod:`service.scheduling`:
 
 - A job is ``leased`` exactly while it has a ``lease_token``; a late holder of an old token changes nothing.
 - A study in a terminal state has no trial, baseline, sensitivity or final job that is ``waiting`` or ``leased``.
-- The result of a trial is the one in its job row; Optuna is told afterwards, and ``told`` says that it was.
+- The result of a trial is the one in its job row; Optuna is told afterwards, and ``told`` says that it knows the trial
+  as it is. Trials are numbered 0, 1, 2, … without gaps, in the order in which they were planned.
 - ``best_job`` is a feasible trial or, once the finalists are measured, the final job of one; ``best_trial`` is its
   number and ``best_value`` its value.
 - A study has final jobs only once none of its trials waits or is leased, and at most one for each trial.
@@ -34,7 +35,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, validates
 
 __all__ = [
     "DEFAULT_PROJECT",
@@ -303,6 +304,7 @@ class JobRow(Table):
         Index(None, "state", "priority", "queued_at", "ordinal"),
         Index(None, "state", "lease_expires_at"),
         Index(None, "study_id", "kind", "state"),
+        Index(None, "study_id", "kind", "finished_at"),
         Index(None, "told", "state"),
         Index(None, "artifact", sqlite_where=text(_MADE), postgresql_where=text(_MADE)),
     )
@@ -337,10 +339,17 @@ class JobRow(Table):
     result: Mapped[Json | None]
     problem: Mapped[Json | None]
     artifact: Mapped[str | None] = mapped_column(ForeignKey("rs_blobs.sha256"))
-    told: Mapped[bool] = mapped_column(default=False)
+    told: Mapped[bool] = mapped_column(default=True)
 
     started_at: Mapped[float | None]
     finished_at: Mapped[float | None]
+
+    @validates("state")
+    def _has_news(self, _name: str, state: str) -> str:
+        """Whatever becomes of a planned trial, Optuna does not know it yet."""
+        if self.kind == "trial" and self.trial_number is not None:
+            self.told = False
+        return state
 
 
 class EventRow(Table):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import optuna
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -15,6 +16,7 @@ from optuna.storages._rdb.storage import _VersionManager
 
 from service.app import close_backend, create_app, open_backend
 from service.scheduling.backend import Backend
+from service.scheduling.mirroring import mirror
 from service.settings import Settings
 from tests.service import synthetic
 from tests.service.agent import Agent
@@ -77,6 +79,11 @@ class Running:
         answer = self.http.get(path)
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def optuna(self, study: str) -> optuna.Study:
+        """As Optuna's own tools see it, once it was told the latest."""
+        mirror(self.backend)
+        return optuna.load_study(study_name=study, storage=self.settings.url)
 
     def study(self, study: str) -> dict[str, Any]:
         return self.get(f"/v1/studies/{study}")

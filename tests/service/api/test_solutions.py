@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import optuna
 import pytest
 
 from ranksearch.contracts.studies import Best, Pareto
@@ -51,7 +50,7 @@ def test_the_best_of_a_front_is_its_best_proxy(service, fronted):
 
 
 def test_optuna_finds_the_same_front(service, fronted):
-    seen = optuna.load_study(study_name=fronted, storage=service.settings.url)
+    seen = service.optuna(fronted)
     assert sorted(trial.number for trial in seen.best_trials) == [0, 1, 3]
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
+
 import optuna
 import pytest
 from optuna.trial import TrialState
-from sqlalchemy import select, update
+from sqlalchemy import update
 
 from ranksearch.contracts.jobs import ClaimRequest, CompleteRequest
 from ranksearch.contracts.study_requests import StudyRequest
-from service.scheduling import outcomes, planning
+from service.scheduling import mirroring, outcomes, planning
+from service.scheduling.bell import Bell
 from service.scheduling.claims import claim
-from service.scheduling.reconcile import sweep
 from service.scheduling.submission import submit
 from service.search.optuna_records import OptunaRecords
 from service.storage.tables import JobRow
@@ -41,12 +43,15 @@ def after(function):
 def crash_in_planning(monkeypatch, seam):
     if seam == "before the choice":
         monkeypatch.setattr(planning, "choose", before)
-    elif seam == "before the record":
-        monkeypatch.setattr(OptunaRecords, "record", before)
-    elif seam == "after the record":
-        monkeypatch.setattr(OptunaRecords, "record", after(OptunaRecords.record))
+    elif seam == "before the row":
+        monkeypatch.setattr(planning, "_store", before)
     elif seam == "after the row":
         monkeypatch.setattr(planning, "_store", after(planning._store))
+
+
+def crash_after_committing(monkeypatch):
+    """Of a completion: what rings afterwards never does."""
+    monkeypatch.setattr(Bell, "ring", before)
 
 
 def lease_is_over(service):
@@ -54,7 +59,7 @@ def lease_is_over(service):
         session.execute(update(JobRow).where(JobRow.state == "leased").values(lease_expires_at=0.0))
 
 
-SEAMS = ["before the choice", "before the record", "after the record", "after the row"]
+SEAMS = ["before the choice", "before the row", "after the row"]
 
 
 @pytest.mark.parametrize("seam", SEAMS)
@@ -70,65 +75,79 @@ def test_a_crash_in_planning_costs_no_trial_and_adds_none(start, monkeypatch, se
     again = start()  # the same files, a new process
     lease_is_over(again)
     again.agent().work()
-    seen = optuna.load_study(study_name=study, storage=service.settings.url)
+    seen = service.optuna(study)
     assert [trial.state for trial in seen.trials] == [TrialState.COMPLETE] * 5
     assert again.get(f"/v1/studies/{study}")["progress"]["complete"] == 5
     assert [trial["origin"] for trial in again.trials(study)] == ["uniform", "equal_error", *["sampler"] * 3]
 
 
-def test_a_trial_of_several_methods_is_adopted_as_it_was_recorded(start, monkeypatch):
+def crash_in_mirroring(monkeypatch, seam):
+    if seam == "before Optuna is told":
+        monkeypatch.setattr(OptunaRecords, "mirror", before)
+    elif seam == "after Optuna was told":
+        monkeypatch.setattr(mirroring, "_told", before)
+
+
+@pytest.mark.parametrize("seam", ["before Optuna is told", "after Optuna was told"])
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_crash_around_telling_optuna_is_made_good_at_the_next_start(start, monkeypatch, seam, ends):
     service = start()
-    grids = [[synthetic.site(f"l{i}", 10_000, 900, method=m, points=p) for m, p in METHODS] for i in range(4)]
-    service.prepare(profile=synthetic.profile([synthetic.with_methods(*sites) for sites in grids]))
-    study = service.submit(n_trials=6, methods=["cp3", "svd"])["id"]
-    service.agent().work(1 + 3)
+    service.prepare(profile=synthetic.profile(several_methods()))
+    study = service.submit(n_trials=3, methods=["cp3", "svd"])["id"]
+    agent = service.agent()
+    agent.work(1)
+    jobs = [agent.must_claim("trial") for _ in range(2)]
+    if ends:
+        service.optuna(study)
+        agent.complete(jobs[0])
     with monkeypatch.context() as crashing:
-        crash_in_planning(crashing, "after the record")
+        crash_in_mirroring(crashing, seam)
         with pytest.raises(Crash):
-            claim(service.backend, REQUEST)
+            mirroring.mirror(service.backend)
     again = start()
+    seen = optuna.load_study(study_name=study, storage=again.settings.url).trials
+    assert [trial.state for trial in seen] == [TrialState.COMPLETE if ends else TrialState.RUNNING, TrialState.RUNNING]
+    assert [trial.user_attrs["job"] for trial in seen] == [job["id"] for job in jobs]
+    rank = {name: one.get("rank") for name, one in seen[1].user_attrs["ranks"].items()}
+    assert rank == {name: one["rank"] for name, one in again.trials(study)[1]["ranks"].items()}
+    again.agent().work()
     lease_is_over(again)
     again.agent().work()
-    seen = optuna.load_study(study_name=study, storage=service.settings.url)
-    assert [trial.user_attrs["ranks"] for trial in seen.trials] == [trial["ranks"] for trial in again.trials(study)]
-    assert len(seen.trials) == 6
-    with again.backend.reading() as session:
-        rows = session.scalars(select(JobRow).where(JobRow.kind == "trial").order_by(JobRow.trial_number)).all()
-        stored = [dict(zip([f"l{i}" for i in range(4)], row.positions, strict=True)) for row in rows]
-    assert stored == [{name: trial.params[name] for name in stored[0]} for trial in seen.trials]
+    assert [trial.state for trial in again.optuna(study).trials] == [TrialState.COMPLETE] * 3
 
 
-def test_a_crash_before_optuna_is_told_is_made_good_at_the_next_start(start, monkeypatch):
-    service = start()
-    study = service.submit(n_trials=2)["id"]
+def several_methods():
+    grids = [[synthetic.site(f"l{i}", 10_000, 900, method=m, points=p) for m, p in METHODS] for i in range(4)]
+    return [synthetic.with_methods(*sites) for sites in grids]
+
+
+def test_a_trial_that_ends_while_optuna_is_told_of_it_is_told_again(service, monkeypatch):
+    study = service.submit(n_trials=1)["id"]
     agent = service.agent()
     agent.work(1)
     job = agent.must_claim("trial")
-    with monkeypatch.context() as crashing:
-        crashing.setattr(outcomes, "tell", before)
-        request = {"lease_token": job["lease"]["token"], "outcome": agent.outcome(job)}
-        with pytest.raises(Crash):
-            outcomes.complete(service.backend, job["id"], CompleteRequest.model_validate(request))
-    again = start()
+    told = OptunaRecords.mirror
+
+    def ends_meanwhile(*args):
+        told(*args)
+        monkeypatch.setattr(OptunaRecords, "mirror", told)
+        agent.complete(job)
+
+    monkeypatch.setattr(OptunaRecords, "mirror", ends_meanwhile)
+    assert mirroring.mirror(service.backend) == 2
     (trial,) = optuna.load_study(study_name=study, storage=service.settings.url).trials
     assert trial.state == TrialState.COMPLETE
-    assert again.trials(study)[0]["state"] == "COMPLETE"
 
 
-def test_a_crash_while_telling_is_made_good_at_the_next_start(start, monkeypatch):
-    service = start()
+def test_optuna_learns_of_trials_by_itself(service):
     study = service.submit(n_trials=2)["id"]
-    agent = service.agent()
-    agent.work(1)
-    job = agent.must_claim("trial")
-    with monkeypatch.context() as crashing:
-        crashing.setattr(OptunaRecords, "tell", after(OptunaRecords.tell))
-        request = {"lease_token": job["lease"]["token"], "outcome": agent.outcome(job)}
-        with pytest.raises(Crash):
-            outcomes.complete(service.backend, job["id"], CompleteRequest.model_validate(request))
-    start()
-    (trial,) = optuna.load_study(study_name=study, storage=service.settings.url).trials
-    assert trial.state == TrialState.COMPLETE
+    service.agent().work()
+    deadline = time.monotonic() + 20
+    while [t.state for t in optuna.load_study(study_name=study, storage=service.settings.url).trials] != [
+        TrialState.COMPLETE
+    ] * 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_a_crash_before_the_optuna_study_exists_is_made_good_by_the_first_trial(start, monkeypatch):
@@ -144,7 +163,7 @@ def test_a_crash_before_the_optuna_study_exists_is_made_good_by_the_first_trial(
     assert again.get(f"/v1/studies/{study['id']}")["state"] == "completed"
 
 
-def test_a_study_cancelled_while_its_trial_was_planned_leaves_nothing_running_in_optuna(service, monkeypatch):
+def test_a_study_cancelled_while_its_trial_was_planned_has_no_such_trial(service, monkeypatch):
     study = service.submit(n_trials=3)["id"]
     service.agent().work(1)
 
@@ -155,20 +174,18 @@ def test_a_study_cancelled_while_its_trial_was_planned_leaves_nothing_running_in
     store = planning._store
     monkeypatch.setattr(planning, "_store", cancelled_meanwhile)
     assert claim(service.backend, REQUEST) is None
-    (trial,) = optuna.load_study(study_name=study, storage=service.settings.url).trials
-    assert trial.state == TrialState.FAIL
+    assert service.optuna(study).trials == []
+    assert service.trials(study) == []
 
 
-def test_a_study_cancelled_after_a_crash_in_planning_leaves_nothing_running_in_optuna(service, monkeypatch):
+def test_a_cancelled_study_leaves_nothing_running_in_optuna(service):
     study = service.submit(n_trials=3)["id"]
-    service.agent().work(1)
-    with monkeypatch.context() as crashing:
-        crash_in_planning(crashing, "after the record")
-        with pytest.raises(Crash):
-            claim(service.backend, REQUEST)
+    agent = service.agent()
+    agent.work(1)
+    agent.must_claim("trial")
+    assert [trial.state for trial in service.optuna(study).trials] == [TrialState.RUNNING]
     service.http.post(f"/v1/studies/{study}/cancel")
-    (trial,) = optuna.load_study(study_name=study, storage=service.settings.url).trials
-    assert trial.state == TrialState.FAIL
+    assert [trial.state for trial in service.optuna(study).trials] == [TrialState.FAIL]
 
 
 def test_the_same_seed_gives_the_same_trials_across_a_restart(start):
@@ -182,30 +199,6 @@ def test_the_same_seed_gives_the_same_trials_across_a_restart(start):
     assert len(again.trials(split)) == 8
 
 
-def test_a_trial_recorded_before_a_crash_and_then_dropped_failed_in_optuna(start, monkeypatch):
-    service = start()
-    study = service.submit(n_trials=5, target=0.8)["id"]
-    agent = service.agent(value=lambda _job: 0.9)
-    agent.work(1)
-    running = agent.must_claim("trial")
-    with monkeypatch.context() as crashing:
-        crash_in_planning(crashing, "after the record")
-        with pytest.raises(Crash):
-            claim(service.backend, REQUEST)
-    again = start()
-    with again.backend.writing() as session:
-        overdue = (JobRow.state == "leased", JobRow.trial_number.is_(None))
-        session.execute(update(JobRow).where(*overdue).values(lease_expires_at=0.0))
-    sweep(again.backend)
-    ahead = again.agent(value=lambda _job: 0.9)
-    ahead.complete(running)  # reaches the target while the other waits, unplanned as far as our rows know
-    sweep(again.backend)
-    seen = optuna.load_study(study_name=study, storage=service.settings.url)
-    assert [trial.state for trial in seen.trials] == [TrialState.COMPLETE, TrialState.FAIL]
-    answered = again.get(f"/v1/studies/{study}")
-    assert (answered["state"], answered["progress"]["dropped"]) == ("completed", 4)
-
-
 def test_a_crash_after_the_end_was_decided_is_made_good_at_the_next_start(start, monkeypatch):
     """The plateau, the dropped trials and the artifact's job are one transaction with the result."""
     service = start()
@@ -214,7 +207,7 @@ def test_a_crash_after_the_end_was_decided_is_made_good_at_the_next_start(start,
     agent.work(1 + 2)
     job = agent.must_claim("trial")
     with monkeypatch.context() as crashing:
-        crashing.setattr(outcomes, "tell", before)
+        crash_after_committing(crashing)
         request = {"lease_token": job["lease"]["token"], "outcome": agent.outcome(job)}
         with pytest.raises(Crash):
             outcomes.complete(service.backend, job["id"], CompleteRequest.model_validate(request))
@@ -223,7 +216,7 @@ def test_a_crash_after_the_end_was_decided_is_made_good_at_the_next_start(start,
     assert (answered["state"], answered["stopped_by"]) == ("completed", "plateau")
     again.agent().work()
     assert again.get(f"/v1/studies/{study}/artifacts")["items"][0]["state"] == "ready"
-    seen = optuna.load_study(study_name=study, storage=service.settings.url)
+    seen = service.optuna(study)
     assert [trial.state for trial in seen.trials] == [TrialState.COMPLETE] * 3
 
 
@@ -235,7 +228,7 @@ def test_a_crash_among_the_finals_measures_each_finalist_once(start, monkeypatch
     agent.work(1 + 4)
     job = agent.must_claim("trial")
     with monkeypatch.context() as crashing:
-        crashing.setattr(outcomes, "tell", before)
+        crash_after_committing(crashing)
         request = {"lease_token": job["lease"]["token"], "outcome": agent.outcome(job)}
         with pytest.raises(Crash):
             outcomes.complete(service.backend, job["id"], CompleteRequest.model_validate(request))
@@ -244,4 +237,4 @@ def test_a_crash_among_the_finals_measures_each_finalist_once(start, monkeypatch
     rest.work()
     assert [one["task"]["kind"] for one in rest.done] == ["trial", "compress"]
     assert sum(trial["final"] is not None for trial in again.trials(study)) == 2
-    assert len(optuna.load_study(study_name=study, storage=service.settings.url).trials) == 4
+    assert len(service.optuna(study).trials) == 4

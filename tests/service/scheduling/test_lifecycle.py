@@ -13,7 +13,7 @@ def state(service, study):
 
 
 def optuna_study(service, study):
-    return optuna.load_study(study_name=study, storage=service.settings.url)
+    return service.optuna(study)
 
 
 def test_the_best_trial_is_the_largest_accuracy(service):

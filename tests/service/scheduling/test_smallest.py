@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import optuna
-
 from tests.service import synthetic
 
 PROFILE = synthetic.profile()
@@ -91,7 +89,7 @@ def test_there_is_no_best_until_a_trial_is_feasible(service):
 def test_optuna_knows_which_trials_lose_too_much(service):
     study = submit(service)
     service.agent(value=by_size, measure=priced).work()
-    seen = optuna.load_study(study_name=study, storage=service.settings.url)
+    seen = service.optuna(study)
     assert [all(excess <= 1e-9 for excess in trial.constraints.values()) for trial in seen.trials] == [
         trial["feasible"] for trial in service.trials(study)
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import optuna
 import pytest
 from optuna.trial import TrialState
 from sqlalchemy import update
@@ -115,7 +114,7 @@ def test_dropped_trials_are_unknown_to_optuna_and_not_listed(service):
     study = service.submit(n_trials=9, target=0.0)["id"]
     service.agent().work()
     assert len(service.trials(study)) == 1
-    seen = optuna.load_study(study_name=study, storage=service.settings.url)
+    seen = service.optuna(study)
     assert [trial.state for trial in seen.trials] == [TrialState.COMPLETE]
 
 

@@ -15,6 +15,7 @@ depends_on = None
 
 _USER, _PROJECT = "usr_local", "prj_default"
 _JSON = sa.JSON(none_as_null=True)
+_yes = sa.bindparam("yes", value=True, type_=sa.Boolean())
 _NEWER = {"priority", "max_parallel", "requirements"}
 """Members of a request that the older version refuses."""
 
@@ -61,6 +62,10 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("not_before", sa.Double(), nullable=True))
         made = sa.text("artifact IS NOT NULL")
         batch_op.create_index(batch_op.f("ix_rs_jobs_artifact"), ["artifact"], sqlite_where=made, postgresql_where=made)
+        batch_op.create_index(
+            batch_op.f("ix_rs_jobs_study_id_kind_finished_at"), ["study_id", "kind", "finished_at"], unique=False
+        )
+    op.execute(sa.text("UPDATE rs_jobs SET told = :yes WHERE trial_number IS NULL").bindparams(_yes))
     with op.batch_alter_table("rs_workers", schema=None, recreate="never") as batch_op:
         batch_op.add_column(sa.Column("draining", sa.Boolean(), nullable=False, server_default=sa.false()))
         batch_op.add_column(sa.Column("labels", _JSON, nullable=False, server_default="{}"))
@@ -87,8 +92,11 @@ def downgrade() -> None:
     with op.batch_alter_table("rs_workers", schema=None, recreate="never") as batch_op:
         for column in ("sandbox", "memory_bytes", "holds", "labels", "draining"):
             batch_op.drop_column(column)
+    told = "UPDATE rs_jobs SET told = :no WHERE kind = 'trial' AND state IN ('waiting', 'leased')"
+    op.execute(sa.text(told).bindparams(sa.bindparam("no", value=False, type_=sa.Boolean())))
     with op.batch_alter_table("rs_jobs", schema=None, recreate="never") as batch_op:
         batch_op.drop_index(batch_op.f("ix_rs_jobs_artifact"))
+        batch_op.drop_index(batch_op.f("ix_rs_jobs_study_id_kind_finished_at"))
         batch_op.drop_column("not_before")
         batch_op.drop_column("crashes")
     op.execute(sa.text("UPDATE rs_studies SET state = 'running' WHERE state = 'paused'"))
