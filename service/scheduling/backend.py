@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session, undefer
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import Method
 from service.scheduling.bell import Bell
+from service.scheduling.histories import Histories
 from service.scheduling.sightings import Sightings
 from service.search.derivation import space_of
 from service.search.optuna_records import OptunaRecords
@@ -38,7 +39,7 @@ class Backend:
     """The service's resources, and the transactions that use them.
 
     ``public_url`` is where users reach the service; it is set once it listens. ``sightings`` are what this process
-    wrote down of the workers.
+    wrote down of the workers, ``histories`` what it read of the studies that are searched.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Backend:
         self.bell = bell
         self.public_url: str | None = None
         self.sightings = Sightings(_SEEN_SECONDS)
+        self.histories = Histories()
         self._spaces: OrderedDict[tuple[str, tuple[str, ...], tuple[str, ...], bool], SearchSpace] = OrderedDict()
         self._transfers: OrderedDict[str, tuple[Past, ...]] = OrderedDict()
         self._lock = threading.Lock()

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from ranksearch.contracts.studies import TrialOrigin
 from service.scheduling.backend import OPTUNA, Backend, locked_study
 from service.scheduling.events import trial_event
 from service.scheduling.leases import lease_lost
@@ -25,8 +24,6 @@ from service.search.space import SearchSpace
 from service.storage.tables import JobRow, StudyRow
 
 __all__ = ["plan_trial", "space_of_study"]
-
-_ORIGINS: dict[str, TrialOrigin] = {origin: origin for origin in get_args(TrialOrigin)}
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def _read(session: Session, backend: Backend, job_id: str) -> _Unplanned:
         index=job.ordinal,
         space=space,
         plan=_search_plan(goal, study, space, transfer),
-        past=_past(session, study.id, goal),
+        past=backend.histories.past(session, study.id, goal),
     )
 
 
@@ -95,51 +92,6 @@ def _search_plan(goal: Goal, study: StudyRow, space: SearchSpace, transfer: tupl
         warm_starts=tuple(request.warm_starts),
         sensitivity=pairs_of(space, study.sensitivity) if greedy else None,
         transfer=transfer,
-    )
-
-
-def _past(session: Session, study: str, goal: Goal) -> list[Past]:
-    """Trials that were planned and did not fail; of their results only what is needed is read."""
-    latency, dense = JobRow.result[("latency", "latency_ms")].as_float(), JobRow.result["dense_value"].as_float()
-    rows = session.execute(
-        select(
-            JobRow.trial_number,
-            JobRow.origin,
-            JobRow.positions,
-            JobRow.state,
-            JobRow.value,
-            JobRow.guide,
-            JobRow.feasible,
-            latency.label("latency_ms"),
-            dense.label("dense_value"),
-        )
-        .where(
-            JobRow.study_id == study,
-            JobRow.kind == "trial",
-            JobRow.state.in_(("done", "pruned", "leased", "waiting")),
-            JobRow.trial_number.is_not(None),
-        )
-        .order_by(JobRow.trial_number)
-    )
-    return [_past_of(row, goal) for row in rows]
-
-
-def _past_of(row: Row[Any], goal: Goal) -> Past:
-    pruned = row.state == "pruned"
-    drop = None if row.value is None or pruned else goal.drop_of(row.value, row.dense_value)
-    guide = row.guide
-    if guide is None and row.value is not None:  # of a study made before guides were kept
-        guide = goal.loss(row.value) if drop is None else drop
-    return Past(
-        number=row.trial_number or 0,
-        origin="sampler" if row.origin is None else _ORIGINS[row.origin],
-        positions=tuple(row.positions or ()),
-        value=row.value,
-        guide=guide,
-        drop=drop,
-        feasible=None if row.value is None else row.feasible is not False,
-        latency_ms=row.latency_ms,
-        pruned=pruned,
     )
 
 
