@@ -9,11 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = ["Settings"]
 
 MIB = 1 << 20
+_POSTGRESQL = "postgresql+psycopg"
+_SCHEMES = {"sqlite": "sqlite", "postgres": _POSTGRESQL, "postgresql": _POSTGRESQL, _POSTGRESQL: _POSTGRESQL}
+"""What a database's URL may begin with, and what SQLAlchemy takes it for."""
 
 
 class Settings(BaseModel):
@@ -70,6 +73,18 @@ class Settings(BaseModel):
     )
     ready_seconds: float = Field(default=2, gt=0, description="within which database and blob store answer /readyz")
     grace_seconds: int = Field(default=1, ge=0, description="for open requests to end when the service stops")
+
+    @field_validator("database_url")
+    @classmethod
+    def _with_driver(cls, url: str | None) -> str | None:
+        """Name the driver that is installed where the URL leaves it open, as those of hosting platforms do."""
+        if url is None:
+            return None
+        scheme, separator, rest = url.partition("://")
+        known = _SCHEMES.get(scheme)
+        if known is None or not separator:
+            raise ValueError(f"the database must be sqlite:///FILE or postgresql://USER@HOST/NAME, not {scheme}:…")
+        return f"{known}://{rest}"
 
     @property
     def url(self) -> str:

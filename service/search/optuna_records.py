@@ -20,7 +20,7 @@ from optuna.trial import TrialState
 from ranksearch.contracts.profiles import Cost
 from service.search.optuna_storage import BulkRDBStorage, WrittenTrial
 from service.search.space import SearchSpace, Site
-from service.storage.engine import BUSY_SECONDS, Database, prepare_engine
+from service.storage.engine import Database, engine_options, prepare_engine
 
 __all__ = ["Direction", "Ending", "OptunaRecords", "PlannedTrial"]
 
@@ -79,11 +79,9 @@ class OptunaRecords:
 
     def __init__(self, database: Database) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        sqlite = database.engine.dialect.name == "sqlite"
-        kwargs: dict[str, Any] = {"connect_args": {"timeout": BUSY_SECONDS}} if sqlite else {"pool_pre_ping": True}
         self._database = database
         with database.one_writer():
-            self._storage = BulkRDBStorage(database.url, engine_kwargs=kwargs)
+            self._storage = BulkRDBStorage(database.url, engine_kwargs=engine_options(database.url))
         prepare_engine(self._storage.engine, always_immediate=True)
         self._ids: dict[str, int] = {}
 

@@ -5,38 +5,96 @@ its ``with`` block; rows must not be used after it, so what leaves a block are w
 
 Atomicity: ``writing()`` commits everything in its block or nothing. On SQLite such a block takes the write lock at
 its beginning (``BEGIN IMMEDIATE``), so that a read in it cannot grow stale before the write; and writers of this
-process queue on a lock of ours first, because SQLite's own way of waiting is to sleep and try again.
+process queue on a lock of ours first, because SQLite's own way of waiting is to sleep and try again. On PostgreSQL it
+is ``READ COMMITTED``: what a write depends on is locked (``with_for_update``) before it is read, and a lock is waited
+for as long as SQLite's.
+
+Isolation: ``reading()`` sees one snapshot, from its first query on: SQLite's own way with WAL, ``REPEATABLE READ READ
+ONLY`` on PostgreSQL. It never waits for a writer and never makes one wait.
 """
 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import InvalidatePoolError
 from sqlalchemy.orm import Session
-from sqlalchemy.pool import ConnectionPoolEntry
+from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-__all__ = ["BUSY_SECONDS", "Database", "prepare_engine"]
+__all__ = ["Database", "engine_options", "prepare_engine"]
 
 BUSY_SECONDS = 30.0
 _WRITES = "ranksearch_writes"
+_RESTS_SINCE = "ranksearch_rests_since"
+_REST_SECONDS = 1.0
+"""A connection that was unused for longer is asked whether it lives before it is used."""
+_POSTGRESQL = {
+    "application_name": "ranksearch",
+    "connect_timeout": 10,
+    # A server that vanished is noticed after a minute, not after the two hours that systems wait by themselves.
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    # A replica that froze in the middle of a transaction gives its locks free; nobody waits for one for ever.
+    "options": f"-c lock_timeout={BUSY_SECONDS:.0f}s -c idle_in_transaction_session_timeout={BUSY_SECONDS:.0f}s",
+}
+"""Of libpq; members of the URL's query have precedence."""
+
+
+def engine_options(url: str) -> dict[str, Any]:
+    """What ``create_engine`` is to be told about connections to ``url``."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return {"connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS}}
+    given = set(parsed.query)
+    return {
+        "connect_args": {name: value for name, value in _POSTGRESQL.items() if name not in given},
+        "isolation_level": "READ COMMITTED",
+    }
 
 
 def prepare_engine(engine: Engine, *, always_immediate: bool = False) -> None:
-    """Give an SQLite engine WAL, a busy timeout, foreign keys and explicit BEGINs; others are left alone.
+    """Give an SQLite engine WAL, a busy timeout, foreign keys and explicit BEGINs; others a look at idle connections.
 
     Args:
         engine: any engine; connections that its pool holds already are dropped.
         always_immediate: take the write lock in every transaction; otherwise only in those of an engine with
             the execution option that ``Database.writing`` sets.
     """
-    if engine.dialect.name != "sqlite":
-        return
+    if engine.dialect.name == "sqlite":
+        _prepare_sqlite(engine, always_immediate=always_immediate)
+    else:
+        _ask_after_rest(engine)
+    engine.dispose()
 
+
+def _ask_after_rest(engine: Engine) -> None:
+    """Never hand out a connection that died while it rested; one more round trip for those in use would be felt."""
+
+    @event.listens_for(engine, "checkin")
+    def _checkin(_connection: DBAPIConnection | None, entry: ConnectionPoolEntry) -> None:
+        entry.info[_RESTS_SINCE] = time.monotonic()
+
+    @event.listens_for(engine, "checkout")
+    def _checkout(connection: DBAPIConnection, entry: ConnectionPoolEntry, _proxy: PoolProxiedConnection) -> None:
+        since = entry.info.get(_RESTS_SINCE)
+        if since is None or time.monotonic() - since < _REST_SECONDS:
+            return
+        try:
+            alive = engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error:
+            alive = False
+        if not alive:
+            raise InvalidatePoolError  # which drops all connections that are older than this moment, and tries anew
+
+
+def _prepare_sqlite(engine: Engine, *, always_immediate: bool) -> None:
     @event.listens_for(engine, "connect")
     def _connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
         raw: Any = connection
@@ -54,8 +112,6 @@ def prepare_engine(engine: Engine, *, always_immediate: bool = False) -> None:
         immediate = always_immediate or connection.get_execution_options().get(_WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
-    engine.dispose()
-
 
 class Database:
     """Our tables' database.
@@ -67,16 +123,17 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = url
         sqlite = make_url(url).get_backend_name() == "sqlite"
-        connect: dict[str, Any] = {"check_same_thread": False} if sqlite else {}
-        self.engine = create_engine(url, connect_args=connect, pool_size=20, max_overflow=40, pool_pre_ping=not sqlite)
+        self.engine = create_engine(url, pool_size=20, max_overflow=40, **engine_options(url))
         prepare_engine(self.engine)
+        snapshot = {} if sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+        self.reading_engine = self.engine.execution_options(**snapshot)
         self.writing_engine = self.engine.execution_options(**{_WRITES: True})
         self._write_lock = threading.RLock() if sqlite else None
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session on one consistent snapshot, for reading only."""
-        with Session(self.engine) as session:
+        with Session(self.reading_engine) as session:
             yield session
 
     @contextmanager

@@ -18,6 +18,7 @@ from service.app import close_backend, create_app, open_backend
 from service.scheduling.backend import Backend
 from service.scheduling.mirroring import mirror
 from service.settings import Settings
+from tests.postgres import PostgresServer
 from tests.service import synthetic
 from tests.service.agent import Agent
 
@@ -116,23 +117,66 @@ def optuna_looks_up_its_version_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def dialect() -> str:
+    """Which database the test runs on. Where both are meant: ``on_both``, or a folder's own ``dialect``."""
+    return "sqlite"
+
+
+DIALECTS = ("sqlite", "postgresql")
+on_both = pytest.mark.parametrize("dialect", DIALECTS)
+
+
+@pytest.fixture
+def blank_database(dialect: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database without tables."""
+    if dialect == "sqlite":
+        yield f"sqlite:///{tmp_path / 'blank.db'}"
+        return
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    with postgres.database() as name:
+        yield postgres.url(name)
+
+
 @pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sqlite_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Made once and copied: all the tables, ours and Optuna's, and nothing in them."""
     settings = Settings(data_dir=tmp_path_factory.mktemp("empty"), token=TOKEN)
     close_backend(open_backend(settings))
     return settings.data_dir / "ranksearch.db"
 
 
+@pytest.fixture(scope="session")
+def postgres_template(postgres: PostgresServer, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The same on PostgreSQL; the database's name."""
+    name = postgres.create()
+    settings = Settings(data_dir=tmp_path_factory.mktemp("empty"), token=TOKEN, database_url=postgres.url(name))
+    close_backend(open_backend(settings))
+    return name
+
+
 @pytest.fixture
-def start(data_dir: Path, empty_database: Path) -> Iterator[Start]:
-    """Starts services on the test's data directory; all are stopped at the end. Settings may be given."""
-    data_dir.mkdir()
-    shutil.copy(empty_database, data_dir)
+def database_url(dialect: str, data_dir: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a database with all tables and nothing in them."""
+    if dialect == "sqlite":
+        data_dir.mkdir()
+        shutil.copy(request.getfixturevalue("sqlite_template"), data_dir)
+        yield f"sqlite:///{data_dir / 'ranksearch.db'}"
+        return
+    template: str = request.getfixturevalue("postgres_template")
+    postgres: PostgresServer = request.getfixturevalue("postgres")
+    with postgres.database(template) as name:
+        yield postgres.url(name)
+
+
+@pytest.fixture
+def start(data_dir: Path, database_url: str) -> Iterator[Start]:
+    """Starts services on the test's data directory and database; all are stopped at the end. Settings may be given."""
+    usual = {"data_dir": data_dir, "database_url": database_url, "token": TOKEN, "sweep_seconds": 3600}
     with ExitStack() as stack:
 
         def started(**changes: Any) -> Running:
-            settings = Settings(**{"data_dir": data_dir, "token": TOKEN, "sweep_seconds": 3600, **changes})
+            settings = Settings(**{**usual, **changes})
             app = create_app(settings)
             http = TestClient(app, headers={"authorization": f"Bearer {TOKEN}"})
             stack.enter_context(http)

@@ -6,7 +6,13 @@ import pytest
 from sqlalchemy import update
 
 from service.storage.tables import JobRow
-from tests.service.conftest import Running
+from tests.service.conftest import DIALECTS, Running
+
+
+@pytest.fixture(params=DIALECTS)
+def dialect(request: pytest.FixtureRequest) -> str:
+    """Everything here is to hold on both."""
+    return request.param
 
 
 @pytest.fixture

@@ -12,15 +12,21 @@ from ranksearch.contracts.profiles import Cost
 from service.search.optuna_records import Ending, OptunaRecords, PlannedTrial
 from service.search.optuna_storage import BulkRDBStorage, WrittenTrial
 from service.storage.engine import Database
+from tests.service.conftest import DIALECTS
 
 STARTED, ENDED = 1_800_000_000.25, 1_800_000_060.5
 NUMBERS = [0, 7, 17, 18, 25, 6, 1, 2, 3]
 """Positions in a space of nine layers with several methods."""
 
 
+@pytest.fixture(params=DIALECTS)
+def dialect(request):
+    return request.param
+
+
 @pytest.fixture
-def database(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'db'}")
+def database(blank_database):
+    database = Database(blank_database)
     yield database
     database.close()
 

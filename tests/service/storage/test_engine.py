@@ -8,16 +8,7 @@ from sqlalchemy import select, text
 
 from service.storage.clock import database_now, moment
 from service.storage.engine import Database
-from service.storage.migrations import migrate
 from service.storage.tables import BlobRow
-
-
-@pytest.fixture
-def database(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'db'}")
-    migrate(database)
-    yield database
-    database.close()
 
 
 def blob(number: int) -> BlobRow:
@@ -42,6 +33,7 @@ def test_stored_seconds_become_aware_datetimes():
     assert moment(0.5).isoformat() == "1970-01-01T00:00:00.500000+00:00"
 
 
+@pytest.mark.parametrize("dialect", ["sqlite"])
 @pytest.mark.parametrize(
     ("pragma", "expected"), [("journal_mode", "wal"), ("foreign_keys", 1), ("synchronous", 1), ("busy_timeout", 30000)]
 )

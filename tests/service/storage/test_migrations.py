@@ -5,24 +5,21 @@ import json
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect, text
+from sqlalchemy import JSON, inspect, text
 
 from ranksearch.contracts.study_requests import StudyRequest
 from service.search.optuna_records import OptunaRecords
-from service.storage.engine import Database
 from service.storage.migrations import VERSION_TABLE, migrate, migrate_down
 from service.storage.tables import Table
 
 OLD_REQUEST = {"model": "mdl_1", "constraints": {"macs": "50%"}, "metric": "accuracy", "n_trials": 4}
 INSERT_JOB = """INSERT INTO rs_jobs (id, kind, state, priority, queued_at, ordinal, study_id, model_id, trial_number,
-    attempts, told) VALUES (:id, :kind, :state, 4, 0, :ordinal, 'sty_1', 'mdl_1', :ordinal, 1, 1)"""
+    attempts, told) VALUES (:id, :kind, :state, 4, 0, :ordinal, 'sty_1', 'mdl_1', :ordinal, 1, true)"""
 
 
 @pytest.fixture
-def database(tmp_path):
-    database = Database(f"sqlite:///{tmp_path / 'db'}")
-    yield database
-    database.close()
+def database(blank):
+    return blank
 
 
 def tables(database):
@@ -86,7 +83,7 @@ def with_rows(database):
 
 def stored_request(database):
     with database.engine.connect() as connection:
-        return json.loads(connection.execute(text("SELECT request FROM rs_studies")).scalar_one())
+        return connection.execute(text("SELECT request FROM rs_studies").columns(request=JSON)).scalar_one()
 
 
 def test_a_study_of_the_first_version_keeps_searching_as_it_did(database):
