@@ -38,11 +38,19 @@ def main(argv: list[str] | None = None) -> int:
 
 def _work(client: Client, options: argparse.Namespace) -> int:
     device = options.device or _best_device()
+    make_undumpable()  # the token is in this process's environment and memory
     evaluator = Evaluator(
         device=device,
         cache_dir=options.cache_dir / "factors",
+        reads=[options.cache_dir / "blobs"],
         threads=options.threads,
         time_limit=options.time_limit,
+        sandbox=SandboxOptions(
+            enabled=not options.no_sandbox,
+            required=options.require_sandbox,
+            memory_bytes=options.memory_limit,
+            reads=tuple(options.allow_read),
+        ),
     )
     claim = ClaimRequest(
         worker=f"wrk_{secrets.token_hex(8)}",
@@ -50,6 +58,7 @@ def _work(client: Client, options: argparse.Namespace) -> int:
         device=device,
         version=importlib.metadata.version("ranksearch"),
         wait_seconds=_WAIT_SECONDS,
+        sandbox=_confinement(evaluator),
     )
     agent = Agent(client.jobs, client.blobs, evaluator, claim, options.cache_dir)
     for signal_number in (signal.SIGTERM, signal.SIGINT):
@@ -57,6 +66,24 @@ def _work(client: Client, options: argparse.Namespace) -> int:
     logging.getLogger("worker").info("worker %s on %s serves %s", options.name, device, client.url)
     agent.run()
     return 0
+
+
+def _confinement(evaluator: Evaluator) -> list[SandboxMeasure]:
+    """What confines evaluations here, which is also said in the log.
+
+    Raises:
+        RankSearchError: the evaluating process did not start, or is not confined as is required.
+    """
+    log = logging.getLogger("worker")
+    try:
+        measures = evaluator.confinement()
+    except EvaluationFailed as failed:
+        raise failed.error from None
+    for measure in measures:
+        if not measure.in_force:
+            log.warning("sandbox: %s is not in force: %s", measure.name, measure.reason)
+    log.info("sandbox: %d of %d measures in force", sum(measure.in_force for measure in measures), len(measures))
+    return measures
 
 
 def _best_device() -> str:

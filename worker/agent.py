@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import random
-import tempfile
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -146,10 +145,10 @@ class Agent:
         log.info("job %s: %s%s", job.id, job.task.kind, "" if job.trial is None else f" {job.trial} of {job.study}")
         with (
             LeaseKeeper(self._jobs, job) as lease,
-            tempfile.TemporaryDirectory(prefix="ranksearch-") as output,
+            self._evaluator.output() as output,
         ):
             try:
-                outcome = self._evaluate(job.task, Path(output), lease)
+                outcome = self._evaluate(job.task, output, lease)
             except Interrupted:
                 if not lease.lost:
                     self._hand_back(job)
@@ -172,8 +171,8 @@ class Agent:
         files = {blob.sha256: self._cache.path(blob) for blob in blobs_of(task)}
         outcome = self._evaluator.run(task, files, output, unwanted=lambda: lease.lost or self._stopping.is_set())
         if isinstance(task, CompressTask) and isinstance(outcome, CompressOutcome):
-            sha256 = self._blobs.upload(output / outcome.sha256)
-            outcome = CompressOutcome(sha256=sha256)
+            with self._evaluator.collected(output / outcome.sha256) as made:
+                outcome = CompressOutcome(sha256=self._blobs.upload(made))
         return outcome
 
     def _hand_back(self, job: Job) -> None:

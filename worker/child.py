@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from worker.allocator import keep_freed_memory
-from worker.protocol import Assignment
+from worker.protocol import Assignment, Hello, Report
+from worker.sandbox import Policy, confine, switched_off
 
 __all__ = ["main"]
 
@@ -22,16 +23,17 @@ __all__ = ["main"]
 def main(argv: list[str] | None = None) -> None:
     """Serve assignments from standard input until it closes."""
     options = _parser().parse_args(argv)
+    # First of all: confining works on a single thread, and what torch loads is not to be trusted with more.
+    measures = switched_off() if options.policy is None else confine(options.policy)
     keep_freed_memory()
     pipe = _reserve_standard_output()
+    _say(pipe, Hello(sandbox=measures))
     assignments = _read_ahead(sys.stdin.fileno())
     from worker.evaluation import Session, evaluate  # noqa: PLC0415 - torch takes seconds: first watch the agent
 
     session = Session(device=options.device, cache_dir=options.cache_dir, threads=options.threads)
     while True:
-        report = evaluate(session, assignments.get())
-        pipe.write(report.line())
-        pipe.flush()
+        _say(pipe, evaluate(session, assignments.get()))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,6 +41,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cache-dir", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--policy", type=Policy.model_validate_json, help="what it may do; without it, everything")
     return parser
 
 
@@ -47,6 +50,11 @@ def _reserve_standard_output() -> BinaryIO:
     pipe = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return pipe
+
+
+def _say(pipe: BinaryIO, message: Hello | Report) -> None:
+    pipe.write(message.line())
+    pipe.flush()
 
 
 def _read_ahead(pipe: int) -> queue.SimpleQueue[Assignment]:

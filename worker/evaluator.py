@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import queue
-import subprocess
+import site
 import sys
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
-from ranksearch.contracts.errors import EvaluationError, RankSearchError
+from ranksearch.contracts.errors import EvaluationError, RankSearchError, UnavailableError
 from ranksearch.contracts.jobs import Outcome, Task
-from worker.protocol import Assignment, Report
+from ranksearch.contracts.resources import SandboxMeasure
+from ranksearch.local import module_environment
+from worker.child_process import LONGEST_LINE, ChildProcess
+from worker.protocol import Assignment, Hello, Report
+from worker.sandbox import SandboxOptions, memory_held
+from worker.workspace import Workspace
 
 __all__ = ["EvaluationFailed", "Evaluator", "Interrupted"]
 
-log = logging.getLogger(__name__)
-
 # What a child needs to find Python, its libraries and its devices. Everything else, tokens first, stays out.
 _ENVIRONMENT = (
-    *("PATH", "HOME", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "TEMP", "TMP", "SYSTEMROOT"),
-    *("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
+    *("PATH", "LANG", "LC_ALL", "LC_CTYPE", "SYSTEMROOT"),
+    *("PYTHONPATH", "PYTHONHOME", "PYTHONSAFEPATH", "VIRTUAL_ENV", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"),
     *("CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", "NVIDIA_VISIBLE_DEVICES", "PYTORCH_CUDA_ALLOC_CONF"),
+    *("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"),
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE"),
 )
+Message = TypeVar("Message", Hello, Report)
+
 _POLL_SECONDS = 0.1
-_GRACE_SECONDS = 2.0
+_START_SECONDS = 120.0
 
 
 class Interrupted(Exception):
@@ -53,11 +58,13 @@ class Evaluator:
     """One child process at a time, started when first needed and again after a crash, a hang or an interruption.
 
     Args:
-        command: overrides the child's command line, for tests.
         device: torch device the child computes on.
         cache_dir: where the child keeps its factor cache.
+        reads: directories in which tasks' files lie.
         threads: CPU threads for the child's torch; 0 leaves torch's own choice.
         time_limit: seconds one evaluation may take.
+        sandbox: how the child is confined.
+        command: overrides the child's command line, for tests.
     """
 
     def __init__(
@@ -65,23 +72,54 @@ class Evaluator:
         *,
         device: str = "cpu",
         cache_dir: Path,
+        reads: Sequence[Path] = (),
         threads: int = 0,
         time_limit: float = 3600.0,
+        sandbox: SandboxOptions | None = None,
         command: list[str] | None = None,
     ) -> None:
-        self._command = command or [
-            *(sys.executable, "-m", "worker.child", "--device", device),
-            *("--cache-dir", str(cache_dir), "--threads", str(threads)),
-        ]
+        self._device = device
+        self._cache_dir = cache_dir.absolute()
+        self._reads = [path.absolute() for path in reads]
+        self._threads = threads
         self._time_limit = time_limit
-        self._process: subprocess.Popen[bytes] | None = None
-        self._reports: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._sandbox = sandbox or SandboxOptions()
+        self._command = command
+        self._workspace: Workspace | None = None
+        self._child: ChildProcess | None = None
+        self._measures: list[SandboxMeasure] = []
         self._number = 0
 
     @property
     def pid(self) -> int | None:
         """The child's process id while there is one."""
-        return self._process.pid if self._process is not None else None
+        return self._child.pid if self._child is not None else None
+
+    def confinement(self) -> list[SandboxMeasure]:
+        """What the child is confined by, as it found out; it is started if there is none.
+
+        Raises:
+            EvaluationFailed: it did not start.
+            UnavailableError: a measure that is required is not in force.
+        """
+        self._running_child()
+        return self._measures
+
+    @contextmanager
+    def output(self) -> Iterator[Path]:
+        """A directory for a task's files, which the child may write; removed afterwards."""
+        with self._working_directories().output() as made:
+            yield made
+
+    @contextmanager
+    def collected(self, made: Path) -> Iterator[Path]:
+        """A file that a task made in its :meth:`output`, moved out of the child's reach, for as long as that lasts.
+
+        Raises:
+            OSError: it is not there, or no file of its own.
+        """
+        with self._working_directories().collected(made) as path:
+            yield path
 
     def run(self, task: Task, files: Mapping[str, Path], output: Path, unwanted: Callable[[], bool]) -> Outcome:
         """Have the child do one task.
@@ -89,23 +127,22 @@ class Evaluator:
         Args:
             task: what to do.
             files: sha256 → local file, for every blob the task names.
-            output: where a task that makes a file puts it.
+            output: where a task that makes a file puts it: of :meth:`output`.
             unwanted: asked several times a second; True ends the child.
 
         Raises:
             EvaluationFailed: the task gave no result.
             Interrupted: ``unwanted`` said so.
+            UnavailableError: a measure that is required is not in force.
         """
-        process = self._running_child()
+        child = self._running_child()
         self._number += 1
-        assignment = Assignment(number=self._number, task=task, files=dict(files), output=output)
+        local = {sha256: path.absolute() for sha256, path in files.items()}
         try:
-            assert process.stdin is not None  # noqa: S101 - it was opened as a pipe
-            process.stdin.write(assignment.line())
-            process.stdin.flush()
+            child.send(Assignment(number=self._number, task=task, files=local, output=output).line())
         except OSError:
-            raise self._crashed(process) from None
-        report = self._await_report(process, unwanted)
+            raise self._crashed(child) from None
+        report = self._parsed(Report, self._await_line(child, unwanted))
         if report.number != self._number:
             raise self._ended(f"the evaluating process answered assignment {report.number}, not {self._number}")
         if report.problem is not None:
@@ -116,92 +153,144 @@ class Evaluator:
         return report.outcome
 
     def stop(self) -> None:
-        """End the child, politely first. Harmless when there is none."""
-        process, self._process = self._process, None
-        if process is None:
-            return
-        if process.stdin is not None:
-            try:
-                process.stdin.close()
-            except OSError:  # it had died with a message in the pipe
-                log.debug("the evaluating process was gone already")
-        try:
-            process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        """End the child, politely first, and remove its files. Harmless when there is none."""
+        self._end_child(politely=True)
+        workspace, self._workspace = self._workspace, None
+        if workspace is not None:
+            workspace.remove()
 
-    def _running_child(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
-            return self._process
-        self.stop()
-        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
-        self._process = subprocess.Popen(  # noqa: S603 - our own module, our own arguments
-            self._command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env=environment,
-            close_fds=True,
-            start_new_session=True,  # Ctrl-C in a terminal is for the agent, which then ends the child
+    def _working_directories(self) -> Workspace:
+        if self._workspace is None:
+            self._workspace = Workspace()
+        return self._workspace
+
+    def _running_child(self) -> ChildProcess:
+        if self._child is not None and self._child.running:
+            return self._child
+        self._end_child(politely=False)
+        workspace = self._working_directories()
+        self._child = ChildProcess(
+            self._command or self._command_line(workspace),
+            environment=_environment(workspace.shared),
+            directory=workspace.shared,
         )
-        self._reports = queue.SimpleQueue()
-        threading.Thread(target=_forward, args=(self._process, self._reports), daemon=True).start()
-        return self._process
+        line = self._child.receive(_START_SECONDS)
+        if line is None:
+            raise self._ended(f"the evaluating process did not start within {_START_SECONDS:g} s")
+        if not line:
+            raise self._crashed(self._child, "at its start")
+        self._measures = [*self._parsed(Hello, line).sandbox, *self._own_measures(self._child)]
+        self._check_required()
+        return self._child
 
-    def _await_report(self, process: subprocess.Popen[bytes], unwanted: Callable[[], bool]) -> Report:
+    def _command_line(self, workspace: Workspace) -> list[str]:
+        command = [
+            *(sys.executable, "-B", "-m", "worker.child", "--device", self._device),
+            *("--cache-dir", str(self._cache_dir), "--threads", str(self._threads)),
+        ]
+        if self._sandbox.enabled:
+            for directory in (self._cache_dir, *self._reads):
+                directory.mkdir(parents=True, exist_ok=True)  # what is not there cannot be allowed
+            policy = self._sandbox.policy(
+                device=self._device,
+                reads=self._reads,
+                writes=[self._cache_dir, workspace.shared],
+                witness=workspace.witness,
+            )
+            command += ["--policy", policy.model_dump_json()]
+        return command
+
+    def _own_measures(self, child: ChildProcess) -> list[SandboxMeasure]:
+        """What the agent does for itself."""
+        measures = [SandboxMeasure(name="time limit", in_force=True)]
+        if self._sandbox.memory_limit is None or memory_held(child.pid) is None:
+            reason = "how much memory a process holds is not known on this system"
+            return [*measures, SandboxMeasure(name="watched memory", in_force=False, reason=reason)]
+        return [*measures, SandboxMeasure(name="watched memory", in_force=True)]
+
+    def _check_required(self) -> None:
+        lacking = [measure for measure in self._measures if not measure.in_force]
+        if self._sandbox.required and lacking:
+            self._end_child(politely=False)
+            raise UnavailableError(
+                "sandbox_unavailable",
+                "the evaluating process cannot be confined here as --require-sandbox asks for",
+                got="; ".join(f"{measure.name}: {measure.reason}" for measure in lacking),
+                expected="every measure in force",
+                mend="see docs/sandbox.md for what each measure needs, or start without --require-sandbox",
+            )
+
+    def _await_line(self, child: ChildProcess, unwanted: Callable[[], bool]) -> bytes:
         deadline = time.monotonic() + self._time_limit
         while True:
-            try:
-                line = self._reports.get(timeout=_POLL_SECONDS)
-            except queue.Empty:
-                if unwanted():
-                    self._kill()
-                    raise Interrupted from None
-                if time.monotonic() > deadline:
-                    self._kill()
-                    raise EvaluationFailed(
-                        EvaluationError(
-                            "evaluation_timeout",
-                            f"the evaluation did not end within {self._time_limit:g} s and was stopped",
-                            mend="start the worker with a larger --time-limit, or use fewer validation images",
-                        ),
-                        retry=True,
-                    ) from None
-                continue
-            if not line:
-                raise self._crashed(process)
-            try:
-                return Report.model_validate_json(line)
-            except ValueError:
-                raise self._ended("the evaluating process wrote something that is no report", got=line[:200]) from None
+            line = child.receive(_POLL_SECONDS)
+            if line:
+                return line
+            if line is not None:
+                raise self._crashed(child)
+            if unwanted():
+                self._end_child(politely=False)
+                raise Interrupted
+            if time.monotonic() > deadline:
+                raise self._ended(
+                    f"the evaluation did not end within {self._time_limit:g} s and was stopped",
+                    code="evaluation_timeout",
+                    mend="start the worker with a larger --time-limit, or use fewer validation images",
+                )
+            self._check_memory(child)
 
-    def _kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-        self.stop()
+    def _check_memory(self, child: ChildProcess) -> None:
+        """The limit that also holds on a device, and for memory that the kernel's own limit does not count."""
+        limit, held = self._sandbox.memory_limit, memory_held(child.pid)
+        if limit is not None and held is not None and held > limit:
+            raise self._ended(
+                f"the evaluation took {held >> 20} MiB of memory and was stopped",
+                code="evaluation_out_of_memory",
+                expected=f"at most {limit >> 20} MiB",
+                mend="submit with a smaller batch_size, or start the worker with a larger --memory-limit",
+            )
 
-    def _ended(self, what: str, *, got: object = None) -> EvaluationFailed:
-        self._kill()
-        return EvaluationFailed(EvaluationError("evaluation_crashed", what, got=got), retry=True)
-
-    def _crashed(self, process: subprocess.Popen[bytes]) -> EvaluationFailed:
+    def _parsed(self, kind: type[Message], line: bytes) -> Message:
         try:
-            code = process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
+            if len(line) >= LONGEST_LINE:
+                raise ValueError
+            return kind.model_validate_json(line)
+        except ValueError:
+            what = "the evaluating process wrote something that is no report"
+            raise self._ended(what, got=line[:200]) from None
+
+    def _end_child(self, *, politely: bool) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            child.end(politely=politely)
+
+    def _ended(
+        self,
+        what: str,
+        *,
+        code: str = "evaluation_crashed",
+        got: object = None,
+        expected: object = None,
+        mend: str | None = None,
+    ) -> EvaluationFailed:
+        self._end_child(politely=False)
+        return EvaluationFailed(EvaluationError(code, what, got=got, expected=expected, mend=mend), retry=True)
+
+    def _crashed(self, child: ChildProcess, when: str = "in the middle of an evaluation") -> EvaluationFailed:
+        status = child.wait()
+        if status is None:
             return self._ended("the evaluating process closed its pipe")
-        how = f"was ended by signal {-code}" if code < 0 else f"ended with exit status {code}"
-        return self._ended(f"the evaluating process {how} in the middle of an evaluation")
+        how = f"was ended by signal {-status}" if status < 0 else f"ended with exit status {status}"
+        return self._ended(f"the evaluating process {how} {when}")
 
 
-def _forward(process: subprocess.Popen[bytes], reports: queue.SimpleQueue[bytes]) -> None:
-    """Move lines from the child's pipe into a queue, then b"" at its end: pipes have no portable time-out."""
-    assert process.stdout is not None  # noqa: S101 - it was opened as a pipe
-    try:
-        for line in process.stdout:
-            reports.put(line)
-    except ValueError:  # closed by stop() meanwhile
-        pass
-    finally:
-        reports.put(b"")
+def _environment(home: Path) -> dict[str, str]:
+    """The child's: what it needs, and a home that holds nothing of the user's."""
+    ours = module_environment()
+    environment = {name: ours[name] for name in _ENVIRONMENT if name in ours}
+    if "PYTHONPATH" in environment:  # the child has another working directory
+        paths = filter(None, environment["PYTHONPATH"].split(os.pathsep))
+        environment["PYTHONPATH"] = os.pathsep.join(str(Path(path).absolute()) for path in paths)
+    environment.update(dict.fromkeys(("HOME", "TMPDIR", "TEMP", "TMP"), str(home)))
+    environment["PYTHONUSERBASE"] = site.getuserbase()  # found through HOME otherwise
+    return environment

@@ -1,6 +1,7 @@
 """What the agent and its evaluating child say to each other: one JSON object a line, over the child's pipes.
 
-The agent sends a :class:`Assignment`, the child answers one :class:`Report` to each, in order. The child gets paths
+The child says :class:`Hello` when it has confined itself. Then the agent sends a :class:`Assignment`, and the child
+answers one :class:`Report` to each, in order. The child gets paths
 of local files and never a token or a URL: whatever a hostile network does in there, it holds no credentials.
 """
 
@@ -11,9 +12,9 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from ranksearch.contracts.jobs import Outcome, Task
-from ranksearch.contracts.resources import Problem
+from ranksearch.contracts.resources import Problem, SandboxMeasure
 
-__all__ = ["Assignment", "Report"]
+__all__ = ["Assignment", "Hello", "Report"]
 
 
 class Message(BaseModel):
@@ -24,6 +25,12 @@ class Message(BaseModel):
     def line(self) -> bytes:
         """The message as it goes over the pipe."""
         return self.model_dump_json(by_alias=True).encode() + b"\n"
+
+
+class Hello(Message):
+    """The child's first line, before it loads torch: what it is confined by."""
+
+    sandbox: list[SandboxMeasure]
 
 
 class Assignment(Message):

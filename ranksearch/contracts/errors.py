@@ -260,6 +260,7 @@ class UnavailableError(RankSearchError):
         "quota_exceeded": 507,
         "wait_timeout": 504,
         "extra_missing": 501,
+        "sandbox_unavailable": 501,
     }
 
 

@@ -80,6 +80,7 @@ class Service:
 
 REPLY = """
 import json, os, signal, sys, time
+print('{"sandbox": []}', flush=True)
 for line in sys.stdin:
     number = json.loads(line)["number"]
     {body}
@@ -88,7 +89,7 @@ for line in sys.stdin:
 
 def child(body):
     """The command line of a child that runs ``body`` for each assignment, with ``number`` in scope."""
-    return [sys.executable, "-c", REPLY.format(body=body.replace("\n", "\n    "))]
+    return [sys.executable, "-c", REPLY.replace("{body}", body.replace("\n", "\n    "))]
 
 
 GOOD = """
