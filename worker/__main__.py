@@ -15,8 +15,10 @@ from pathlib import Path
 from ranksearch.client import Client
 from ranksearch.contracts.errors import RankSearchError
 from ranksearch.contracts.jobs import ClaimRequest
+from ranksearch.contracts.resources import SandboxMeasure
 from worker.agent import Agent
-from worker.evaluator import Evaluator
+from worker.evaluator import EvaluationFailed, Evaluator
+from worker.sandbox import add_sandbox_arguments, hide_from_others, sandbox_options
 
 __all__ = ["main"]
 
@@ -38,19 +40,14 @@ def main(argv: list[str] | None = None) -> int:
 
 def _work(client: Client, options: argparse.Namespace) -> int:
     device = options.device or _best_device()
-    make_undumpable()  # the token is in this process's environment and memory
+    hide_from_others()  # the token is in this process's environment and memory
     evaluator = Evaluator(
         device=device,
         cache_dir=options.cache_dir / "factors",
         reads=[options.cache_dir / "blobs"],
         threads=options.threads,
         time_limit=options.time_limit,
-        sandbox=SandboxOptions(
-            enabled=not options.no_sandbox,
-            required=options.require_sandbox,
-            memory_bytes=options.memory_limit,
-            reads=tuple(options.allow_read),
-        ),
+        sandbox=sandbox_options(options),
     )
     claim = ClaimRequest(
         worker=f"wrk_{secrets.token_hex(8)}",
@@ -112,6 +109,7 @@ def _parser() -> argparse.ArgumentParser:
         "--time-limit", type=float, default=3600.0, help="seconds one evaluation may take (default: %(default)g)"
     )
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    add_sandbox_arguments(parser)
     return parser
 
 

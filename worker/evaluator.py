@@ -7,7 +7,7 @@ import site
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -251,13 +251,10 @@ class Evaluator:
             )
 
     def _parsed(self, kind: type[Message], line: bytes) -> Message:
-        try:
-            if len(line) >= LONGEST_LINE:
-                raise ValueError
-            return kind.model_validate_json(line)
-        except ValueError:
-            what = "the evaluating process wrote something that is no report"
-            raise self._ended(what, got=line[:200]) from None
+        if len(line) < LONGEST_LINE:
+            with suppress(ValueError):
+                return kind.model_validate_json(line)
+        raise self._ended("the evaluating process wrote something that is no report", got=line[:200])
 
     def _end_child(self, *, politely: bool) -> None:
         child, self._child = self._child, None

@@ -101,16 +101,16 @@ def test_the_child_sees_no_token(evaluator, tmp_path, monkeypatch):
 
 def test_the_real_child_ends_when_its_agent_is_gone(tmp_path):
     made = Evaluator(cache_dir=tmp_path)
-    process = made._running_child()
-    assert process.stdin is not None
-    process.stdin.close()
-    assert process.wait(20) == 0
+    child = made._running_child()
+    child.close()
+    assert child.wait(20) == 0
+    made.stop()
 
 
 def test_stop_ends_a_child_that_does_not_listen(evaluator, tmp_path):
     made = evaluator("pass")
     deaf = child("pass")
-    deaf[-1] = "import time\nwhile True: time.sleep(1)"
+    deaf[-1] = "import time\nprint('{\"sandbox\": []}', flush=True)\nwhile True: time.sleep(1)"
     made._command = deaf
     pid = made._running_child().pid
     start = time.monotonic()

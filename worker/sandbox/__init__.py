@@ -1,11 +1,13 @@
 """Confines the evaluating process: whatever a hostile network makes it do, it can do little.
 
-The agent makes a :class:`Policy` from its :class:`SandboxOptions`; the child applies it to itself with :func:`confine` before torch is loaded, tries
-each measure by what it should prevent, and says which are in force. ``docs/sandbox.md`` has the threat model.
+The agent makes a :class:`Policy` from its :class:`SandboxOptions`; the child applies it to itself with :func:`confine`
+before torch is loaded, tries each measure by what it should prevent, and says which are in force. ``docs/sandbox.md``
+has the threat model.
 
 ::
 
-    options         what the operator decides
+    arguments       on the command line
+    └ options       what the operator decides
     policy          what may be done
     ├ readable      the files that Python, torch and a device need
     └ memory        how much there is, and is held
@@ -18,9 +20,19 @@ each measure by what it should prevent, and says which are in force. ``docs/sand
     └ probes        what gets through
 """
 
-from worker.sandbox.confinement import confine, switched_off
+from worker.sandbox.arguments import add_sandbox_arguments, sandbox_options
+from worker.sandbox.confinement import confine, hide_from_others, switched_off
 from worker.sandbox.memory import memory_held
 from worker.sandbox.options import SandboxOptions
 from worker.sandbox.policy import Policy
 
-__all__ = ["Policy", "SandboxOptions", "confine", "memory_held", "switched_off"]
+__all__ = [
+    "Policy",
+    "SandboxOptions",
+    "add_sandbox_arguments",
+    "confine",
+    "hide_from_others",
+    "memory_held",
+    "sandbox_options",
+    "switched_off",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from ranksearch.contracts.resources import SandboxMeasure
 from worker.sandbox.policy import Policy
 
-__all__ = ["confine", "switched_off"]
+__all__ = ["confine", "hide_from_others", "switched_off"]
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,15 @@ def confine(policy: Policy) -> list[SandboxMeasure]:
         return _none_in_force(f"this system is {sys.platform}: only Linux offers what it takes")
     failures = _enforce(policy)
     return [_tried(measure, policy, failures) for measure in _measures(policy)]
+
+
+def hide_from_others() -> None:
+    """For the agent, which holds a token: keep other processes of its user, its child first, from looking into it."""
+    if sys.platform == "linux":
+        from worker.sandbox.privileges import make_undumpable  # noqa: PLC0415 - Linux only
+
+        with contextlib.suppress(OSError):  # Landlock and the filter still keep the child away
+            make_undumpable()
 
 
 def switched_off() -> list[SandboxMeasure]:

@@ -10,7 +10,7 @@ import signal
 from worker.sandbox.kernel import call, prctl
 from worker.sandbox.policy import Policy
 
-__all__ = ["dies_with_parent", "die_with_agent", "drop_privileges", "is_dumpable", "make_undumpable"]
+__all__ = ["die_with_agent", "dies_with_parent", "drop_privileges", "is_dumpable", "make_undumpable"]
 
 _SET_PARENT_DEATH_SIGNAL, _GET_PARENT_DEATH_SIGNAL = 1, 2
 _GET_DUMPABLE, _SET_DUMPABLE = 3, 4

@@ -1,0 +1,54 @@
+"""The sandbox on the command line of a worker."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from worker.sandbox.options import SandboxOptions
+
+__all__ = ["add_sandbox_arguments", "sandbox_options"]
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+
+
+def add_sandbox_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that decide how evaluations are confined."""
+    group = parser.add_argument_group("confinement of the evaluating process (docs/sandbox.md)")
+    either = group.add_mutually_exclusive_group()
+    either.add_argument("--require-sandbox", action="store_true", help="refuse to work where a measure is not in force")
+    either.add_argument("--no-sandbox", action="store_true", help="do not confine it: for models you trust only")
+    group.add_argument(
+        "--memory-limit",
+        type=_size,
+        metavar="SIZE",
+        help="main memory it may take, such as 24G (default: nine tenths of the machine's or the container's)",
+    )
+    group.add_argument(
+        "--allow-read",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="what it may read besides Python, its libraries and its job's files; may be given several times",
+    )
+
+
+def sandbox_options(parsed: argparse.Namespace) -> SandboxOptions:
+    """What was asked for."""
+    return SandboxOptions(
+        enabled=not parsed.no_sandbox,
+        required=parsed.require_sandbox,
+        memory_bytes=parsed.memory_limit,
+        reads=tuple(path.absolute() for path in parsed.allow_read),
+    )
+
+
+def _size(text: str) -> int:
+    """Bytes, of a number with K, M, G or T for powers of 1024."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    size = 0 if match is None else int(float(match[1]) * _UNITS[match[2].upper()])
+    if size <= 0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write a number with K, M, G or T, such as 24G")
+    return size
