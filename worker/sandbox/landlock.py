@@ -18,6 +18,7 @@ from pathlib import Path
 
 from worker.sandbox.kernel import Unavailable, call
 from worker.sandbox.policy import Policy
+from worker.sandbox.readable import listed_paths, readable_paths
 
 __all__ = ["landlock_version", "restrict_files"]
 
@@ -110,8 +111,8 @@ def restrict_files(policy: Policy) -> None:
     )
     descriptor = call("syscall", _CREATE_RULESET, ctypes.byref(ruleset), ctypes.sizeof(ruleset), 0)
     try:
-        _allow(descriptor, policy.reads, _READ & handled)
-        _allow(descriptor, policy.lists, _Right.READ_DIR)
+        _allow(descriptor, [*readable_paths(policy.home), *policy.reads], _READ & handled)
+        _allow(descriptor, listed_paths(), _Right.READ_DIR)
         _allow(descriptor, policy.writes, _WRITE & handled)
         _allow(descriptor, policy.devices, _CONTROL & handled)
         call("syscall", _RESTRICT_SELF, descriptor, 0)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from worker.sandbox.memory import memory_of_machine
 from worker.sandbox.policy import Policy
-from worker.sandbox.readable import device_files, listed_paths, readable_paths
+from worker.sandbox.readable import device_files
 
 __all__ = ["SandboxOptions"]
 
@@ -57,8 +57,8 @@ class SandboxOptions:
         shared = [] if on_cpu else [_SHARED_MEMORY]
         return Policy(
             agent=os.getpid(),
-            reads=[*readable_paths(self.reads), *reads],
-            lists=listed_paths(),
+            home=Path.home(),
+            reads=[*self.reads, *reads],
             writes=[*writes, *shared, *service],
             devices=device_files(device),
             local_sockets=bool(service),

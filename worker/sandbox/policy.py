@@ -15,8 +15,8 @@ class Policy(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     agent: int = Field(description="process id of the agent: the child ends with it, and must not reach it")
-    reads: list[Path] = Field(default=[], description="may be read")
-    lists: list[Path] = Field(default=[], description="directories whose names may be read, but not their files")
+    home: Path = Field(description="the user's, which must stay shut")
+    reads: list[Path] = Field(default=[], description="may be read, besides Python, its libraries and this package")
     writes: list[Path] = Field(default=[], description="may be read, written, made and removed")
     devices: list[Path] = Field(default=[], description="device files that may be read, written and controlled")
     local_sockets: bool = Field(default=False, description="CUDA's multi-process service is reached through one")

@@ -48,12 +48,9 @@ def credentials(_policy: Policy) -> str | None:
 
 def inherited_files(_policy: Policy) -> str | None:
     """Besides the three standard ones."""
-    listing = os.open("/proc/self/fd", os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        more = sorted({int(name) for name in os.listdir(listing)} - _STANDARD_FILES - {listing})  # noqa: PTH208 - of a descriptor
-    finally:
-        os.close(listing)
-    return f"file descriptors {more} are open" if more else None
+    more = sorted({int(path.name) for path in Path("/proc/self/fd").iterdir()} - _STANDARD_FILES)
+    inherited = [descriptor for descriptor in more if _is_open(descriptor)]  # what listed them is closed by now
+    return f"file descriptors {inherited} are open" if inherited else None
 
 
 def network(_policy: Policy) -> str | None:
@@ -169,3 +166,11 @@ def ended_first(policy: Policy) -> str | None:
     """When the machine is short of memory, before the agent."""
     own, agent = out_of_memory_score("self"), out_of_memory_score(policy.agent)
     return None if own > agent or own == _HIGHEST_SCORE else f"its score is {own}, the agent's {agent}"
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True

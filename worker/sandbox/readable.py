@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
-import site
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["device_files", "listed_paths", "readable_paths"]
@@ -24,26 +22,26 @@ _PLAIN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/ur
 _ACCELERATORS = ("/dev/nvidia*", "/dev/nvidia-caps*", "/dev/dri", "/dev/kfd", "/dev/dxg", "/dev/nvhost*", "/dev/nvmap")
 
 
-def readable_paths(further: Iterable[Path] = ()) -> list[Path]:
-    """Python with its libraries, the system's libraries, this package.
+def readable_paths(home: Path) -> list[Path]:
+    """Python with its libraries, the system's libraries, this package: for this very process, as it was started.
 
     Of a checkout, and of any other directory on Python's path that holds one, only the packages: what else lies there
-    (a data directory with its token, say) is nobody's business. What would open a home directory is left out.
+    (a data directory with its token, say) is nobody's business.
 
     Args:
-        further: what the operator allows besides, without that care.
+        home: of the user. What would open all of it is left out.
     """
     python = [Path(prefix) for prefix in (sys.prefix, sys.exec_prefix, sys.base_prefix, sys.base_exec_prefix)]
     on_path = [path for path in _import_paths() if not _holds_packages(path)]
     packages = [path / name for path in _checkouts() for name in _PACKAGES]
     libraries = [Path(path) for path in os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep) if path]
-    wanted = [*python, *on_path, *packages, *map(Path, _SYSTEM), *libraries]
-    return [*dict.fromkeys(path for path in wanted if path.exists() and not _too_wide(path)), *further]
+    wanted = dict.fromkeys([*python, *on_path, *packages, *map(Path, _SYSTEM), *libraries])
+    return [path for path in wanted if path.exists() and not home.resolve().is_relative_to(path.resolve())]
 
 
 def listed_paths() -> list[Path]:
     """Directories whose names alone are needed: an import looks for its package in them."""
-    return [path for path in (*_checkouts(), Path("/dev")) if path.exists()]
+    return [*_checkouts(), Path("/dev")]
 
 
 def device_files(device: str) -> list[Path]:
@@ -55,7 +53,7 @@ def device_files(device: str) -> list[Path]:
 
 
 def _import_paths() -> list[Path]:
-    return [Path(path).absolute() for path in (*sys.path, site.getusersitepackages()) if path]
+    return [Path(path).absolute() for path in sys.path if path]
 
 
 def _checkouts() -> list[Path]:
@@ -64,9 +62,3 @@ def _checkouts() -> list[Path]:
 
 def _holds_packages(path: Path) -> bool:
     return all((path / name / "__init__.py").is_file() for name in _PACKAGES)
-
-
-def _too_wide(path: Path) -> bool:
-    """Whether it is the home directory of this user, or holds it."""
-    home = Path.home().resolve()
-    return home.is_relative_to(path.resolve())
