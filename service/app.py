@@ -22,7 +22,10 @@ from service.scheduling.mirroring import mirror
 from service.scheduling.reconcile import sweep
 from service.search.optuna_records import OptunaRecords
 from service.settings import Settings
+from service.storage.blob_bucket import BucketBlobStore
 from service.storage.blob_directory import DirectoryBlobStore
+from service.storage.blobs import BlobStore
+from service.storage.bucket_address import BucketAddress
 from service.storage.engine import Database
 from service.storage.migrations import migrate
 from service.version import VERSION
@@ -39,9 +42,18 @@ def open_backend(settings: Settings) -> Backend:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.url)
     migrate(database)
-    backend = Backend(settings, database, DirectoryBlobStore(settings.blobs_dir), OptunaRecords(database), Bell())
+    backend = Backend(settings, database, _blob_store(settings), OptunaRecords(database), Bell())
     mirror(backend)
     return backend
+
+
+def _blob_store(settings: Settings) -> BlobStore:
+    bucket = _bucket(settings)
+    return DirectoryBlobStore(settings.blobs_dir) if bucket is None else BucketBlobStore(bucket, settings.spool_dir)
+
+
+def _bucket(settings: Settings) -> BucketAddress | None:
+    return None if settings.blobs_url is None else BucketAddress.parse(settings.blobs_url)
 
 
 def close_backend(backend: Backend) -> None:
@@ -56,7 +68,12 @@ def close_backend(backend: Backend) -> None:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The service as an ASGI application. Its stores are open while its lifespan lasts."""
+    """The service as an ASGI application. Its stores are open while its lifespan lasts.
+
+    Raises:
+        InputError: the settings name a blob store that nobody knows.
+    """
+    _bucket(settings)  # refused here, by its name, and not when the stores are opened
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

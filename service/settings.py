@@ -33,6 +33,11 @@ class Settings(BaseModel):
     database_url: str | None = Field(
         default=None, repr=False, description="SQLAlchemy URL; default: an SQLite file in the data directory"
     )
+    blobs_url: str | None = Field(
+        default=None,
+        description="s3://BUCKET/PREFIX of an S3-compatible store; ?endpoint= and ?region= or AWS_ENDPOINT_URL and"
+        " AWS_REGION say where it is, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY open it; default: the data directory",
+    )
     host: str = Field(default="127.0.0.1", description="to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="the same; 0: any free one; service.json says which")
     forwarded_allow_ips: str = Field(
@@ -71,6 +76,16 @@ class Settings(BaseModel):
     max_connections: int | None = Field(
         default=None, ge=1, description="beyond so many connections 503 is answered; default: no bound"
     )
+    collect_seconds: float = Field(default=300, gt=0, description="between two collections of what nobody needs")
+    blob_grace_seconds: float = Field(
+        default=86_400, ge=0, description="until bytes that nothing refers to are removed"
+    )
+    factor_days: float = Field(default=30, gt=0, description="until factors that no worker asks for are dropped")
+    factor_bytes: int = Field(
+        default=50 * 1024 * MIB, ge=0, description="of all factors; the least recently used are dropped"
+    )
+    event_days: float = Field(default=90, gt=0, description="until the events of a finished study are dropped")
+
     ready_seconds: float = Field(default=2, gt=0, description="within which database and blob store answer /readyz")
     grace_seconds: int = Field(default=1, ge=0, description="for open requests to end when the service stops")
 
@@ -95,3 +110,8 @@ class Settings(BaseModel):
     def blobs_dir(self) -> Path:
         """Where the directory blob store lives."""
         return self.data_dir / "blobs"
+
+    @property
+    def spool_dir(self) -> Path:
+        """Where bytes arrive that go to another store."""
+        return self.blobs_dir / "incoming"

@@ -43,7 +43,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 """For the OpenAPI description of every route."""
 
-_RETRY_AFTER = {"model_not_inspected": "2", "service_busy": "1", "storage_full": "60"}
+_RETRY_AFTER = {"model_not_inspected": "2", "service_busy": "1", "storage_full": "60", "storage_unavailable": "5"}
 _MEND_JSON = "send the body as JSON, with the header Content-Type: application/json"
 
 

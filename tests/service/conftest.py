@@ -21,6 +21,7 @@ from service.settings import Settings
 from tests.postgres import PostgresServer
 from tests.service import synthetic
 from tests.service.agent import Agent
+from tests.service.bucket import S3Server, s3_server
 
 TOKEN = "a-token-for-the-tests"  # noqa: S105 - of services that live as long as a test
 
@@ -188,3 +189,10 @@ def start(data_dir: Path, database_url: str) -> Iterator[Start]:
 @pytest.fixture
 def service(start: Start) -> Running:
     return start()
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """One server for all tests; each has a bucket of its own."""
+    with s3_server() as server:
+        yield server
