@@ -140,6 +140,11 @@ class SyntheticWorker:
         """Wait until it has ended."""
         self._thread.join()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still works."""
+        return self._thread.is_alive()
+
     def _work(self) -> None:
         send = self.fleet.connection()
         try:
@@ -243,6 +248,12 @@ class Fleet:
         if status != http.client.ACCEPTED:
             raise RuntimeError(f"the study was refused: {study}")
         return str(study["id"])
+
+    def user(self, name: str) -> str:
+        """A new user of the same project; a token of theirs."""
+        with ranksearch.Client(self.url, self.token) as client:
+            client.users.create(name)
+            return client.tokens.create(f"{name}'s", user=name, scopes=["read", "submit"]).secret
 
     def study(self, study: str) -> dict[str, Any]:
         """As the API answers it."""
