@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 import pytest
 
-__all__ = ["PostgresServer", "postgres"]
+__all__ = ["PostgresServer", "find_binaries", "postgres"]
 
 NOT_DURABLE = {
     "fsync": "off",
@@ -40,8 +40,9 @@ class PostgresServer:
     It refuses to run as root, so root runs it as the user ``postgres`` or else ``nobody``.
     """
 
-    def __init__(self, binaries: Path) -> None:
+    def __init__(self, binaries: Path, settings: Mapping[str, str] = NOT_DURABLE) -> None:
         self._binaries = binaries
+        self._settings = dict(settings)
         self._user = _unprivileged()
         self.directory = Path(tempfile.mkdtemp(prefix="ranksearch-postgres-"))
         self._data = self.directory / "data"
@@ -57,7 +58,7 @@ class PostgresServer:
 
     def start(self) -> None:
         """Start it, and return once it answers; after a kill, too."""
-        options = NOT_DURABLE | {"port": str(self.port), "unix_socket_directories": ""}
+        options = self._settings | {"port": str(self.port), "unix_socket_directories": ""}
         settings = [f"-c{name}={value}" for name, value in options.items()]
         self._process = self._run("postgres", "-D", str(self._data), *settings)
         deadline = time.monotonic() + 60
@@ -133,7 +134,7 @@ class PostgresServer:
             return subprocess.Popen(command, cwd=self.directory, stdout=log, stderr=log, process_group=0, **who)
 
 
-def _binaries() -> Path | None:
+def find_binaries() -> Path | None:
     """Where the server's programs are: not on the path as a rule, so ``pg_config`` is asked."""
     asked = shutil.which("pg_config")
     if asked is not None:
@@ -155,7 +156,7 @@ def _unprivileged() -> pwd.struct_passwd | None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """One server for all tests of this process; each takes a database of its own."""
-    binaries = _binaries()
+    binaries = find_binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL here: neither pg_config nor initdb is found (Debian's package is `postgresql`)")
     server = PostgresServer(binaries)
