@@ -10,14 +10,16 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 
-from service.api import documents, events, factors, health, jobs, studies
-from service.api.access import Gate, OneToken, documented_scheme
+from service.api import documents, events, exposition, factors, health, jobs, studies
+from service.api.access import OPEN_PATHS, Gate, OneToken, documented_scheme
 from service.api.limits import BodyLimit
 from service.api.logs import RequestLog
 from service.api.problems import install_problems
 from service.api.readiness import ReadinessCheck
+from service.metrics import Metrics
 from service.scheduling.backend import OPTUNA, Backend
 from service.scheduling.bell import Bell
+from service.scheduling.gauges import DatabaseGauges
 from service.scheduling.mirroring import mirror
 from service.scheduling.reconcile import sweep
 from service.search.optuna_records import OptunaRecords
@@ -37,12 +39,14 @@ log = logging.getLogger(__name__)
 _TOGETHER_SECONDS = 0.5
 
 
-def open_backend(settings: Settings) -> Backend:
+def open_backend(settings: Settings, metrics: Metrics | None = None) -> Backend:
     """Open the stores, bring the schema to the newest version and finish what a crash left unfinished."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.url)
     migrate(database)
-    backend = Backend(settings, database, _blob_store(settings), OptunaRecords(database), Bell())
+    blobs, records = _blob_store(settings), OptunaRecords(database)
+    backend = Backend(settings, database, blobs, records, Bell(), metrics or Metrics())
+    backend.metrics.registry.register(DatabaseGauges(backend))
     mirror(backend)
     return backend
 
@@ -74,10 +78,11 @@ def create_app(settings: Settings) -> FastAPI:
         InputError: the settings name a blob store that nobody knows.
     """
     _bucket(settings)  # refused here, by its name, and not when the stores are opened
+    metrics = Metrics()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        backend = await run_in_threadpool(open_backend, settings)
+        backend = await run_in_threadpool(open_backend, settings, metrics)
         app.state.backend = backend
         app.state.readiness = ReadinessCheck(backend, settings.ready_seconds)
         loops = [asyncio.create_task(loop(backend)) for loop in (_sweep_now_and_then, _mirror_when_rung)]
@@ -97,14 +102,19 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
     )
+    app.state.metrics = metrics
     install_problems(app)
     app.include_router(health.router)
     locked = [Depends(documented_scheme)]
-    for router in (documents.router, studies.router, events.router, factors.router, jobs.router):
+    for router in (exposition.router, documents.router, studies.router, events.router, factors.router, jobs.router):
         app.include_router(router, dependencies=locked)
     app.add_middleware(BodyLimit, limit=settings.max_json_bytes)
-    app.add_middleware(Gate, verifier=OneToken(settings.token))
-    app.add_middleware(RequestLog)
+    app.add_middleware(
+        Gate,
+        verifier=OneToken(settings.token),
+        open_paths=OPEN_PATHS | ({"/metrics"} if settings.metrics_open else set()),
+    )
+    app.add_middleware(RequestLog, metrics=metrics)
     return app
 
 
@@ -112,8 +122,10 @@ async def _sweep_now_and_then(backend: Backend) -> None:
     while True:
         await asyncio.sleep(backend.settings.sweep_seconds)
         try:
-            await run_in_threadpool(sweep, backend)
+            with backend.metrics.sweep_seconds.time():
+                await run_in_threadpool(sweep, backend)
         except Exception:
+            backend.metrics.sweeps_failed.inc()
             log.exception("the sweep failed; it will be tried again")
 
 

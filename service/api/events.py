@@ -43,7 +43,7 @@ async def watch(
 
 async def _lines(backend: Backend, study: str, after: int) -> AsyncIterator[str]:
     settings, quiet = backend.settings, 0.0
-    with backend.bell.listening(study_topic(study)) as ear:
+    with backend.metrics.event_streams.track_inprogress(), backend.bell.listening(study_topic(study)) as ear:
         yield ": connected\n\n"
         while not backend.bell.closed:
             ear.clear()

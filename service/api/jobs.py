@@ -19,6 +19,7 @@ from ranksearch.contracts.jobs import (
     Lease,
     LeaseRequest,
 )
+from ranksearch.contracts.loglines import note
 from ranksearch.contracts.resources import Worker
 from service.api.dependencies import TheBackend
 from service.api.problems import PROBLEMS
@@ -50,24 +51,28 @@ async def claim_job(request: Request, response: Response, backend: TheBackend, w
 @router.post("/jobs/{job}/renew")
 def renew_lease(backend: TheBackend, job: str, lease: LeaseRequest) -> Lease:
     """Make a lease last longer. 409 ``lease_lost``: drop the work."""
+    note(job=job)
     return leases.renew(backend, job, lease.lease_token)
 
 
 @router.post("/jobs/{job}/release", status_code=204)
 def release_job(backend: TheBackend, job: str, lease: LeaseRequest) -> None:
     """Hand a job back undone, without an attempt being counted."""
+    note(job=job)
     leases.release(backend, job, lease.lease_token)
 
 
 @router.post("/jobs/{job}/complete", status_code=204)
 def complete_job(backend: TheBackend, job: str, done: CompleteRequest) -> None:
     """Hand in a result. The same call again answers the same."""
+    note(job=job)
     outcomes.complete(backend, job, done)
 
 
 @router.post("/jobs/{job}/fail", status_code=204)
 def fail_job(backend: TheBackend, job: str, failed: FailRequest) -> None:
     """Say that there is no result. The same call again answers the same."""
+    note(job=job)
     outcomes.fail(backend, job, failed)
 
 
@@ -100,7 +105,7 @@ async def _wait_for_job(
 ) -> Claimed | Literal["draining"] | None:
     """The job; None after the time, or where nobody wants it any more."""
     deadline = time.monotonic() + wanted.wait_seconds
-    with backend.bell.listening(JOBS) as ear:
+    with backend.metrics.waiting_claims.track_inprogress(), backend.bell.listening(JOBS) as ear:
         while True:
             ear.clear()
             await run_in_threadpool(fleet.saw_worker, backend, wanted)

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ranksearch.contracts.loglines import REQUEST_ID_HEADER, logged_with, request_id_of
 from service.api.problems import unexpected
+from service.metrics import Metrics
 
 __all__ = ["PROBES", "RequestLog", "route_of"]
 
@@ -21,13 +22,16 @@ PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 
 
 class RequestLog:
-    """ASGI middleware. Everything that is logged while a request is served has its id, which goes out with the answer.
+    """ASGI middleware, which counts requests, too.
+
+    Everything that is logged while a request is served has its id, which goes out with the answer.
 
     The id is the request's ``X-Request-Id`` where that is well formed, else a new one.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
         self._app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -56,7 +60,9 @@ class RequestLog:
                 raise
             await response(scope, receive, noted)
         finally:
-            _write_line(scope, status, time.perf_counter() - began)
+            seconds = time.perf_counter() - began
+            self._metrics.answered(scope["method"], route_of(scope), status, seconds)
+            _write_line(scope, status, seconds)
 
 
 def route_of(scope: Scope) -> str | None:

@@ -23,6 +23,7 @@ from ranksearch.contracts.errors import (
     UnavailableError,
 )
 from ranksearch.contracts.resources import Problem
+from service.metrics import Metrics
 from service.storage.blobs import storage_full
 
 __all__ = ["PROBLEMS", "install_problems", "problem_response", "unexpected"]
@@ -80,7 +81,10 @@ def install_problems(app: FastAPI) -> None:
     """Let ``app`` answer every foreseen error as a problem document."""
 
     @app.exception_handler(RankSearchError)
-    async def _ours(_request: Request, problem: RankSearchError) -> Response:
+    async def _ours(request: Request, problem: RankSearchError) -> Response:
+        if problem.code == "lease_lost":
+            metrics: Metrics = request.app.state.metrics
+            metrics.leases_lost.inc()
         return problem_response(problem)
 
     @app.exception_handler(RequestValidationError)

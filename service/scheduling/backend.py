@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, undefer
 
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import Method
+from service.metrics import Metrics
 from service.scheduling.bell import Bell
 from service.scheduling.histories import Histories
 from service.scheduling.sightings import Sightings
@@ -32,6 +33,7 @@ JOBS = "jobs"
 OPTUNA = "optuna"
 """And for trials that Optuna does not know yet as they are."""
 _RINGS = "rings"
+_COUNTS = "counts"
 _SEEN_SECONDS = 5.0
 
 
@@ -43,13 +45,20 @@ class Backend:
     """
 
     def __init__(
-        self, settings: Settings, database: Database, blobs: BlobStore, records: OptunaRecords, bell: Bell
+        self,
+        settings: Settings,
+        database: Database,
+        blobs: BlobStore,
+        records: OptunaRecords,
+        bell: Bell,
+        metrics: Metrics,
     ) -> None:
         self.settings = settings
         self.database = database
         self.blobs = blobs
         self.records = records
         self.bell = bell
+        self.metrics = metrics
         self.public_url: str | None = None
         self.sightings = Sightings(_SEEN_SECONDS)
         self.histories = Histories()
@@ -71,11 +80,18 @@ class Backend:
             yield session
         for topic in session.info.get(_RINGS, ()):
             self.bell.ring(topic)
+        for count in session.info.get(_COUNTS, ()):
+            count(self.metrics)
 
     @staticmethod
     def ring_after(session: Session, topic: str) -> None:
         """Ring ``topic`` once the transaction is committed."""
         session.info.setdefault(_RINGS, set()).add(topic)
+
+    @staticmethod
+    def count_after(session: Session, count: Callable[[Metrics], None]) -> None:
+        """Count something once the transaction is committed."""
+        session.info.setdefault(_COUNTS, []).append(count)
 
     def planning_lock(self, study: str) -> threading.Lock:
         """Held while a trial of ``study`` is planned, so that two do not get the same ranks."""

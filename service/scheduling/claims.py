@@ -21,6 +21,7 @@ from ranksearch.contracts.jobs import (
     Task,
     TrialTask,
 )
+from ranksearch.contracts.loglines import note
 from ranksearch.contracts.resources import Blob
 from ranksearch.contracts.study_requests import DataSlice, StudyRequest
 from service.scheduling.backend import Backend
@@ -65,6 +66,8 @@ def claim(backend: Backend, request: ClaimRequest) -> Claimed | None:
         raise
     with backend.reading() as session:
         job = session.get_one(JobRow, job_id)
+        backend.metrics.claimed(job.kind, sampling_seconds)
+        note(job=job.id, study=job.study_id, trial=job.trial_number, worker=request.worker)
         return Claimed(_described(session, backend, job, lease), sampling_seconds)
 
 

@@ -8,12 +8,14 @@ old holder does has any effect. Lock order, everywhere: the study, then its job.
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from sqlalchemy import exists, or_, select, update
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFoundError
 from ranksearch.contracts.jobs import Lease
+from service.metrics import Metrics
 from service.scheduling.backend import JOBS, Backend, locked_study, now
 from service.scheduling.events import trial_event
 from service.scheduling.lifecycle import begin, end_if_overdue, fail_job
@@ -59,6 +61,8 @@ def take_next(backend: Backend, worker: str) -> tuple[str, Lease] | None:
         job.state, job.worker, job.lease_token = "leased", worker, new_lease_token()
         job.lease_expires_at = at + backend.settings.lease_seconds
         job.attempts += 1
+        if job.started_at is None:
+            Backend.count_after(session, partial(Metrics.waited, kind=job.kind, seconds=at - job.queued_at))
         job.started_at = job.started_at or at
         session.flush()
         if study is not None:
@@ -154,6 +158,7 @@ def hand_back(session: Session, study: StudyRow | None, job: JobRow, problem: di
     """An attempt gave no result: wait again, or fail after ``limit`` attempts."""
     if job.attempts < limit:
         job.problem = problem
+        Backend.count_after(session, partial(Metrics.retried, kind=job.kind, code=problem.get("code")))
         wait_again(session, study, job)
         return
     job.done_token = job.lease_token
@@ -211,6 +216,7 @@ def _expire_one(backend: Backend, job_id: str) -> int:
         job = session.scalars(select(JobRow).where(*overdue).with_for_update(skip_locked=True)).first()
         if job is None:  # renewed or completed in between
             return 0
+        Backend.count_after(session, partial(Metrics.expired, kind=job.kind))
         log.warning("lease expired job=%s kind=%s worker=%s attempt=%d", job.id, job.kind, job.worker, job.attempts)
         problem = EvaluationError(
             "evaluation_crashed",

@@ -6,12 +6,14 @@ Every function here works in its caller's transaction, with the study locked.
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFoundError, RankSearchError
 from ranksearch.contracts.studies import Study
+from service.metrics import Metrics
 from service.scheduling.backend import Backend, locked_study, now
 from service.scheduling.endings import end, fail_study, finish_if_done
 from service.scheduling.events import artifact_event, study_event, trial_event
@@ -121,6 +123,7 @@ def fail_job(
     """A job gave no result and will not be tried again; ``study`` is None for an inspection."""
     job.state, job.finished_at = "failed", now(session)
     job.problem = problem.to_problem() if isinstance(problem, RankSearchError) else problem
+    Backend.count_after(session, partial(Metrics.failed, kind=job.kind, code=job.problem.get("code")))
     if study is None:
         give_up_inspection(session.get_one(ModelRow, job.model_id), job.problem)
     elif job.kind == "trial":

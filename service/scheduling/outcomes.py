@@ -7,6 +7,8 @@ the lease's token. Optuna is told afterwards, see :mod:`.mirroring`.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
+from functools import partial
 
 from sqlalchemy.orm import Session
 
@@ -20,7 +22,9 @@ from ranksearch.contracts.jobs import (
     SensitivityOutcome,
     TrialOutcome,
 )
+from ranksearch.contracts.loglines import note
 from ranksearch.contracts.studies import TrialResult
+from service.metrics import Metrics
 from service.scheduling.backend import OPTUNA, Backend, now
 from service.scheduling.blob_rows import hold
 from service.scheduling.events import artifact_event
@@ -67,6 +71,12 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
         elif study is not None and isinstance(outcome, TrialOutcome):
             _measured(session, study, job, outcome)
             backend.ring_after(session, OPTUNA)
+        note(study=job.study_id, trial=job.trial_number, worker=job.worker)
+        Backend.count_after(session, partial(Metrics.completed, kind=job.kind, seconds=_seconds(job, outcome)))
+
+
+def _seconds(job: JobRow, outcome: Outcome) -> Mapping[str, float] | None:
+    return outcome.result.seconds.model_dump() if isinstance(outcome, TrialOutcome) and job.kind == "trial" else None
 
 
 def fail(backend: Backend, job_id: str, request: FailRequest) -> None:
@@ -83,6 +93,7 @@ def fail(backend: Backend, job_id: str, request: FailRequest) -> None:
         if row is not None and row.state in {"waiting", "failed"} and row.done_token == request.lease_token:
             return
         job = held(session, job_id, request.lease_token)
+        note(study=job.study_id, trial=job.trial_number, worker=job.worker)
         log.warning("job failed job=%s kind=%s worker=%s code=%s", job.id, job.kind, job.worker, request.problem.code)
         if request.retry:
             hand_back(session, study, job, problem, backend.settings.max_attempts)
