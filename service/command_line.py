@@ -115,11 +115,12 @@ def _plain(value: object) -> str:
 
 def _refusal(problem: ValidationError) -> InputError:
     first = problem.errors()[0]
-    member = str(first["loc"][0])
+    member = str(first["loc"][0]) if first["loc"] else ""  # or the settings do not go together
+    secret = not member or member in SECRETS or member.endswith("url")
     names = variable_of(member) if member in SECRETS else f"{option_of(member)} ({variable_of(member)})"
     return InputError(
         "invalid_request",
-        f"{names}: {first['msg']}",
-        got=None if member in SECRETS or member.endswith("url") else first.get("input"),
+        f"{names}: {first['msg']}" if member else first["msg"],
+        got=None if secret else first.get("input"),
         mend="correct it; `python -m service --help` says what each setting takes",
     )

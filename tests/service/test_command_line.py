@@ -15,6 +15,7 @@ VALUES = {
     "data_dir": "/srv/rs",
     "token": "another-token-of-sixteen",
     "host": "0.0.0.0",  # noqa: S104 - read, not bound
+    "database_url": "postgresql+psycopg://u@h/n",
     "log_level": "debug",
     "log_format": "json",
     "metrics_open": "true",
