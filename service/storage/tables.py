@@ -8,7 +8,7 @@ Invariants, kept by the transactions of :mod:`service.scheduling`:
   as it is. Trials are numbered 0, 1, 2, … without gaps, in the order in which they were planned.
 - ``best_job`` is a feasible trial or, once the finalists are measured, the final job of one; ``best_trial`` is its
   number and ``best_value`` its value.
-- A study has final jobs only once none of its trials waits or is leased, and at most one for each trial.
+- Final jobs wait or run only while none of their study's trials does, and there is at most one for each trial.
 - ``stopped_by`` is set in the transaction that drops the trials that are not to be made: ``cancelled``, unplanned.
 - Every model, data set and study belongs to one project and to the user who brought it; what a study refers to
   belongs to the study's project. The same document may be in several projects: it is one blob.
@@ -45,6 +45,7 @@ __all__ = [
     "DatasetRow",
     "EventRow",
     "FactorRow",
+    "HeartbeatRow",
     "IdempotencyRow",
     "JobRow",
     "MemberRow",
@@ -244,13 +245,18 @@ class DatasetRow(Table):
 
 
 class StudyRow(Table):
-    """A study: what was asked for, and how far it is. Its trials are rows of ``rs_jobs``."""
+    """A study: what was asked for, and how far it is. Its trials are rows of ``rs_jobs``.
+
+    ``paused_seconds`` is how long it has been paused before, ``paused_at`` since when it is now; neither counts for its
+    timeout. ``passed_over`` counts how often a study behind it in the queue was served first because the worker held
+    that one's model already; it starts anew when the study is served.
+    """
 
     __tablename__ = "rs_studies"
     __table_args__ = (
         Index(None, "created_at", "id"),
         Index(None, "project_id", "created_at", "id"),
-        Index(None, "state"),
+        Index(None, "state", "user_id"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -264,6 +270,10 @@ class StudyRow(Table):
     failures_in_row: Mapped[int] = mapped_column(default=0)
     state: Mapped[str] = mapped_column(String(16))
     reason: Mapped[str | None] = mapped_column(Text)
+    pause_reason: Mapped[str | None] = mapped_column(Text)
+    paused_at: Mapped[float | None]
+    paused_seconds: Mapped[float] = mapped_column(default=0.0)
+    passed_over: Mapped[int] = mapped_column(default=0)
     problem: Mapped[Json | None]
     request: Mapped[Json]
     metric: Mapped[str] = mapped_column(String(16))
@@ -291,8 +301,9 @@ class JobRow(Table):
     finalist again and has its trial's number and ranks. ``guide`` is what the search follows: smaller is better, 0 is
     the dense network. ``feasible`` says whether the bounds that are measured are kept.
 
-    ``attempts`` counts claims that were not handed back, ``crashes`` those whose worker or evaluating process died;
-    ``not_before`` is when a waiting job may be claimed again.
+    ``attempts`` counts claims that were not handed back, ``crashes`` those whose worker or evaluating process died, and
+    ``crash_reports`` says which worker that was and what was seen; ``not_before`` is when a waiting job may be claimed
+    again. ``leased_at`` is when the present lease was given: from then on its user is charged.
 
     Its states: ``waiting``, ``leased``, ``done``, ``pruned`` (a trial that lost its race), ``failed``, ``cancelled``.
     """
@@ -305,6 +316,7 @@ class JobRow(Table):
         Index(None, "state", "lease_expires_at"),
         Index(None, "study_id", "kind", "state"),
         Index(None, "study_id", "kind", "finished_at"),
+        Index(None, "study_id", "state", "priority", "ordinal"),
         Index(None, "told", "state"),
         Index(None, "artifact", sqlite_where=text(_MADE), postgresql_where=text(_MADE)),
     )
@@ -327,9 +339,11 @@ class JobRow(Table):
 
     attempts: Mapped[int] = mapped_column(default=0)
     crashes: Mapped[int] = mapped_column(default=0)
+    crash_reports: Mapped[list[Json] | None]
     not_before: Mapped[float | None]
     worker: Mapped[str | None] = mapped_column(String(100))
     lease_token: Mapped[str | None] = mapped_column(String(64))
+    leased_at: Mapped[float | None]
     lease_expires_at: Mapped[float | None]
     done_token: Mapped[str | None] = mapped_column(String(64))
 
@@ -384,6 +398,15 @@ class WorkerRow(Table):
     holds: Mapped[list[str]] = mapped_column(default=list)
     memory_bytes: Mapped[int | None] = mapped_column(BigInteger)
     sandbox: Mapped[list[Json]] = mapped_column(default=list)
+
+
+class HeartbeatRow(Table):
+    """When something that some replica of the service does again and again was last done."""
+
+    __tablename__ = "rs_heartbeats"
+
+    name: Mapped[str] = mapped_column(String(50), primary_key=True)
+    at: Mapped[float]
 
 
 class IdempotencyRow(Table):

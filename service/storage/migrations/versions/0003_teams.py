@@ -16,6 +16,10 @@ depends_on = None
 _USER, _PROJECT = "usr_local", "prj_default"
 _JSON = sa.JSON(none_as_null=True)
 _yes = sa.bindparam("yes", value=True, type_=sa.Boolean())
+_STUDIES_COLUMNS = (
+    *("passed_over", "paused_seconds", "paused_at", "pause_reason"),
+    *("failures_in_row", "requirements", "max_parallel", "priority"),
+)
 _NEWER = {"priority", "max_parallel", "requirements"}
 """Members of a request that the older version refuses."""
 
@@ -34,6 +38,12 @@ def upgrade() -> None:
         sa.Column("used_at", sa.Double(), nullable=False),
         sa.ForeignKeyConstraint(["sha256"], ["rs_blobs.sha256"], name=op.f("fk_rs_factors_sha256")),
         sa.PrimaryKeyConstraint("key", name=op.f("pk_rs_factors")),
+    )
+    op.create_table(
+        "rs_heartbeats",
+        sa.Column("name", sa.String(length=50), nullable=False),
+        sa.Column("at", sa.Double(), nullable=False),
+        sa.PrimaryKeyConstraint("name", name=op.f("pk_rs_heartbeats")),
     )
     op.create_index(op.f("ix_rs_factors_used_at"), "rs_factors", ["used_at"])
     op.create_index(op.f("ix_rs_factors_sha256"), "rs_factors", ["sha256"])
@@ -56,14 +66,25 @@ def upgrade() -> None:
         batch_op.add_column(sa.Column("max_parallel", sa.Integer(), nullable=True))
         batch_op.add_column(sa.Column("requirements", _JSON, nullable=True))
         batch_op.add_column(sa.Column("failures_in_row", sa.Integer(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("pause_reason", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("paused_at", sa.Double(), nullable=True))
+        batch_op.add_column(sa.Column("paused_seconds", sa.Double(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("passed_over", sa.Integer(), nullable=False, server_default="0"))
+        batch_op.drop_index(batch_op.f("ix_rs_studies_state"))
+        batch_op.create_index(batch_op.f("ix_rs_studies_state_user_id"), ["state", "user_id"])
         batch_op.create_index(batch_op.f("ix_rs_studies_project_id_created_at_id"), ["project_id", "created_at", "id"])
     with op.batch_alter_table("rs_jobs", schema=None, recreate="never") as batch_op:
         batch_op.add_column(sa.Column("crashes", sa.Integer(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("crash_reports", _JSON, nullable=True))
         batch_op.add_column(sa.Column("not_before", sa.Double(), nullable=True))
         made = sa.text("artifact IS NOT NULL")
         batch_op.create_index(batch_op.f("ix_rs_jobs_artifact"), ["artifact"], sqlite_where=made, postgresql_where=made)
         batch_op.create_index(
             batch_op.f("ix_rs_jobs_study_id_kind_finished_at"), ["study_id", "kind", "finished_at"], unique=False
+        )
+        batch_op.add_column(sa.Column("leased_at", sa.Double(), nullable=True))
+        batch_op.create_index(
+            batch_op.f("ix_rs_jobs_study_id_state_priority_ordinal"), ["study_id", "state", "priority", "ordinal"]
         )
     op.execute(sa.text("UPDATE rs_jobs SET told = :yes WHERE trial_number IS NULL").bindparams(_yes))
     with op.batch_alter_table("rs_workers", schema=None, recreate="never") as batch_op:
@@ -97,16 +118,19 @@ def downgrade() -> None:
     with op.batch_alter_table("rs_jobs", schema=None, recreate="never") as batch_op:
         batch_op.drop_index(batch_op.f("ix_rs_jobs_artifact"))
         batch_op.drop_index(batch_op.f("ix_rs_jobs_study_id_kind_finished_at"))
-        batch_op.drop_column("not_before")
-        batch_op.drop_column("crashes")
+        batch_op.drop_index(batch_op.f("ix_rs_jobs_study_id_state_priority_ordinal"))
+        for column in ("leased_at", "not_before", "crash_reports", "crashes"):
+            batch_op.drop_column(column)
     op.execute(sa.text("UPDATE rs_studies SET state = 'running' WHERE state = 'paused'"))
     for study, request in op.get_bind().execute(sa.select(_studies.c.id, _studies.c.request)).all():
         older = {name: value for name, value in request.items() if name not in _NEWER}
         op.execute(_studies.update().where(_studies.c.id == study).values(request=older))
     with op.batch_alter_table("rs_studies", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_rs_studies_project_id_created_at_id"))
-        for column in ("failures_in_row", "requirements", "max_parallel", "priority"):
+        batch_op.drop_index(batch_op.f("ix_rs_studies_state_user_id"))
+        for column in _STUDIES_COLUMNS:
             batch_op.drop_column(column)
+        batch_op.create_index(batch_op.f("ix_rs_studies_state"), ["state"])
     for table in ("rs_models", "rs_datasets"):
         with op.batch_alter_table(table, schema=None) as batch_op:
             batch_op.drop_index(batch_op.f(f"ix_{table}_sha256"))
@@ -118,7 +142,9 @@ def downgrade() -> None:
     with op.batch_alter_table("rs_blobs", schema=None, recreate="never") as batch_op:
         batch_op.drop_index(batch_op.f("ix_rs_blobs_touched_at"))
         batch_op.drop_column("touched_at")
-    for table in ("rs_factors", "rs_audit", "rs_sessions", "rs_tokens", "rs_members", "rs_projects", "rs_users"):
+    for table in ("rs_heartbeats", "rs_factors", "rs_audit", "rs_sessions", "rs_tokens", "rs_members"):
+        op.drop_table(table)
+    for table in ("rs_projects", "rs_users"):
         op.drop_table(table)
 
 
