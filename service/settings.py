@@ -54,6 +54,7 @@ class Settings(BaseModel):
 
     lease_seconds: float = Field(default=60, gt=0, description="how long a worker has a job without renewing its lease")
     max_attempts: int = Field(default=3, ge=1, description="of a job, until it fails")
+    max_failures_in_row: int = Field(default=5, ge=1, description="trials of a study, until it pauses itself")
     sweep_seconds: float = Field(
         default=2, gt=0, description="between sweeps: expired leases, studies whose time is up"
     )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ranksearch.cli import datasets, deployment, models, studies, submit, watch, workers
+from ranksearch.cli import datasets, deployment, models, steering, studies, submit, watch, workers
 from ranksearch.cli.exit_codes import ExitCode, exit_code
 from ranksearch.cli.options import MACHINE
 from ranksearch.contracts.errors import RankSearchError
@@ -19,7 +19,7 @@ __all__ = ["app", "main"]
 _EPILOG = (
     "Exit status: 0 done, 1 the study or the service failed, 2 wrong usage, 3 service unreachable, 4 not found, "
     "5 input that cannot be used (a budget that nobody can meet, too), 6 no access, 7 waited too long, "
-    "130 interrupted."
+    "8 the study is paused, 130 interrupted."
 )
 
 
@@ -79,7 +79,10 @@ app.command("watch")(watch.watch)
 app.command("best")(studies.best)
 app.command("pareto")(studies.pareto)
 app.command("pull")(studies.pull)
-app.command("cancel")(studies.cancel)
+app.command("pause")(steering.pause)
+app.command("resume")(steering.resume)
+app.command("retry")(steering.retry)
+app.command("cancel")(steering.cancel)
 app.add_typer(models.app, name="models")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(workers.app, name="workers")

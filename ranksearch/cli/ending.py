@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import typer
 
 from ranksearch.cli.exit_codes import ExitCode
@@ -12,9 +14,11 @@ from ranksearch.terminal.tables import study_lines
 
 __all__ = ["end_with"]
 
+_EXITS: Final = {"failed": ExitCode.FAILED, "cancelled": ExitCode.FAILED, "paused": ExitCode.PAUSED}
+
 
 def end_with(study: Study, *, best_url: str, machine: bool, result: bool = True) -> None:
-    """Show a study as it is now; one that failed or was cancelled ends the command with status 1.
+    """Show a study as it is now; one that failed or was cancelled ends the command with status 1, a paused one with 8.
 
     Args:
         study: to show.
@@ -27,7 +31,7 @@ def end_with(study: Study, *, best_url: str, machine: bool, result: bool = True)
             show_json(study)
     else:
         show("\n".join([*study_lines(study), f"best ranks {best_url}"]))
-    if study.state == "failed":
+    if study.state in {"failed", "paused"}:
         show_error(study_error(study), machine=machine)
-    if study.state in {"failed", "cancelled"}:
-        raise typer.Exit(ExitCode.FAILED)
+    if study.state in _EXITS:
+        raise typer.Exit(_EXITS[study.state])

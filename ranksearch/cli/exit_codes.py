@@ -27,6 +27,7 @@ class ExitCode(IntEnum):
     BAD_INPUT = 5
     NO_ACCESS = 6
     TIMEOUT = 7
+    PAUSED = 8
     INTERRUPTED = 130
 
 
@@ -43,6 +44,8 @@ def exit_code(error: RankSearchError) -> ExitCode:
     """The exit status for an error."""
     if error.code == "wait_timeout":
         return ExitCode.TIMEOUT
+    if error.code == "study_paused":
+        return ExitCode.PAUSED
     if error.code in {"storage_full", "extra_missing"}:
         return ExitCode.FAILED
     return next((code for kind, code in _OF_CLASS if isinstance(error, kind)), ExitCode.FAILED)

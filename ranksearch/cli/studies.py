@@ -1,4 +1,4 @@
-"""``status``, ``best``, ``pareto``, ``pull``, ``cancel``."""
+"""``status``, ``best``, ``pareto``, ``pull``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ranksearch.terminal.answers import best_summary, layers_table, pareto_table
 from ranksearch.terminal.output import Once, on_terminal, say, show, show_json
 from ranksearch.terminal.tables import studies_table, study_lines
 
-__all__ = ["best", "cancel", "pareto", "pull", "status"]
+__all__ = ["best", "pareto", "pull", "status"]
 
 
 def status(
@@ -101,13 +101,3 @@ def pull(
         show_json({"study": found.id, "artifact": artifact, "path": str(path), "size": path.stat().st_size})
     else:
         show(str(path))
-
-
-def cancel(study: StudyArgument, *, url: Url = None, token: Token = None, json: Json = False) -> None:
-    """Stop a study; what it found so far stays."""
-    with connect(url, token) as client:
-        cancelled = client.studies.cancel(find_study(client, study).id)
-    if json:
-        show_json(cancelled)
-    else:
-        show("\n".join(study_lines(cancelled)))

@@ -155,7 +155,7 @@ def _waited(handle: StudyHandle, *, bars: bool) -> Study:
         return handle.wait(progress=bars)
     except RankSearchError:
         study = handle.status()
-        if study.state != "failed":
+        if study.state not in {"failed", "paused"}:
             raise
         return study
 

@@ -17,7 +17,7 @@ from ranksearch.cli.ending import end_with
 from ranksearch.cli.options import Json, StudyArgument, Token, Url, connect
 from ranksearch.cli.study_names import find_study
 from ranksearch.client import Client
-from ranksearch.client.events import FINAL_STATES
+from ranksearch.client.events import RESTING_STATES
 from ranksearch.client.study_bar import headline
 from ranksearch.contracts.errors import RankSearchError, UnavailableError
 from ranksearch.contracts.studies import Study, Trial
@@ -40,7 +40,7 @@ def watch(
     token: Token = None,
     json: Json = False,
 ) -> None:
-    """Follow a study to its end: how far it is, the best so far, recent trials, and why nothing moves.
+    """Follow a study until it ends or is paused: how far it is, the best so far, recent trials, why nothing moves.
 
     With --json: one event a line, from the study's beginning.
     """
@@ -50,6 +50,8 @@ def watch(
         if json:
             for event in client.studies.events(found.id):
                 json_line(event)
+                if event.kind == "study" and event.data.get("state") == "paused" and _paused_now(client, found.id):
+                    break
                 _check(found, deadline)
         elif results().is_terminal:
             _live(client, found, deadline)
@@ -61,7 +63,7 @@ def watch(
 
 
 def lines(client: Client, study: str, deadline: float | None = None) -> None:
-    """A line whenever something is worth telling, until the study has ended: for logs."""
+    """A line whenever something is worth telling, until the study has ended or is paused: for logs."""
     told = ""
     while True:
         latest = client.studies.get(study)
@@ -69,7 +71,7 @@ def lines(client: Client, study: str, deadline: float | None = None) -> None:
         if words != told:
             show(printable(f"{latest.progress.finished}/{latest.progress.n_trials} trials, {words}"))
             told = words
-        if latest.state in FINAL_STATES:
+        if latest.state in RESTING_STATES:
             return
         _check(latest, deadline)
         time.sleep(_ASK_EVERY)
@@ -88,7 +90,7 @@ def _live(client: Client, study: Study, deadline: float | None) -> None:
             for number in list(recent)[:-_RECENT]:
                 del recent[number]
             live.update(_picture(study, list(recent.values())))
-            if study.state in FINAL_STATES:
+            if study.state in RESTING_STATES:
                 return
             _check(study, deadline)
 
@@ -137,6 +139,11 @@ def _picture(study: Study, recent: list[Trial]) -> RenderableType:
         Text(""),
         trials_table(reversed(recent), study.metric),
     )
+
+
+def _paused_now(client: Client, study: str) -> bool:
+    """Whether it is paused now, too, and not only was when it was told."""
+    return client.studies.get(study).state == "paused"
 
 
 def _check(study: Study, deadline: float | None) -> None:

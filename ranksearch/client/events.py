@@ -15,10 +15,13 @@ from ranksearch.client.transport import Transport, segment
 from ranksearch.contracts.errors import RankSearchError, UnavailableError
 from ranksearch.contracts.studies import Event, Study
 
-__all__ = ["FINAL_STATES", "follow"]
+__all__ = ["FINAL_STATES", "RESTING_STATES", "follow"]
 
 FINAL_STATES: Final = frozenset({"completed", "failed", "cancelled"})
 """A study in one of these does not move any more."""
+
+RESTING_STATES: Final = FINAL_STATES | {"paused"}
+"""One in these does not move by itself."""
 
 _NO_CONTENT: Final = 204
 _LONGEST_SILENCE: Final = 60.0

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ranksearch.client.events import FINAL_STATES
+from ranksearch.client.events import RESTING_STATES
 from ranksearch.client.progress import Progress
 from ranksearch.client.studies import COMPRESSED, Studies
 from ranksearch.client.study_bar import study_bar
 from ranksearch.client.waiting import until
-from ranksearch.contracts.errors import EvaluationError, RankSearchError
+from ranksearch.contracts.errors import ConflictError, EvaluationError, RankSearchError
 from ranksearch.contracts.studies import Best, Pareto, Study
 
 __all__ = ["StudyHandle", "study_error"]
@@ -38,18 +38,19 @@ class StudyHandle:
 
         Raises:
             RankSearchError: the study failed; this is why.
+            ConflictError: ``study_paused``: it is, by whom or why, and would not end by itself.
             UnavailableError: ``wait_timeout``; ``got`` says what the study is waiting for.
         """
         with study_bar(shown=progress) as show:
             study = until(
                 self.status,
-                lambda latest: latest.state in FINAL_STATES,
+                lambda latest: latest.state in RESTING_STATES,
                 what=f"study {self.id}",
                 why_not=lambda latest: latest.waiting_for,
                 timeout=timeout,
                 seen=show,
             )
-        if study.state == "failed":
+        if study.state in {"failed", "paused"}:
             raise study_error(study)
         return study
 
@@ -76,13 +77,40 @@ class StudyHandle:
         """Write the compressed model document to a file; see :meth:`Studies.pull`."""
         return self._studies.pull(self.id, path, name, progress=progress, timeout=timeout)
 
+    def pause(self, reason: str | None = None) -> Study:
+        """Have no further trial started; those that run are finished."""
+        return self._studies.pause(self.id, reason)
+
+    def resume(self) -> Study:
+        """Go on with the paused study."""
+        return self._studies.resume(self.id)
+
+    def retry(self) -> Study:
+        """Have what failed done again; a study that had ended runs again."""
+        return self._studies.retry(self.id)
+
     def cancel(self) -> Study:
         """Stop the study; what it found so far stays."""
         return self._studies.cancel(self.id)
 
 
 def study_error(study: Study) -> RankSearchError:
-    """Why a study failed."""
+    """Why a study failed or is paused."""
+    if study.state == "paused":
+        return _paused(study)
     if study.error is not None:
         return RankSearchError.from_problem(study.error.model_dump(exclude_none=True))
     return EvaluationError("study_failing", f"study {study.id} failed", got=study.reason)
+
+
+def _paused(study: Study) -> ConflictError:
+    mend = f"go on with: ranksearch resume {study.id}"
+    if study.progress.failed:
+        mend += f"; or do the failed trials again, too: ranksearch retry {study.id}"
+    return ConflictError(
+        "study_paused",
+        f"study {study.id} is {study.reason or 'paused'}",
+        got=f"{study.progress.finished} of {study.progress.n_trials} trials made",
+        mend=mend,
+        cause=None if study.error is None else study.error.model_dump(exclude_none=True),
+    )

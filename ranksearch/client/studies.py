@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Final
 
 from ranksearch.client.downloads import download
-from ranksearch.client.events import FINAL_STATES, follow
+from ranksearch.client.events import RESTING_STATES, follow
 from ranksearch.client.progress import Progress, metered
 from ranksearch.client.transport import Transport, segment
 from ranksearch.client.waiting import until
 from ranksearch.contracts.errors import NotFoundError, RankSearchError
 from ranksearch.contracts.resources import Artifact
-from ranksearch.contracts.studies import Best, Event, Pareto, Study, Trial
+from ranksearch.contracts.studies import Best, Event, Pareto, PauseRequest, Study, Trial
 from ranksearch.contracts.study_requests import StudyRequest
 
 __all__ = ["COMPRESSED", "Studies"]
@@ -68,6 +68,34 @@ class Studies:
         """
         return self._transport.parsed(Study, self._transport.request("POST", f"{_path(study)}/cancel", repeatable=True))
 
+    def pause(self, study: str, reason: str | None = None) -> Study:
+        """Have no further trial of a study started; those that run are finished. Paused again, it stays paused.
+
+        Raises:
+            ConflictError: ``study_not_running``: it has ended.
+        """
+        body = PauseRequest(reason=reason)
+        answer = self._transport.request("POST", f"{_path(study)}/pause", repeatable=True, json=body)
+        return self._transport.parsed(Study, answer)
+
+    def resume(self, study: str) -> Study:
+        """Go on with a paused study.
+
+        Raises:
+            ConflictError: ``study_not_paused``.
+        """
+        return self._transport.parsed(
+            Study, self._transport.request("POST", f"{_path(study)}/resume", repeatable=False)
+        )
+
+    def retry(self, study: str) -> Study:
+        """Have everything that failed done again: trials, finalists, the artifact. A study that had ended runs again.
+
+        Raises:
+            ConflictError: ``nothing_to_retry``, or ``study_finished``: it was cancelled.
+        """
+        return self._transport.parsed(Study, self._transport.request("POST", f"{_path(study)}/retry", repeatable=False))
+
     def trials(self, study: str) -> Iterator[Trial]:
         """Its trials, page by page as they are asked for."""
         return self._transport.pages(Trial, f"{_path(study)}/trials")
@@ -98,14 +126,14 @@ class Studies:
         return follow(self._transport, study, after=after)
 
     def wait(self, study: str, *, timeout: float | None = None) -> Study:
-        """The study once it has ended, however it ended.
+        """The study once it has ended, however it ended, or is paused: it would not end by itself.
 
         Raises:
             UnavailableError: ``wait_timeout``; ``got`` says what the study is waiting for.
         """
         return until(
             lambda: self.get(study),
-            lambda latest: latest.state in FINAL_STATES,
+            lambda latest: latest.state in RESTING_STATES,
             what=f"study {study}",
             why_not=lambda latest: latest.waiting_for,
             timeout=timeout,

@@ -242,6 +242,10 @@ class ConflictError(RankSearchError):
         "model_not_inspected": 409,
         "model_inspection_failed": 409,
         "study_finished": 409,
+        "study_not_running": 409,
+        "study_not_paused": 409,
+        "study_paused": 409,
+        "nothing_to_retry": 409,
         "in_use": 409,
         "worker_outdated": 409,
     }

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ranksearch.contracts.base import Name, Resource, Timestamp
+from ranksearch.contracts.base import Name, Request, Resource, Timestamp
 from ranksearch.contracts.goals import Metric, Objective
 from ranksearch.contracts.profiles import Cost, Latency
 from ranksearch.contracts.ranks import RankVector
@@ -21,6 +21,7 @@ __all__ = [
     "LayerChoice",
     "Pareto",
     "ParetoPoint",
+    "PauseRequest",
     "Progress",
     "Seconds",
     "StopReason",
@@ -183,7 +184,7 @@ class Study(Resource):
     id: str
     name: Name
     state: StudyState
-    reason: str | None = Field(default=None, description="why it failed, was cancelled or ended early")
+    reason: str | None = Field(default=None, description="why it failed, was paused or cancelled, or ended early")
     error: Problem | None = None
     waiting_for: str | None = None
     request: StudyRequest
@@ -202,6 +203,12 @@ class Study(Resource):
     created_at: Timestamp
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None
+
+
+class PauseRequest(Request):
+    """``POST /v1/studies/{id}/pause``; the body may be left out."""
+
+    reason: str | None = Field(default=None, min_length=1, max_length=1000, description="for those who wonder why")
 
 
 EventKind = Literal["study", "baseline", "trial", "artifact"]

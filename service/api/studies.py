@@ -8,13 +8,15 @@ from fastapi import APIRouter, Header, Path, Request, Response
 
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.resources import Artifact
-from ranksearch.contracts.studies import Best, Pareto, Study, StudyState, Trial
+from ranksearch.contracts.studies import Best, Pareto, PauseRequest, Study, StudyState, Trial
 from ranksearch.contracts.study_requests import StudyRequest
 from service.api.dependencies import Cursor, Limit, TheBackend
 from service.api.downloads import blob_response
 from service.api.problems import PROBLEMS
 from service.scheduling import answers, solutions
 from service.scheduling.lifecycle import cancel
+from service.scheduling.pausing import pause, resume
+from service.scheduling.retrying import retry
 from service.scheduling.submission import submit
 
 __all__ = ["router"]
@@ -55,6 +57,24 @@ def get_study(backend: TheBackend, study: str) -> Study:
 def cancel_study(backend: TheBackend, study: str) -> Study:
     """Stop a study. What it has found stays."""
     return cancel(backend, study)
+
+
+@router.post("/{study}/pause")
+def pause_study(backend: TheBackend, study: str, wanted: PauseRequest | None = None) -> Study:
+    """Give out no further trial of a study; what runs is finished. Paused again, it stays paused."""
+    return pause(backend, study, None if wanted is None else wanted.reason)
+
+
+@router.post("/{study}/resume")
+def resume_study(backend: TheBackend, study: str) -> Study:
+    """Go on with a paused study. 409 ``study_not_paused``."""
+    return resume(backend, study)
+
+
+@router.post("/{study}/retry")
+def retry_study(backend: TheBackend, study: str) -> Study:
+    """Do again what failed; a paused study goes on, one that had ended runs again. 409 ``nothing_to_retry``."""
+    return retry(backend, study)
 
 
 @router.get("/{study}/trials")

@@ -76,7 +76,7 @@ def _give_up(backend: Backend, job_id: str, token: str) -> None:
     with backend.writing() as session:
         study = study_of(session, job_id)
         job = held(session, job_id, token)
-        hand_back(session, study, job, problem.to_problem(), backend.settings.max_attempts)
+        hand_back(session, study, job, problem.to_problem(), backend.settings)
 
 
 def _described(session: Session, backend: Backend, job: JobRow, lease: Lease) -> Job:

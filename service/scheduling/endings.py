@@ -5,6 +5,8 @@ Every function here works in its caller's transaction, with the study locked.
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -12,6 +14,7 @@ from ranksearch.contracts.errors import EvaluationError, RankSearchError
 from service.scheduling.backend import JOBS, Backend, now
 from service.scheduling.events import artifact_event, study_event
 from service.scheduling.finals import call_finalists, nearest_of, settle
+from service.scheduling.stopping import start_clock
 from service.scheduling.submission import PRIORITY
 from service.scheduling.verdicts import Goal, goal_of
 from service.scheduling.views import TERMINAL
@@ -61,14 +64,31 @@ def end(session: Session, study: StudyRow, state: str, reason: str | None) -> No
         .where(*left)
         .values(state="cancelled", lease_token=None, lease_expires_at=None, finished_at=at, problem=problem)
     )
+    start_clock(session, study)
     study.state, study.reason, study.finished_at = state, reason, at
+    study.pause_reason = None
     study_event(session, study)
 
 
 def _complete(session: Session, study: StudyRow) -> None:
     best = session.get_one(JobRow, study.best_job)
     end(session, study, "completed", study.reason)
-    job = JobRow(
+    made = select(JobRow).where(JobRow.study_id == study.id, JobRow.kind == "compress")
+    earlier = session.scalars(made).first()  # of a study that was complete before, and had failed trials retried
+    if earlier is not None and earlier.state == "done" and earlier.trial_number == best.trial_number:
+        artifact_event(session, study, earlier)
+        return
+    if earlier is not None:
+        session.delete(earlier)
+        session.flush()
+    job = _compression(study, best)
+    session.add(job)
+    artifact_event(session, study, job)
+    Backend.ring_after(session, JOBS)
+
+
+def _compression(study: StudyRow, best: JobRow) -> JobRow:
+    return JobRow(
         id=new_id("job"),
         kind="compress",
         state="waiting",
@@ -81,17 +101,18 @@ def _complete(session: Session, study: StudyRow) -> None:
         ranks=best.ranks,
         told=True,
     )
-    session.add(job)
-    artifact_event(session, study, job)
-    Backend.ring_after(session, JOBS)
 
 
 def _why_there_is_no_best(session: Session, study: StudyRow, goal: Goal) -> EvaluationError:
     trials = select(JobRow).where(JobRow.study_id == study.id, JobRow.kind == "trial", JobRow.state == "done")
     complete = session.scalars(trials.order_by(JobRow.trial_number)).all()
     ended_early = "" if study.reason is None else f" ({study.reason})"
-    if not complete:  # fewer trials than it takes to give up early
-        return EvaluationError("study_failing", f"no trial completed{ended_early}")
+    if not complete:
+        last = _last_problem(session, study) or {}
+        words = f", the last failed with: {last['detail']}" if "detail" in last else ""
+        return EvaluationError(
+            "study_failing", f"no trial completed{words}{ended_early}", mend=last.get("mend"), last=last or None
+        )
     _, words = nearest_of(goal, complete)
     return EvaluationError(
         "no_feasible_trial",
@@ -99,6 +120,11 @@ def _why_there_is_no_best(session: Session, study: StudyRow, goal: Goal) -> Eval
         expected="a trial within the bounds that are measured",
         mend=f"raise {_bounded(goal)}, name further methods, or give the search more trials",
     )
+
+
+def _last_problem(session: Session, study: StudyRow) -> dict[str, Any] | None:
+    failed = (JobRow.study_id == study.id, JobRow.kind == "trial", JobRow.state == "failed")
+    return session.scalars(select(JobRow.problem).where(*failed).order_by(JobRow.finished_at.desc()).limit(1)).first()
 
 
 def _bounded(goal: Goal) -> str:

@@ -26,16 +26,18 @@ _LARGEST_FRONT = 20
 
 
 def call_finalists(session: Session, study: StudyRow, goal: Goal) -> bool:
-    """Queue the finals; False where there are none to be had, or they were queued before."""
-    if goal.request.finalists == 0 or _finals(session, study):
+    """Queue the finals of those finalists that have none yet; False where there are none of these."""
+    if goal.request.finalists == 0:
         return False
     finalists = _finalists(goal, feasible_trials(session, study))
     again = len(finalists) > 1 and goal.request.measures_latency  # a clock never says the same twice
     if not (again or _has_unseen_images(goal.request)):
         return False
-    session.add_all(_final(study, trial) for trial in finalists)
+    called = {final.trial_number for final in _finals(session, study)}
+    new = [trial for trial in finalists if trial.trial_number not in called]
+    session.add_all(_final(study, trial) for trial in new)
     Backend.ring_after(session, JOBS)
-    return bool(finalists)
+    return bool(new)
 
 
 def settle(session: Session, study: StudyRow, goal: Goal) -> None:

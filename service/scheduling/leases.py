@@ -20,6 +20,7 @@ from service.scheduling.backend import JOBS, Backend, locked_study, now
 from service.scheduling.events import trial_event
 from service.scheduling.lifecycle import begin, end_if_overdue, fail_job
 from service.scheduling.submission import PRIORITY
+from service.settings import Settings
 from service.storage.clock import moment
 from service.storage.identifiers import new_lease_token
 from service.storage.tables import JobRow, StudyRow, WorkerRow
@@ -154,9 +155,11 @@ def wait_again(session: Session, study: StudyRow | None, job: JobRow) -> None:
     Backend.ring_after(session, JOBS)
 
 
-def hand_back(session: Session, study: StudyRow | None, job: JobRow, problem: dict[str, object], limit: int) -> None:
-    """An attempt gave no result: wait again, or fail after ``limit`` attempts."""
-    if job.attempts < limit:
+def hand_back(
+    session: Session, study: StudyRow | None, job: JobRow, problem: dict[str, object], settings: Settings
+) -> None:
+    """An attempt gave no result: wait again, or fail after the last one."""
+    if job.attempts < settings.max_attempts:
         job.problem = problem
         Backend.count_after(session, partial(Metrics.retried, kind=job.kind, code=problem.get("code")))
         wait_again(session, study, job)
@@ -170,7 +173,7 @@ def hand_back(session: Session, study: StudyRow | None, job: JobRow, problem: di
         mend=str(problem["mend"]) if problem.get("mend") else "look at the workers' logs",
         last=problem,
     )
-    fail_job(session, study, job, exhausted)
+    fail_job(session, study, job, exhausted, settings)
 
 
 def _lease(backend: Backend, job: JobRow, *, draining: bool = False) -> Lease:
@@ -189,7 +192,9 @@ def _lock_next(session: Session) -> tuple[JobRow, StudyRow | None] | None:
     then the next one is looked for.
     """
     order = (JobRow.priority, JobRow.queued_at, JobRow.ordinal, JobRow.id)
-    first = select(JobRow.id, JobRow.study_id).where(JobRow.state == "waiting").order_by(*order).limit(1)
+    open_ = or_(JobRow.study_id.is_(None), StudyRow.state != "paused")
+    jobs = select(JobRow.id, JobRow.study_id).outerjoin(StudyRow).where(JobRow.state == "waiting", open_)
+    first = jobs.order_by(*order).limit(1)
     while (candidate := session.execute(first).first()) is not None:
         study = None if candidate.study_id is None else locked_study(session, candidate.study_id)
         job = session.scalars(
@@ -223,5 +228,5 @@ def _expire_one(backend: Backend, job_id: str) -> int:
             f"the worker {job.worker} stopped renewing its lease",
             mend="look at that worker: it was killed, lost its network, or its machine went down",
         )
-        hand_back(session, study, job, problem.to_problem(), backend.settings.max_attempts)
+        hand_back(session, study, job, problem.to_problem(), backend.settings)
         return 1

@@ -11,17 +11,19 @@ from functools import partial
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFoundError, RankSearchError
+from ranksearch.contracts.errors import ConflictError, RankSearchError
 from ranksearch.contracts.studies import Study
 from service.metrics import Metrics
-from service.scheduling.backend import Backend, locked_study, now
+from service.scheduling.backend import Backend, existing_and_locked, locked_study, now
 from service.scheduling.endings import end, fail_study, finish_if_done
 from service.scheduling.events import artifact_event, study_event, trial_event
 from service.scheduling.finals import order_of, take_as_best
 from service.scheduling.inspection import give_up_inspection
+from service.scheduling.pausing import pause_if_failing
 from service.scheduling.stopping import add_reason, stop_if_answered, stop_if_overdue
 from service.scheduling.verdicts import Goal, goal_of
-from service.scheduling.views import TERMINAL, progress_of, study_view
+from service.scheduling.views import TERMINAL, study_view
+from service.settings import Settings
 from service.storage.tables import JobRow, ModelRow, StudyRow
 
 __all__ = [
@@ -37,9 +39,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-_HOPELESS = 3
-"""So many trials fail, and none completes, until a study gives up."""
 
 
 def begin(session: Session, study: StudyRow) -> None:
@@ -60,7 +59,7 @@ def after_sensitivity(session: Session, study: StudyRow) -> None:
     finish_if_done(session, study)
 
 
-def after_trial(session: Session, study: StudyRow, job: JobRow) -> None:
+def after_trial(session: Session, study: StudyRow, job: JobRow, settings: Settings) -> None:
     """A trial completed, was stopped early or failed for good; its row says which."""
     session.flush()
     goal = goal_of(study)
@@ -68,16 +67,7 @@ def after_trial(session: Session, study: StudyRow, job: JobRow) -> None:
         take_as_best(study, job)
     if job.trial_number is not None:
         trial_event(session, study, job)
-    progress = progress_of(session, study)
-    if progress.complete == 0 and progress.failed >= min(_HOPELESS, study.n_trials):
-        problem = EvaluationError(
-            "study_failing",
-            f"the first {progress.failed} trials failed and none completed, the last with: "
-            f"{(job.problem or {}).get('detail', 'no reason given')}",
-            mend=(job.problem or {}).get("mend"),
-            last=job.problem,
-        )
-        fail_study(session, study, problem)
+    if pause_if_failing(session, study, job, settings):
         return
     stop_if_answered(session, study, goal, job)
     if not finish_if_done(session, study):
@@ -107,7 +97,8 @@ def stop_overdue(backend: Backend) -> int:
     with backend.reading() as session:
         timeout = StudyRow.request["timeout"].as_float()
         running = (StudyRow.state == "running", StudyRow.stopped_by.is_(None))
-        overdue = select(StudyRow.id).where(*running, StudyRow.started_at + timeout <= now(session))
+        ends_at = StudyRow.started_at + StudyRow.paused_seconds + timeout
+        overdue = select(StudyRow.id).where(*running, ends_at <= now(session))
         ids = session.scalars(overdue).all()
     return sum(_stop_one(backend, study) for study in ids)
 
@@ -118,7 +109,11 @@ def _stop_one(backend: Backend, study_id: str) -> bool:
 
 
 def fail_job(
-    session: Session, study: StudyRow | None, job: JobRow, problem: RankSearchError | dict[str, object]
+    session: Session,
+    study: StudyRow | None,
+    job: JobRow,
+    problem: RankSearchError | dict[str, object],
+    settings: Settings,
 ) -> None:
     """A job gave no result and will not be tried again; ``study`` is None for an inspection."""
     job.state, job.finished_at = "failed", now(session)
@@ -127,7 +122,7 @@ def fail_job(
     if study is None:
         give_up_inspection(session.get_one(ModelRow, job.model_id), job.problem)
     elif job.kind == "trial":
-        after_trial(session, study, job)
+        after_trial(session, study, job, settings)
     elif job.kind == "baseline":
         fail_study(session, study, job.problem)
     elif job.kind == "final":
@@ -148,9 +143,7 @@ def cancel(backend: Backend, study_id: str) -> Study:
         ConflictError: it has ended otherwise.
     """
     with backend.writing() as session:
-        if session.get(StudyRow, study_id) is None:
-            raise NotFoundError("study_not_found", "there is no such study", got=study_id)
-        study = locked_study(session, study_id)
+        study = existing_and_locked(session, study_id)
         if study.state in TERMINAL - {"cancelled"}:
             raise ConflictError(
                 "study_finished",

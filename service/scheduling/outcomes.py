@@ -34,6 +34,7 @@ from service.scheduling.lifecycle import after_baseline, after_final, after_sens
 from service.scheduling.planning import space_of_study
 from service.scheduling.sensitivity import check_table
 from service.scheduling.verdicts import Goal, goal_of, guide_of_pruned, result_of
+from service.settings import Settings
 from service.storage.tables import JobRow, ModelRow, StudyRow
 
 __all__ = ["complete", "fail"]
@@ -69,7 +70,7 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
             study.sensitivity = {**outcome.kl}
             after_sensitivity(session, study)
         elif study is not None and isinstance(outcome, TrialOutcome):
-            _measured(session, study, job, outcome)
+            _measured(session, study, job, outcome, backend.settings)
             backend.ring_after(session, OPTUNA)
         note(study=job.study_id, trial=job.trial_number, worker=job.worker)
         Backend.count_after(session, partial(Metrics.completed, kind=job.kind, seconds=_seconds(job, outcome)))
@@ -96,11 +97,11 @@ def fail(backend: Backend, job_id: str, request: FailRequest) -> None:
         note(study=job.study_id, trial=job.trial_number, worker=job.worker)
         log.warning("job failed job=%s kind=%s worker=%s code=%s", job.id, job.kind, job.worker, request.problem.code)
         if request.retry:
-            hand_back(session, study, job, problem, backend.settings.max_attempts)
+            hand_back(session, study, job, problem, backend.settings)
         else:
             job.done_token = job.lease_token
             job.lease_token = job.lease_expires_at = None
-            fail_job(session, study, job, problem)
+            fail_job(session, study, job, problem, backend.settings)
         backend.ring_after(session, OPTUNA)
 
 
@@ -131,7 +132,7 @@ def _compressed(session: Session, study: StudyRow, job: JobRow, outcome: Compres
     artifact_event(session, study, job)
 
 
-def _measured(session: Session, study: StudyRow, job: JobRow, outcome: TrialOutcome) -> None:
+def _measured(session: Session, study: StudyRow, job: JobRow, outcome: TrialOutcome, settings: Settings) -> None:
     result, stored = outcome.result, outcome.result.model_dump(mode="json", by_alias=True)
     if job.kind == "baseline":
         job.result, job.value, study.dense_result = stored, result.value, stored
@@ -140,7 +141,8 @@ def _measured(session: Session, study: StudyRow, job: JobRow, outcome: TrialOutc
     goal = goal_of(study)
     lacking = None if outcome.pruned else goal.lacks(result)
     if lacking is not None:
-        fail_job(session, study, job, EvaluationError("evaluation_failed", lacking, mend="update that worker"))
+        problem = EvaluationError("evaluation_failed", lacking, mend="update that worker")
+        fail_job(session, study, job, problem, settings)
         return
     job.result, job.value, job.feasible = stored, result.value, goal.feasible(result)
     if job.kind == "final":
@@ -149,7 +151,7 @@ def _measured(session: Session, study: StudyRow, job: JobRow, outcome: TrialOutc
     job.guide = goal.guide(result)
     if outcome.pruned:
         job.state, job.guide = "pruned", _guide_of_pruned(session, study, goal, result)
-    after_trial(session, study, job)
+    after_trial(session, study, job, settings)
 
 
 def _guide_of_pruned(session: Session, study: StudyRow, goal: Goal, result: TrialResult) -> float:

@@ -16,7 +16,7 @@ from service.scheduling.fronts import front
 from service.scheduling.verdicts import Goal, result_of
 from service.storage.tables import JobRow, StudyRow
 
-__all__ = ["add_reason", "stop_if_answered", "stop_if_overdue"]
+__all__ = ["add_reason", "start_clock", "stop_clock", "stop_if_answered", "stop_if_overdue"]
 
 
 def stop_if_answered(session: Session, study: StudyRow, goal: Goal, job: JobRow) -> bool:
@@ -34,13 +34,26 @@ def stop_if_answered(session: Session, study: StudyRow, goal: Goal, job: JobRow)
 
 
 def stop_if_overdue(session: Session, study: StudyRow) -> bool:
-    """Drop the rest where the study's time, by the database's clock, is up."""
+    """Drop the rest where the study's time, by the database's clock and without its pauses, is up."""
     timeout = study.request.get("timeout")
-    if timeout is None or study.started_at is None or study.stopped_by is not None:
+    if timeout is None or study.started_at is None or study.stopped_by is not None or study.paused_at is not None:
         return False
-    if now(session) < study.started_at + timeout:
+    if now(session) < study.started_at + study.paused_seconds + timeout:
         return False
     return _stop(session, study, "timeout", f"its {timeout:g} seconds are over")
+
+
+def stop_clock(session: Session, study: StudyRow) -> None:
+    """From now on time does not count for the study's timeout."""
+    study.paused_at = now(session)
+
+
+def start_clock(session: Session, study: StudyRow, since: float | None = None) -> None:
+    """Time counts again; what passed since the clock was stopped, or ``since``, never will."""
+    stopped = study.paused_at if since is None else since
+    if stopped is not None and study.started_at is not None:
+        study.paused_seconds += max(0.0, now(session) - max(stopped, study.started_at))
+    study.paused_at = None
 
 
 def add_reason(study: StudyRow, words: str) -> None:

@@ -108,7 +108,7 @@ def study_view(session: Session, row: StudyRow, waiting_for: str | None = None) 
         id=row.id,
         name=row.name,
         state=row.state,
-        reason=row.reason,
+        reason=row.pause_reason if row.state == "paused" else row.reason,
         error=_problem(row.problem),
         waiting_for=waiting_for,
         request=StudyRequest.model_validate(row.request),

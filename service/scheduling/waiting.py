@@ -20,6 +20,8 @@ def why_model_waits(session: Session, backend: Backend, model: ModelRow) -> str 
 
 def why_study_waits(session: Session, backend: Backend, study: StudyRow) -> str | None:
     """Why a study, or its artifact, is not moving; None when it is, or when all is done."""
+    if study.state == "paused":
+        return f"{study.pause_reason or 'paused'}; to go on: `ranksearch resume {study.id}`"
     return _why(session, backend, JobRow.study_id == study.id)
 
 

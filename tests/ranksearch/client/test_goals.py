@@ -157,6 +157,9 @@ def test_a_request_that_says_nothing_has_the_services_defaults(asked):
         "timeout": None,
         "plateau": None,
         "target": None,
+        "priority": 0,
+        "max_parallel": None,
+        "requirements": {"device": None, "memory_bytes": None, "labels": {}},
         "seed": 0,
         "batch_size": 64,
     }

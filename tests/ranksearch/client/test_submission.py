@@ -4,7 +4,7 @@ import httpx
 import pytest
 
 from ranksearch.client.submission import split
-from ranksearch.contracts.errors import DatasetError, EvaluationError, InputError, UnavailableError
+from ranksearch.contracts.errors import ConflictError, DatasetError, EvaluationError, InputError, UnavailableError
 from ranksearch.contracts.resources import Dataset
 from ranksearch.contracts.study_requests import DataSlice
 from tests.ranksearch import wire
@@ -151,6 +151,14 @@ def test_a_failed_study_is_raised_as_its_error(answers):
 def test_a_cancelled_study_is_answered(answers):
     client, _ = answers(httpx.Response(200, json=wire.study("cancelled")))
     assert client.study(wire.STUDY).wait().state == "cancelled"
+
+
+def test_waiting_for_a_paused_study_says_why_and_how_to_go_on(answers):
+    paused = wire.study("paused", reason="paused by ada", progress={**wire.study()["progress"], "failed": 2})
+    client, _ = answers(httpx.Response(200, json=paused))
+    with pytest.raises(ConflictError, match="is paused by ada") as refused:
+        client.study(wire.STUDY).wait()
+    assert (refused.value.code, "ranksearch retry" in refused.value.mend) == ("study_paused", True)
 
 
 def test_waiting_has_an_end(serve):

@@ -64,18 +64,6 @@ def test_a_failed_baseline_fails_the_study_with_its_problem(service):
     assert agent.claim() is None
 
 
-def test_three_failures_without_a_success_fail_the_study(service):
-    study = service.submit(n_trials=20)["id"]
-    agent = service.agent()
-    agent.complete(agent.must_claim("baseline"))
-    for _ in range(3):
-        agent.fail(agent.must_claim("trial"), detail="no such operator")
-    answered = service.get(f"/v1/studies/{study}")
-    assert (answered["state"], answered["error"]["code"]) == ("failed", "study_failing")
-    assert "no such operator" in answered["reason"]
-    assert agent.claim() is None
-
-
 def test_failures_after_a_success_do_not_fail_the_study(service):
     study = service.submit(n_trials=6)["id"]
     agent = service.agent()

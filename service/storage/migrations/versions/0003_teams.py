@@ -61,18 +61,7 @@ def upgrade() -> None:
         batch_op.create_index(batch_op.f("ix_rs_blobs_touched_at"), ["touched_at"])
     op.execute(sa.text("UPDATE rs_blobs SET touched_at = created_at"))
     _give_owner("rs_studies")
-    with op.batch_alter_table("rs_studies", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("priority", sa.Integer(), nullable=False, server_default="0"))
-        batch_op.add_column(sa.Column("max_parallel", sa.Integer(), nullable=True))
-        batch_op.add_column(sa.Column("requirements", _JSON, nullable=True))
-        batch_op.add_column(sa.Column("failures_in_row", sa.Integer(), nullable=False, server_default="0"))
-        batch_op.add_column(sa.Column("pause_reason", sa.Text(), nullable=True))
-        batch_op.add_column(sa.Column("paused_at", sa.Double(), nullable=True))
-        batch_op.add_column(sa.Column("paused_seconds", sa.Double(), nullable=False, server_default="0"))
-        batch_op.add_column(sa.Column("passed_over", sa.Integer(), nullable=False, server_default="0"))
-        batch_op.drop_index(batch_op.f("ix_rs_studies_state"))
-        batch_op.create_index(batch_op.f("ix_rs_studies_state_user_id"), ["state", "user_id"])
-        batch_op.create_index(batch_op.f("ix_rs_studies_project_id_created_at_id"), ["project_id", "created_at", "id"])
+    _queue_studies()
     with op.batch_alter_table("rs_jobs", schema=None, recreate="never") as batch_op:
         batch_op.add_column(sa.Column("crashes", sa.Integer(), nullable=False, server_default="0"))
         batch_op.add_column(sa.Column("crash_reports", _JSON, nullable=True))
@@ -146,6 +135,21 @@ def downgrade() -> None:
         op.drop_table(table)
     for table in ("rs_projects", "rs_users"):
         op.drop_table(table)
+
+
+def _queue_studies() -> None:
+    with op.batch_alter_table("rs_studies", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("priority", sa.Integer(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("max_parallel", sa.Integer(), nullable=True))
+        batch_op.add_column(sa.Column("requirements", _JSON, nullable=True))
+        batch_op.add_column(sa.Column("failures_in_row", sa.Integer(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("pause_reason", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("paused_at", sa.Double(), nullable=True))
+        batch_op.add_column(sa.Column("paused_seconds", sa.Double(), nullable=False, server_default="0"))
+        batch_op.add_column(sa.Column("passed_over", sa.Integer(), nullable=False, server_default="0"))
+        batch_op.drop_index(batch_op.f("ix_rs_studies_state"))
+        batch_op.create_index(batch_op.f("ix_rs_studies_state_user_id"), ["state", "user_id"])
+        batch_op.create_index(batch_op.f("ix_rs_studies_project_id_created_at_id"), ["project_id", "created_at", "id"])
 
 
 def _create_people() -> None:

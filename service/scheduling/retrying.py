@@ -1,0 +1,117 @@
+"""Trying again what failed: the failed jobs of a study wait once more, and a study that had ended is taken up again.
+
+A trial keeps its number and its ranks. What was dropped because the study had its answer stays dropped; what was
+cancelled when the study failed is made after all.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from ranksearch.contracts.errors import ConflictError
+from ranksearch.contracts.studies import Study
+from service.scheduling.backend import JOBS, OPTUNA, Backend, existing_and_locked, now
+from service.scheduling.events import artifact_event, study_event
+from service.scheduling.finals import feasible_trials, order_of, take_as_best
+from service.scheduling.pausing import go_on
+from service.scheduling.stopping import start_clock
+from service.scheduling.submission import PRIORITY
+from service.scheduling.verdicts import goal_of
+from service.scheduling.views import TERMINAL, study_view
+from service.storage.tables import JobRow, StudyRow
+
+__all__ = ["retry"]
+
+log = logging.getLogger(__name__)
+
+_KINDS = ("baseline", "trial", "final", "compress")
+"""What can be tried again by itself; a sensitivity table is of no use once trials were made without it."""
+
+
+def retry(backend: Backend, study_id: str) -> Study:
+    """Have all failed jobs of a study done again, with their attempts counted from the beginning.
+
+    Raises:
+        NotFoundError: no such study.
+        ConflictError: ``nothing_to_retry``; ``study_finished``: it was cancelled.
+    """
+    with backend.writing() as session:
+        study = existing_and_locked(session, study_id)
+        if study.state == "cancelled":
+            raise ConflictError(
+                "study_finished",
+                "a cancelled study is not taken up again",
+                got="state cancelled",
+                expected="a study some of whose trials failed",
+                mend="submit it again; with from_studies it learns from this one's trials",
+            )
+        failed = _failed(session, study)
+        if not failed:
+            raise ConflictError(
+                "nothing_to_retry",
+                "none of the study's trials failed for good",
+                got=f"state {study.state}",
+                expected="a study with failed trials, finalists or artifact",
+            )
+        _take_up(session, study, failed)
+        log.info("retry study=%s jobs=%d", study.id, len(failed))
+        return study_view(session, study)
+
+
+def _take_up(session: Session, study: StudyRow, failed: Sequence[JobRow]) -> None:
+    compression = [job for job in failed if job.kind == "compress"]
+    unmeasured = [job for job in failed if job.kind != "compress"]
+    if unmeasured:
+        if study.state in TERMINAL:
+            _reopen(session, study)
+        go_on(session, study)
+        for job in unmeasured:
+            _wait_anew(job)
+        study_event(session, study)
+    elif compression:
+        for job in compression:
+            _wait_anew(job)
+            artifact_event(session, study, job)
+    Backend.ring_after(session, JOBS)
+    Backend.ring_after(session, OPTUNA)
+
+
+def _failed(session: Session, study: StudyRow) -> list[JobRow]:
+    """Failed jobs; of a failed study what it took down with it, too."""
+    again = (JobRow.state == "failed") & JobRow.kind.in_(_KINDS)
+    if study.state == "failed":
+        taken_down = JobRow.state == "cancelled"
+        if study.stopped_by is not None:  # then what was never planned had been dropped before
+            taken_down &= or_(JobRow.kind != "trial", JobRow.trial_number.is_not(None))
+        again |= taken_down
+    jobs = select(JobRow).where(JobRow.study_id == study.id, again)
+    return list(session.scalars(jobs.order_by(JobRow.kind, JobRow.ordinal)))
+
+
+def _reopen(session: Session, study: StudyRow) -> None:
+    """It runs again; its best is one of its trials until finalists are chosen anew, its time does not include its end.
+
+    A compression that is under way would be of a network that may not be the best any more.
+    """
+    start_clock(session, study, since=study.finished_at)
+    study.finished_at = study.reason = None
+    goal = goal_of(study)
+    candidates = feasible_trials(session, study)
+    if candidates:
+        take_as_best(study, min(candidates, key=lambda job: order_of(goal, job)))
+    making = (JobRow.study_id == study.id, JobRow.kind == "compress", JobRow.state.in_(("waiting", "leased")))
+    for job in session.scalars(select(JobRow).where(*making)):
+        job.state, job.finished_at = "cancelled", now(session)
+        job.lease_token = job.lease_expires_at = None
+
+
+def _wait_anew(job: JobRow) -> None:
+    job.state, job.attempts, job.crashes = "waiting", 0, 0
+    job.crash_reports = job.not_before = job.problem = job.worker = job.done_token = None
+    job.started_at = job.finished_at = None
+    if job.kind == "trial":
+        job.priority, job.told = PRIORITY["handed_back"], job.trial_number is None
