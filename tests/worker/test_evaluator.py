@@ -1,10 +1,13 @@
 import os
+import sys
 import time
 
 import psutil
 import pytest
 
 from tests.worker.stand_ins import CRASH, GOOD, SLOW, child, job
+from worker import child_process
+from worker import evaluator as evaluator_module
 from worker.evaluator import EvaluationFailed, Evaluator, Interrupted
 
 
@@ -78,6 +81,46 @@ def test_an_unwanted_evaluation_is_ended_with_its_process(evaluator, tmp_path):
 def test_noise_on_the_pipe_is_no_result(evaluator, tmp_path):
     with pytest.raises(EvaluationFailed, match="no report"):
         run(evaluator("print('hello', flush=True)"), tmp_path)
+
+
+def test_a_line_without_an_end_does_not_fill_the_agents_memory(evaluator, tmp_path, monkeypatch):
+    monkeypatch.setattr(child_process, "LONGEST_LINE", 1 << 16)
+    monkeypatch.setattr(evaluator_module, "LONGEST_LINE", 1 << 16)
+    flood = "while True: sys.stdout.write('[' * 4096)"
+    with pytest.raises(EvaluationFailed, match="no report") as failed:
+        run(evaluator(flood), tmp_path)
+    assert len(failed.value.error.got) < 1000
+
+
+def test_lines_that_nobody_asked_for_do_not_pile_up(evaluator, tmp_path):
+    made = evaluator("while True: print('{}', flush=True)")
+    child = made._running_child()
+    child.send(b'{"number": 1}\n')
+    while not child._lines.full():
+        time.sleep(0.01)
+    made.stop()
+    assert not child._reader.is_alive()
+
+
+def test_what_a_child_leaves_behind_ends_with_it(evaluator, tmp_path):
+    body = f"""
+import subprocess
+left = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+open({str(tmp_path / "left")!r}, "w").write(str(left.pid))
+{GOOD}"""
+    made = evaluator(body)
+    run(made, tmp_path)
+    left = psutil.Process(int((tmp_path / "left").read_text()))
+    made.stop()
+    psutil.wait_procs([left], timeout=10)
+    assert not left.is_running() or left.status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_child_that_ends_at_its_start_is_told(tmp_path):
+    made = Evaluator(cache_dir=tmp_path, command=[sys.executable, "-c", "raise SystemExit(3)"])
+    with pytest.raises(EvaluationFailed, match="exit status 3 at its start"):
+        made.confinement()
+    made.stop()
 
 
 def test_a_reported_problem_keeps_its_code(evaluator, tmp_path):

@@ -63,7 +63,10 @@ def install_filter(policy: Policy) -> None:
     machine = platform.machine()
     if machine not in ARCHITECTURES or sys.byteorder != "little":
         raise Unavailable(f"no list of system calls for {machine}: x86_64 and aarch64 have one")
-    steps = _filter(machine, policy)
+    _load(_filter(machine, policy))
+
+
+def _load(steps: list[_Step]) -> None:
     instructions = (_Instruction * len(steps))(
         *(_Instruction(step.code, step.if_true, step.if_false, step.value) for step in steps)
     )
