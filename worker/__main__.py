@@ -1,4 +1,4 @@
-"""``python -m worker``, which ``ranksearch worker`` becomes: the composition root of the agent."""
+"""``python -m worker``, which ``ranksearch worker`` becomes: the composition root of the agents."""
 
 from __future__ import annotations
 
@@ -8,109 +8,156 @@ import logging
 import os
 import secrets
 import signal
-import socket
 import sys
+import threading
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from ranksearch.client import Client
-from ranksearch.contracts.errors import RankSearchError
+from ranksearch.contracts.errors import InputError, RankSearchError
 from ranksearch.contracts.jobs import ClaimRequest
 from ranksearch.contracts.resources import SandboxMeasure
 from worker.agent import Agent
+from worker.blob_cache import BlobCache
+from worker.crew import Crew
+from worker.devices import Device, find_devices
 from worker.evaluator import EvaluationFailed, Evaluator
-from worker.sandbox import add_sandbox_arguments, hide_from_others, sandbox_options
+from worker.options import labels_of, parse, token_of
+from worker.sandbox import hide_from_others, sandbox_options
+from worker.trimming import trim
 
 __all__ = ["main"]
 
+log = logging.getLogger("worker")
+
 _WAIT_SECONDS = 10.0
+_TRIM_SECONDS = 60.0
+_STOPPED_AT_ONCE = 128 + signal.SIGTERM
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Work until SIGTERM or Ctrl-C; the exit status."""
-    options = _parser().parse_args(argv)
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Work until SIGTERM or Ctrl-C, or until drained; the exit status."""
+    options = parse(arguments)
     logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each claim says nothing
     try:
-        with Client(options.url, os.environ.get("RANKSEARCH_TOKEN") or None) as client:
-            return _work(client, options)
+        with Client(options.url, token_of(options)) as client:
+            _work(client, options)
     except RankSearchError as error:
         print(f"worker: {error}", file=sys.stderr)  # noqa: T201 - what a person who started it reads
         return 1
-
-
-def _work(client: Client, options: argparse.Namespace) -> int:
-    device = options.device or _best_device()
-    hide_from_others()  # the token is in this process's environment and memory
-    evaluator = Evaluator(
-        device=device,
-        cache_dir=options.cache_dir / "factors",
-        reads=[options.cache_dir / "blobs"],
-        threads=options.threads,
-        time_limit=options.time_limit,
-        sandbox=sandbox_options(options),
-    )
-    claim = ClaimRequest(
-        worker=f"wrk_{secrets.token_hex(8)}",
-        name=options.name,
-        device=device,
-        version=importlib.metadata.version("ranksearch"),
-        wait_seconds=_WAIT_SECONDS,
-        sandbox=_confinement(evaluator),
-    )
-    agent = Agent(client.jobs, client.blobs, evaluator, claim, options.cache_dir)
-    for signal_number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signal_number, lambda *_: agent.stop())
-    logging.getLogger("worker").info("worker %s on %s serves %s", options.name, device, client.url)
-    agent.run()
     return 0
 
 
-def _confinement(evaluator: Evaluator) -> list[SandboxMeasure]:
+def _work(client: Client, options: argparse.Namespace) -> None:
+    devices = find_devices(options.devices)
+    claims = _claims(options, devices)
+    hide_from_others()  # the token is in this process's environment and memory
+    cache = BlobCache(options.cache_dir / "blobs", client.blobs, options.cache_size)
+    factors = options.cache_dir / "factors"
+    threads = options.threads or ((os.cpu_count() or 1) // len(devices) or 1 if len(devices) > 1 else 0)
+    evaluators = [
+        Evaluator(
+            device=claim.device,
+            cache_dir=factors,
+            reads=[options.cache_dir / "blobs"],
+            threads=threads,
+            time_limit=options.time_limit,
+            sandbox=sandbox_options(options),
+        )
+        for claim in claims
+    ]
+    with ExitStack() as running:
+        for evaluator in evaluators:
+            running.callback(evaluator.stop)
+        crew = Crew(
+            [
+                Agent(
+                    client.jobs,
+                    client.blobs,
+                    cache,
+                    evaluator,
+                    claim.model_copy(update={"sandbox": _confinement(claim.name, evaluator)}),
+                    exit_when_drained=options.exit_when_drained,
+                )
+                for claim, evaluator in zip(claims, evaluators, strict=True)
+            ]
+        )
+        _end_on_signals(crew)
+        threading.Thread(
+            target=_keep_within, args=(factors, options.factor_cache_size), name="trim", daemon=True
+        ).start()
+        for claim in claims:
+            log.info("worker %s (%s) on %s serves %s", claim.name, claim.worker, claim.device, client.url)
+        crew.run()
+
+
+def _confinement(name: str, evaluator: Evaluator) -> list[SandboxMeasure]:
     """What confines evaluations here, which is also said in the log.
 
     Raises:
         RankSearchError: the evaluating process did not start, or is not confined as is required.
     """
-    log = logging.getLogger("worker")
     try:
         measures = evaluator.confinement()
     except EvaluationFailed as failed:
         raise failed.error from None
     for measure in measures:
         if not measure.in_force:
-            log.warning("sandbox: %s is not in force: %s", measure.name, measure.reason)
-    log.info("sandbox: %d of %d measures in force", sum(measure.in_force for measure in measures), len(measures))
+            log.warning("%s, sandbox: %s is not in force: %s", name, measure.name, measure.reason)
+    log.info("%s, sandbox: %d of %d measures in force", name, sum(m.in_force for m in measures), len(measures))
     return measures
 
 
-def _best_device() -> str:
-    import torch  # noqa: PLC0415 - seconds that --help and --device need not wait for
+def _claims(options: argparse.Namespace, devices: Sequence[Device]) -> list[ClaimRequest]:
+    """Who each device is, as a worker of its own."""
+    identity = secrets.token_hex(8)
+    alone = len(devices) == 1
+    try:
+        return [
+            ClaimRequest(
+                worker=f"wrk_{identity}" if alone else f"wrk_{identity}_{number}",
+                name=options.name if alone else f"{options.name}#{number}",
+                device=device.name,
+                version=importlib.metadata.version("ranksearch"),
+                wait_seconds=_WAIT_SECONDS,
+                labels=labels_of(options),
+                memory_bytes=device.memory_bytes,
+            )
+            for number, device in enumerate(devices)
+        ]
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise InputError(
+            "invalid_request",
+            f"this worker's {wrong['loc'][0]} cannot be used: {wrong['msg']}",
+            got=str(wrong["input"]),
+        ) from error
 
-    return "cuda" if torch.cuda.is_available() else "cpu"
+
+def _end_on_signals(crew: Crew) -> None:
+    """The first one has the jobs handed back, the second one ends all at once; the children go with their agent."""
+    told = threading.Event()
+
+    def end(*_: object) -> None:
+        if told.is_set():
+            os._exit(_STOPPED_AT_ONCE)
+        told.set()
+        crew.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="ranksearch worker",
-        description="Serve evaluations to a ranksearch service. The token comes from RANKSEARCH_TOKEN; without one,"
-        " and without --url, from the local service of `ranksearch up`.",
-    )
-    parser.add_argument("--url", help="of the service")
-    parser.add_argument("--name", default=socket.gethostname(), help="shown to users (default: the host's name)")
-    parser.add_argument("--device", help="torch device (default: cuda where there is one, else cpu)")
-    parser.add_argument("--threads", type=int, default=0, help="CPU threads of an evaluation (default: torch's own)")
-    parser.add_argument(
-        "--cache-dir",
-        type=Path,
-        default=Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ranksearch",
-        help="blobs and factors are kept here (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--time-limit", type=float, default=3600.0, help="seconds one evaluation may take (default: %(default)g)"
-    )
-    parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
-    add_sandbox_arguments(parser)
-    return parser
+def _keep_within(directory: Path, limit: int) -> None:
+    """Trim the factor cache now and then: its writers are the evaluating children, which are not to wait for it."""
+    pause = threading.Event()
+    while True:
+        trim(directory, limit)
+        pause.wait(_TRIM_SECONDS)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE_SECONDS = 0.5
 _LONGEST_PAUSE_SECONDS = 30.0
 _HAND_BACK_SECONDS = 3.0
+_DRAINED_PAUSE_SECONDS = 5.0
 
 
 class JobsApi(Renews, Protocol):
@@ -44,8 +45,13 @@ class JobsApi(Renews, Protocol):
     With ``patience=0`` a call is made once: the agent does the trying again, since it also has to listen for its stop.
     """
 
-    def claim(self, request: ClaimRequest, *, patience: float | None = None) -> Job | None:
-        """A job under a fresh lease, or None when there was none in ``wait_seconds``."""
+    def claim(
+        self, request: ClaimRequest, *, patience: float | None = None, draining: Callable[[bool], None] | None = None
+    ) -> Job | None:
+        """A job under a fresh lease, or None when there was none in ``wait_seconds``.
+
+        ``draining`` is told whether this worker is to take no jobs for now.
+        """
 
     def release(self, job: str, lease_token: str, *, patience: float | None = None) -> None:
         """Hand a job back undone; the attempt does not count."""
@@ -80,32 +86,46 @@ class Agent:
 
     Args:
         jobs: claims and completions.
-        blobs: documents in and out.
+        blobs: documents on their way out.
+        cache: documents on their way in.
         evaluator: runs the tasks.
         claim: who this worker is and how long a claim may wait for work.
-        cache_dir: for blobs and for files on their way out.
+        exit_when_drained: end once the service says that this worker is draining, instead of waiting for the
+            contrary.
+        share: told the keys of factors that a task has used and that others may want.
     """
 
     def __init__(
-        self, jobs: JobsApi, blobs: BlobsApi, evaluator: Evaluator, claim: ClaimRequest, cache_dir: Path
+        self,
+        jobs: JobsApi,
+        blobs: BlobsApi,
+        cache: BlobCache,
+        evaluator: Evaluator,
+        claim: ClaimRequest,
+        *,
+        exit_when_drained: bool = False,
+        share: Callable[[Sequence[str]], None] | None = None,
     ) -> None:
         self._jobs = jobs
         self._blobs = blobs
         self._evaluator = evaluator
         self._claim = claim
-        self._cache = BlobCache(cache_dir / "blobs", blobs)
+        self._cache = cache
+        self._exit_when_drained = exit_when_drained
+        self._share = share
         self._stopping = threading.Event()
         self._claiming = False
+        self._draining = False
 
     def stop(self) -> None:
         """Finish as soon as possible; the job in hand goes back to the service. Safe in a signal handler."""
         self._stopping.set()
 
     def run(self) -> None:
-        """Work until :meth:`stop`.
+        """Work until :meth:`stop`, or until drained where that ends this agent.
 
         Raises:
-            RankSearchError: the service refuses this worker for good, as with a wrong token.
+            RankSearchError: the service refuses this worker for good, as with a wrong token or an old version.
         """
         pause = _FIRST_PAUSE_SECONDS
         threading.Thread(target=self._end_waiting_claim, name="goodbye", daemon=True).start()
@@ -113,7 +133,8 @@ class Agent:
             while not self._stopping.is_set():
                 try:
                     self._claiming = True
-                    job = self._jobs.claim(self._claim, patience=0)
+                    claim = self._claim.model_copy(update={"holds": self._evaluator.holds})
+                    job = self._jobs.claim(claim, patience=0, draining=self._told)
                 except UnavailableError as error:
                     log.warning("%s; trying again in %.1f s", error.detail, pause)
                     # Jitter: a fleet that lost its service must not come back in one beat.
@@ -125,9 +146,19 @@ class Agent:
                 pause = _FIRST_PAUSE_SECONDS
                 if job is not None:
                     self._do(job)
+                elif self._draining:
+                    if self._exit_when_drained:
+                        log.info("%s is drained: done", self._claim.name)
+                        break
+                    self._stopping.wait(_DRAINED_PAUSE_SECONDS)  # the service answers such claims at once
             self._leave()
         finally:
             self._evaluator.stop()
+
+    def _told(self, draining: bool) -> None:  # noqa: FBT001 - told by position
+        if draining is not self._draining:
+            log.info("%s %s", self._claim.name, "is draining: no more jobs" if draining else "takes jobs")
+        self._draining = draining
 
     def _end_waiting_claim(self) -> None:
         """A claim that waits for work cannot be interrupted from here: when the stop comes, have the service end it."""
@@ -168,8 +199,10 @@ class Agent:
                 self._deliver(job, lease, lambda: self._jobs.complete(job.id, token, outcome, patience=0))
 
     def _evaluate(self, task: Task, output: Path, lease: LeaseKeeper) -> Outcome:
-        files = {blob.sha256: self._cache.path(blob) for blob in blobs_of(task)}
-        outcome = self._evaluator.run(task, files, output, unwanted=lambda: lease.lost or self._stopping.is_set())
+        with self._cache.holding(blobs_of(task)) as files:
+            outcome = self._evaluator.run(task, files, output, unwanted=lambda: lease.lost or self._stopping.is_set())
+        if self._share is not None:
+            self._share(self._evaluator.factors)
         if isinstance(task, CompressTask) and isinstance(outcome, CompressOutcome):
             with self._evaluator.collected(output / outcome.sha256) as made:
                 outcome = CompressOutcome(sha256=self._blobs.upload(made))

@@ -10,11 +10,12 @@ import os
 import queue
 import sys
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
 from worker.allocator import keep_freed_memory
-from worker.protocol import Assignment, Hello, Report
+from worker.protocol import Assignment, Fetched, Hello, Report, Wants, from_agent
 from worker.sandbox import Policy, confine, switched_off
 
 __all__ = ["main"]
@@ -28,12 +29,14 @@ def main(argv: list[str] | None = None) -> None:
     keep_freed_memory()
     pipe = _reserve_standard_output()
     _say(pipe, Hello(sandbox=measures))
-    assignments = _read_ahead(sys.stdin.fileno())
+    assignments, answers = _read_ahead(sys.stdin.fileno())
     from worker.evaluation import Session, evaluate  # noqa: PLC0415 - torch takes seconds: first watch the agent
 
     session = Session(device=options.device, cache_dir=options.cache_dir, threads=options.threads)
     while True:
-        _say(pipe, evaluate(session, assignments.get()))
+        assignment = assignments.get()
+        session.factors.fetch = _asking(pipe, answers, assignment.number)
+        _say(pipe, evaluate(session, assignment))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -52,29 +55,44 @@ def _reserve_standard_output() -> BinaryIO:
     return pipe
 
 
-def _say(pipe: BinaryIO, message: Hello | Report) -> None:
+def _say(pipe: BinaryIO, message: Hello | Report | Wants) -> None:
     pipe.write(message.line())
     pipe.flush()
 
 
-def _read_ahead(pipe: int) -> queue.SimpleQueue[Assignment]:
-    """Read assignments in a thread, which ends the process at once when the agent is gone.
+def _asking(pipe: BinaryIO, answers: queue.SimpleQueue[Fetched], number: int) -> Callable[[Sequence[str]], None]:
+    """Asks the agent for factors, and returns when those that others have are in the cache."""
+
+    def ask(keys: Sequence[str]) -> None:
+        _say(pipe, Wants(number=number, wants=list(keys)))
+        answers.get()
+
+    return ask
+
+
+def _read_ahead(pipe: int) -> tuple[queue.SimpleQueue[Assignment], queue.SimpleQueue[Fetched]]:
+    """Read assignments and answers in a thread, which ends the process at once when the agent is gone.
 
     A killed agent leaves no orphan that computes for nobody, on any platform. Read without Python's buffer, whose
     lock a thread must not hold when the interpreter ends.
     """
     assignments: queue.SimpleQueue[Assignment] = queue.SimpleQueue()
+    answers: queue.SimpleQueue[Fetched] = queue.SimpleQueue()
 
     def read() -> None:
         rest = b""
         while piece := os.read(pipe, 1 << 16):
             *lines, rest = (rest + piece).split(b"\n")
             for line in lines:
-                assignments.put(Assignment.model_validate_json(line))
+                told = from_agent(line)
+                if isinstance(told, Assignment):
+                    assignments.put(told)
+                else:
+                    answers.put(told)
         os._exit(0)
 
     threading.Thread(target=read, name="assignments", daemon=True).start()
-    return assignments
+    return assignments, answers
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from ranksearch.contracts.jobs import Outcome, Task
 from ranksearch.contracts.resources import SandboxMeasure
 from ranksearch.local import module_environment
 from worker.child_process import LONGEST_LINE, ChildProcess
-from worker.protocol import Assignment, Hello, Report
+from worker.protocol import Assignment, Fetched, Hello, Report, from_child
 from worker.sandbox import SandboxOptions, memory_held
 from worker.workspace import Workspace
 
@@ -30,9 +30,10 @@ _ENVIRONMENT = (
     *("CUDA_MPS_PIPE_DIRECTORY", "CUDA_MPS_ACTIVE_THREAD_PERCENTAGE"),
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENBLAS_CORETYPE"),
 )
-Message = TypeVar("Message", Hello, Report)
+Message = TypeVar("Message")
 
 _POLL_SECONDS = 0.1
+_MOST_LINES = 100
 _START_SECONDS = 120.0
 
 
@@ -64,7 +65,12 @@ class Evaluator:
         threads: CPU threads for the child's torch; 0 leaves torch's own choice.
         time_limit: seconds one evaluation may take.
         sandbox: how the child is confined.
+        fetch: puts those factors of these keys into the cache that others have; returns how many.
         command: overrides the child's command line, for tests.
+
+    Attributes:
+        holds: sha256 of the models that the child has in memory.
+        factors: keys of the factors that the last task used and that others may want.
     """
 
     def __init__(
@@ -76,8 +82,12 @@ class Evaluator:
         threads: int = 0,
         time_limit: float = 3600.0,
         sandbox: SandboxOptions | None = None,
+        fetch: Callable[[Sequence[str]], int] | None = None,
         command: list[str] | None = None,
     ) -> None:
+        self.holds: list[str] = []
+        self.factors: list[str] = []
+        self._fetch = fetch
         self._device = device
         self._cache_dir = cache_dir.absolute()
         self._reads = [path.absolute() for path in reads]
@@ -138,11 +148,10 @@ class Evaluator:
         child = self._running_child()
         self._number += 1
         local = {sha256: path.absolute() for sha256, path in files.items()}
-        try:
-            child.send(Assignment(number=self._number, task=task, files=local, output=output).line())
-        except OSError:
-            raise self._crashed(child) from None
-        report = self._parsed(Report, self._await_line(child, unwanted))
+        self.factors = []
+        self._send(child, Assignment(number=self._number, task=task, files=local, output=output))
+        report = self._await_report(child, unwanted)
+        self.holds, self.factors = report.holds, report.factors
         if report.number != self._number:
             raise self._ended(f"the evaluating process answered assignment {report.number}, not {self._number}")
         if report.problem is not None:
@@ -179,7 +188,7 @@ class Evaluator:
             raise self._ended(f"the evaluating process did not start within {_START_SECONDS:g} s")
         if not line:
             raise self._crashed(self._child, "at its start")
-        self._measures = [*self._parsed(Hello, line).sandbox, *self._own_measures(self._child)]
+        self._measures = [*self._parsed(Hello.model_validate_json, line).sandbox, *self._own_measures(self._child)]
         self._check_required()
         return self._child
 
@@ -220,8 +229,24 @@ class Evaluator:
                 mend="see docs/sandbox.md for what each measure needs, or start without --require-sandbox",
             )
 
-    def _await_line(self, child: ChildProcess, unwanted: Callable[[], bool]) -> bytes:
+    def _send(self, child: ChildProcess, message: Assignment | Fetched) -> None:
+        try:
+            child.send(message.line())
+        except OSError:
+            raise self._crashed(child) from None
+
+    def _await_report(self, child: ChildProcess, unwanted: Callable[[], bool]) -> Report:
+        """The report; until then, what the child wants of others is fetched."""
         deadline = time.monotonic() + self._time_limit
+        for _ in range(_MOST_LINES):
+            told = self._parsed(from_child, self._await_line(child, unwanted, deadline))
+            if isinstance(told, Report):
+                return told
+            fetched = 0 if self._fetch is None else self._fetch(told.wants)
+            self._send(child, Fetched(number=told.number, fetched=fetched))
+        raise self._ended("the evaluating process asks for factors again and again")
+
+    def _await_line(self, child: ChildProcess, unwanted: Callable[[], bool], deadline: float) -> bytes:
         while True:
             line = child.receive(_POLL_SECONDS)
             if line:
@@ -250,14 +275,15 @@ class Evaluator:
                 mend="submit with a smaller batch_size, or start the worker with a larger --memory-limit",
             )
 
-    def _parsed(self, kind: type[Message], line: bytes) -> Message:
+    def _parsed(self, parse: Callable[[bytes], Message], line: bytes) -> Message:
         if len(line) < LONGEST_LINE:
             with suppress(ValueError):
-                return kind.model_validate_json(line)
+                return parse(line)
         raise self._ended("the evaluating process wrote something that is no report", got=line[:200])
 
     def _end_child(self, *, politely: bool) -> None:
         child, self._child = self._child, None
+        self.holds = []
         if child is not None:
             child.end(politely=politely)
 

@@ -7,6 +7,7 @@ import logging
 import os
 import tempfile
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -14,6 +15,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from proxy import Factors, ProxyError
+from worker.factor_files import factor_path
+from worker.protocol import MOST_FACTORS
+from worker.trimming import PART, touch
 
 __all__ = ["DiskCache"]
 
@@ -30,6 +34,9 @@ class DiskCache:
         directory: made when first needed.
         device: where the factors are wanted.
         memory: bytes of factors kept in memory, the least recently used ones dropped first.
+
+    Attributes:
+        fetch: puts those factors of these keys into the directory that others have.
     """
 
     def __init__(self, directory: Path, *, device: torch.device, memory: int = 1 << 30) -> None:
@@ -38,6 +45,13 @@ class DiskCache:
         self._memory = memory
         self._recent: OrderedDict[str, Factors] = OrderedDict()
         self._held = 0
+        self.fetch: Callable[[Sequence[str]], None] | None = None
+
+    def fetch_missing(self, keys: Iterable[str]) -> None:
+        """Look elsewhere, at once, for what is neither in memory nor on disk."""
+        missing = [key for key in dict.fromkeys(keys) if key not in self._recent and not self._path(key).is_file()]
+        if missing and self.fetch is not None:
+            self.fetch(missing[:MOST_FACTORS])
 
     def get(self, key: str) -> Factors | None:
         """The factors under this key, or None."""
@@ -61,12 +75,13 @@ class DiskCache:
             log.warning("could not write to the factor cache: %s", error)
 
     def _path(self, key: str) -> Path:
-        return self._directory / key[:2] / f"{key}.safetensors"
+        return factor_path(self._directory, key)
 
     def _read(self, key: str) -> Factors | None:
         path = self._path(key)
         if not path.is_file():
             return None
+        touch(path)
         try:
             with safe_open(str(path), framework="pt", device=str(self._device)) as file:
                 names = sorted(file.keys())
@@ -80,7 +95,7 @@ class DiskCache:
     def _write(path: Path, factors: Factors) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in factors.tensors.items()}
-        handle, aside = tempfile.mkstemp(dir=path.parent, suffix=".part")
+        handle, aside = tempfile.mkstemp(dir=path.parent, suffix=PART)
         os.close(handle)
         try:
             save_file(tensors, aside, metadata={"record": json.dumps(factors.record())})

@@ -41,6 +41,7 @@ class LeaseKeeper:
         self._interval = job.lease.seconds / _RENEWALS_PER_LEASE
         self._done = threading.Event()
         self._lost = threading.Event()
+        self._draining = False
         self._thread = threading.Thread(target=self._keep, name=f"lease-{job.id}", daemon=True)
 
     @property
@@ -70,3 +71,6 @@ class LeaseKeeper:
                 log.warning("could not renew the lease of job %s, trying on: %s", self._job.id, error.detail)
             else:
                 self._interval = lease.seconds / _RENEWALS_PER_LEASE
+                if lease.draining and not self._draining:
+                    log.info("this worker is draining: job %s is its last one", self._job.id)
+                self._draining = lease.draining

@@ -1,20 +1,25 @@
 """What the agent and its evaluating child say to each other: one JSON object a line, over the child's pipes.
 
 The child says :class:`Hello` when it has confined itself. Then the agent sends a :class:`Assignment`, and the child
-answers one :class:`Report` to each, in order. The child gets paths
-of local files and never a token or a URL: whatever a hostile network does in there, it holds no credentials.
+answers one :class:`Report` to each, in order. In between it may say which factors it :class:`Wants` of others; the
+agent looks for them and answers :class:`Fetched`. The child gets paths of local files and never a token or a URL:
+whatever a hostile network does in there, it holds no credentials.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
+from ranksearch.contracts.base import Sha256
 from ranksearch.contracts.jobs import Outcome, Task
 from ranksearch.contracts.resources import Problem, SandboxMeasure
 
-__all__ = ["Assignment", "Hello", "Report"]
+__all__ = ["MOST_FACTORS", "Assignment", "Fetched", "Hello", "Report", "Wants", "from_agent", "from_child"]
+
+MOST_FACTORS = 1000
+"""In one message; what is beyond is computed here."""
 
 
 class Message(BaseModel):
@@ -49,3 +54,43 @@ class Report(Message):
     outcome: Outcome | None = None
     problem: Problem | None = None
     retry: bool = Field(default=False, description="another attempt could end differently")
+    holds: list[Sha256] = Field(default=[], max_length=64, description="models in the child's memory")
+    factors: list[Sha256] = Field(
+        default=[], max_length=MOST_FACTORS, description="keys of what it used and others may want: proxy.factor_key"
+    )
+
+
+class Wants(Message):
+    """Factors that the child lacks, before it computes them: they may be had from the fleet."""
+
+    number: int = Field(description="of the assignment")
+    wants: list[Sha256] = Field(max_length=MOST_FACTORS, description="keys: proxy.factor_key")
+
+
+class Fetched(Message):
+    """The agent's answer: what was to be had is in the factor cache now."""
+
+    number: int
+    fetched: int = Field(description="how many")
+
+
+_FROM_AGENT: TypeAdapter[Assignment | Fetched] = TypeAdapter(Assignment | Fetched)
+_FROM_CHILD: TypeAdapter[Report | Wants] = TypeAdapter(Report | Wants)
+
+
+def from_agent(line: bytes) -> Assignment | Fetched:
+    """A line of the agent's.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _FROM_AGENT.validate_json(line)
+
+
+def from_child(line: bytes) -> Report | Wants:
+    """A line of the child's, after its first one.
+
+    Raises:
+        ValueError: it is none.
+    """
+    return _FROM_CHILD.validate_json(line)

@@ -112,8 +112,7 @@ class LocalDeployment:
         check_worker()
         name = name or f"local-{len(self.workers) + 1}"
         options = ["--url", self.url, "--name", name, "--cache-dir", str(self._cache_dir)]
-        if self._device is not None:
-            options += ["--device", self._device]
+        options += ["--devices", self._device or "best"]
         if self._wanted_workers > 1:
             options += ["--threads", str(max(1, (os.cpu_count() or 1) // self._wanted_workers))]
         worker = Child(

@@ -33,6 +33,7 @@ class Service:
         self.calls = []
         self.lost = threading.Event()
         self.idle = threading.Event()
+        self.drains = threading.Event()
 
     def _called(self, name, *what):
         self.calls.append((name, *what))
@@ -42,8 +43,11 @@ class Service:
     def named(self, name):
         return [call for call in self.calls if call[0] == name]
 
-    def claim(self, request, *, patience=None):
+    def claim(self, request, *, patience=None, draining=lambda _: None):
         self._called("claim", request)
+        draining(self.drains.is_set())
+        if self.drains.is_set():
+            return None
         if self.jobs:
             return self.jobs.pop(0)
         self.idle.set()

@@ -5,19 +5,26 @@ import pytest
 
 from ranksearch.contracts.errors import AccessError, ConflictError, UnavailableError
 from ranksearch.contracts.jobs import ClaimRequest
-from tests.worker.stand_ins import CRASH, GOOD, SLOW, Service, child, job
+from tests.worker.stand_ins import CRASH, GOOD, SHA, SLOW, Service, child, job
 from worker.agent import Agent
+from worker.blob_cache import BlobCache
 from worker.evaluator import Evaluator
 
+HOLDING = GOOD.replace('"outcome"', f'"holds": ["{SHA}"], "factors": ["{"cd" * 32}"], "outcome"')
 CLAIM = ClaimRequest(worker="wrk_1", name="box", device="cpu", version="0")
+
+
+def agent_of(service, folder, body=GOOD, **options):
+    evaluator = Evaluator(cache_dir=folder, command=child(body))
+    return Agent(service, service, BlobCache(folder / "blobs", service), evaluator, CLAIM, **options)
 
 
 @pytest.fixture
 def serve(tmp_path):
     """Run an agent until its service has seen a call of a kind, then stop it; the service."""
 
-    def run(service, body, until, timeout=20.0):
-        agent = Agent(service, service, Evaluator(cache_dir=tmp_path, command=child(body)), CLAIM, tmp_path / "cache")
+    def run(service, body, until, timeout=20.0, **options):
+        agent = agent_of(service, tmp_path, body, **options)
         thread = threading.Thread(target=agent.run, daemon=True)
         thread.start()
         deadline = time.monotonic() + timeout
@@ -88,23 +95,66 @@ def test_a_refused_result_is_dropped_and_work_goes_on(serve):
 
 def test_a_wrong_token_ends_the_agent(tmp_path):
     service = Service(errors={"claim": [AccessError("token_invalid", "no")]})
-    agent = Agent(service, service, Evaluator(cache_dir=tmp_path, command=child(GOOD)), CLAIM, tmp_path)
     with pytest.raises(AccessError):
-        agent.run()
+        agent_of(service, tmp_path).run()
 
 
 def test_a_stop_while_waiting_for_work_ends_the_claim(tmp_path):
     service = Service()
     left = threading.Event()
     service.leave = lambda worker, *, patience=None: left.set()
-    service.claim = lambda request, *, patience=None: left.wait(20) and None
-    agent = Agent(service, service, Evaluator(cache_dir=tmp_path, command=child(GOOD)), CLAIM, tmp_path)
+    service.claim = lambda request, *, patience=None, draining=None: left.wait(20) and None
+    agent = agent_of(service, tmp_path)
     thread = threading.Thread(target=agent.run, daemon=True)
     thread.start()
     time.sleep(0.1)
     agent.stop()
     thread.join(5)
     assert not thread.is_alive()
+
+
+def test_a_service_of_another_version_ends_the_agent(tmp_path):
+    service = Service(errors={"claim": [ConflictError("worker_outdated", "no")]})
+    with pytest.raises(ConflictError):
+        agent_of(service, tmp_path).run()
+
+
+def test_a_drained_agent_ends_where_it_was_told_to_and_says_goodbye(tmp_path):
+    service = Service([job()])
+    service.drains.set()
+    agent_of(service, tmp_path, exit_when_drained=True).run()
+    assert service.named("leave")
+    assert not service.named("complete")
+
+
+def test_a_drained_agent_waits_to_be_undrained_otherwise(serve, monkeypatch):
+    monkeypatch.setattr("worker.agent._DRAINED_PAUSE_SECONDS", 0.01)
+    service = Service([job()])
+    service.drains.set()
+
+    def undrained_after_a_while(service):
+        if len(service.named("claim")) == 3:
+            service.drains.clear()
+        return service.named("complete")
+
+    serve(service, GOOD, undrained_after_a_while)
+
+
+def test_claims_say_which_models_the_child_holds(serve):
+    service = serve(Service([job()]), HOLDING, lambda s: s.idle.is_set())
+    assert [claim.holds for _, claim in service.named("claim")][:2] == [[], [SHA]]
+
+
+def test_a_child_that_was_ended_holds_nothing(serve):
+    jobs = [job("job_1"), job("job_2")]
+    service = serve(Service(jobs), f"if number > 1:\n    {CRASH}\n{HOLDING}", lambda s: s.idle.is_set())
+    assert [claim.holds for _, claim in service.named("claim")][:3] == [[], [SHA], []]
+
+
+def test_used_factors_are_offered_to_the_fleet(serve):
+    shared = []
+    serve(Service([job()]), HOLDING, lambda s: s.named("complete"), share=shared.append)
+    assert shared == [["cd" * 32]]
 
 
 def test_a_worker_says_goodbye_at_its_end(serve):

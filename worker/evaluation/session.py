@@ -49,6 +49,10 @@ class Recent(Generic[Value]):
         self._values.move_to_end(key)
         return self._values[key]
 
+    def keys(self) -> list[object]:
+        """What is kept, the least recently used first."""
+        return list(self._values)
+
     def clear(self) -> None:
         """Forget all of them."""
         self._values.clear()
@@ -138,6 +142,12 @@ class Session:
         self._moments: Recent[proxy.OutputMoments] = Recent(_SELECTIONS)
         self._features: Recent[proxy.FeatureMoments] = Recent(_SELECTIONS)
         self._recorded: Recent[proxy.DenseFeatures | None] = Recent(1)
+        self.used: list[str] = []
+
+    @property
+    def holds(self) -> list[str]:
+        """sha256 of the networks in memory."""
+        return [str(key) for key in self._networks.keys()]  # noqa: SIM118 - no dict
 
     def forget(self) -> None:
         """Drop everything but the factors: what comes next starts with an empty device."""
