@@ -11,12 +11,13 @@ _UNITS: Final = {
     "": 1,
     **{f"{letter}b": 1000**power for power, letter in enumerate("kmgt", start=1)},
     **{f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", start=1)},
+    **{letter: 1024**power for power, letter in enumerate("kmgt", start=1)},
     "b": 1,
 }
 
 
 def bytes_of(size: str) -> int:
-    """The bytes of ``20GiB``, ``500 MB`` or ``1048576``.
+    """The bytes of ``20GiB``, ``20G`` (the same), ``500 MB`` or ``1048576``.
 
     Raises:
         ValueError: it is no size.

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import re
 from pathlib import Path
 
 from worker.sandbox.options import SandboxOptions
+from worker.sizes import bytes_of
 
 __all__ = ["add_sandbox_arguments", "sandbox_options"]
-
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def add_sandbox_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,9 +44,10 @@ def sandbox_options(parsed: argparse.Namespace) -> SandboxOptions:
 
 
 def _size(text: str) -> int:
-    """Bytes, of a number with K, M, G or T for powers of 1024."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
-    size = 0 if match is None else int(float(match[1]) * _UNITS[match[2].upper()])
+    try:
+        size = bytes_of(text)
+    except ValueError:
+        size = 0
     if size <= 0:
         raise argparse.ArgumentTypeError(f"{text!r} is no size; write a number with K, M, G or T, such as 24G")
     return size
