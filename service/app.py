@@ -14,6 +14,7 @@ from service.api import documents, events, exposition, factors, health, jobs, st
 from service.api.access import OPEN_PATHS, Gate, OneToken, documented_scheme
 from service.api.limits import BodyLimit
 from service.api.logs import RequestLog
+from service.api.pace import BodyPace
 from service.api.problems import install_problems
 from service.api.readiness import ReadinessCheck
 from service.metrics import Metrics
@@ -109,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (exposition.router, documents.router, studies.router, events.router, factors.router, jobs.router):
         app.include_router(router, dependencies=locked)
     app.add_middleware(BodyLimit, limit=settings.max_json_bytes)
+    app.add_middleware(BodyPace, seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second)
     app.add_middleware(
         Gate,
         verifier=OneToken(settings.token),

@@ -18,6 +18,7 @@ import uvicorn
 
 from ranksearch.contracts.loglines import log_lines
 from service.app import create_app
+from service.connections import bounded_heads
 from service.scheduling.backend import Backend
 from service.settings import Settings
 
@@ -127,6 +128,7 @@ def serve(settings: Settings) -> None:
             log_config=None,
             access_log=False,
             server_header=False,
+            http=bounded_heads(settings.header_seconds),
             forwarded_allow_ips=settings.forwarded_allow_ips,
             limit_concurrency=settings.max_connections,
             timeout_graceful_shutdown=settings.grace_seconds,

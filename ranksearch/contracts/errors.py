@@ -8,7 +8,7 @@
     │   ├── DatasetError          a data set document
     │   ├── RanksError            a rank vector
     │   └── BudgetInfeasible      a budget nobody can meet; carries the nearest feasible one
-    ├── UploadError           bytes that did not arrive as announced                  400, 413
+    ├── UploadError           bytes that did not arrive as announced                  400, 408, 413
     ├── AccessError           no token, a wrong one                                   401, 403
     ├── NotFoundError         no such thing here                                      404
     ├── ConflictError         not in this state: a lost lease, a model not inspected  409
@@ -206,6 +206,7 @@ class UploadError(RankSearchError):
         "upload_digest_mismatch": 400,
         "upload_digest_invalid": 400,
         "upload_too_large": 413,
+        "upload_stalled": 408,
     }
 
 
