@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from ranksearch.client import Client
 from ranksearch.contracts.errors import InputError, RankSearchError
 from ranksearch.contracts.jobs import ClaimRequest
+from ranksearch.contracts.loglines import log_lines
 from ranksearch.contracts.resources import SandboxMeasure
 from worker.agent import Agent
 from worker.blob_cache import BlobCache
@@ -41,7 +42,7 @@ _STOPPED_AT_ONCE = 128 + signal.SIGTERM
 def main(arguments: Sequence[str] | None = None) -> int:
     """Work until SIGTERM or Ctrl-C, or until drained; the exit status."""
     options = parse(arguments)
-    logging.basicConfig(level=options.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    log_lines(options.log_level, options.log_format)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each claim says nothing
     try:
         with Client(options.url, token_of(options)) as client:

@@ -24,6 +24,7 @@ from ranksearch.contracts.jobs import (
     Outcome,
     Task,
 )
+from ranksearch.contracts.loglines import logged_with
 from ranksearch.contracts.resources import Blob
 from worker.blob_cache import BlobCache, Downloads
 from worker.evaluator import EvaluationFailed, Evaluator, Interrupted
@@ -173,11 +174,12 @@ class Agent:
             log.warning("could not say goodbye: %s", error.detail)
 
     def _do(self, job: Job) -> None:
-        log.info("job %s: %s%s", job.id, job.task.kind, "" if job.trial is None else f" {job.trial} of {job.study}")
         with (
+            logged_with(job=job.id, kind=job.task.kind, study=job.study, trial=job.trial, worker=self._claim.worker),
             LeaseKeeper(self._jobs, job) as lease,
             self._evaluator.output() as output,
         ):
+            log.info("claimed", extra={"attempt": job.attempt})
             try:
                 outcome = self._evaluate(job.task, output, lease)
             except Interrupted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import threading
 from types import TracebackType
@@ -42,7 +43,8 @@ class LeaseKeeper:
         self._done = threading.Event()
         self._lost = threading.Event()
         self._draining = False
-        self._thread = threading.Thread(target=self._keep, name=f"lease-{job.id}", daemon=True)
+        within = contextvars.copy_context()  # what is logged of this job has its fields
+        self._thread = threading.Thread(target=within.run, args=(self._keep,), name=f"lease-{job.id}", daemon=True)
 
     @property
     def lost(self) -> bool:

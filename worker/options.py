@@ -30,6 +30,9 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     _add_files(parser)
     add_sandbox_arguments(parser)
     parser.add_argument("--log-level", default="info", choices=["debug", "info", "warning", "error"])
+    parser.add_argument(
+        "--log-format", default="text", choices=["text", "json"], help="key=value, or one JSON object a line"
+    )
     return parser.parse_args(arguments)
 
 

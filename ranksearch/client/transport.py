@@ -18,6 +18,7 @@ from ranksearch.client.address import Address
 from ranksearch.client.retries import RETRIED_STATUSES, Attempts, retry_after
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.errors import InputError, RankSearchError, UnavailableError, UploadError
+from ranksearch.contracts.loglines import REQUEST_ID_HEADER, new_request_id, request_id_of
 
 __all__ = ["Transport", "segment"]
 
@@ -105,7 +106,11 @@ class Transport:
             RankSearchError: of the class that the answer names; without an answer, an UnavailableError.
         """
         attempts = self.attempts(patience)
-        sent_headers = {**(headers or {}), **({"Content-Type": "application/json"} if json is not None else {})}
+        sent_headers = {
+            REQUEST_ID_HEADER: new_request_id(),
+            **(headers or {}),
+            **({"Content-Type": "application/json"} if json is not None else {}),
+        }
         while True:
             content = body() if body is not None else json.model_dump_json(by_alias=True) if json is not None else None
             try:
@@ -202,7 +207,7 @@ class Transport:
                 problem = response.json()
                 if isinstance(problem, dict):
                     self._answered = True
-                    return RankSearchError.from_problem(problem)
+                    return _with_request_id(RankSearchError.from_problem(problem), response)
         if response.status_code in RETRIED_STATUSES:
             return UnavailableError(
                 "service_unreachable",
@@ -240,6 +245,14 @@ def _worth_repeating(error: httpx.RequestError, *, repeatable: bool) -> bool:
     if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol):
         return False
     return isinstance(error, _NEVER_SENT) or (repeatable and isinstance(error, httpx.TransportError))
+
+
+def _with_request_id(error: RankSearchError, response: httpx.Response) -> RankSearchError:
+    """With the id under which the service's log tells more, where that is worth reading."""
+    told = response.headers.get(REQUEST_ID_HEADER)
+    if response.status_code >= 500 and told is not None and request_id_of(told) == told:  # noqa: PLR2004 - its fault
+        error.extra.setdefault("request_id", told)
+    return error
 
 
 def _summary(response: httpx.Response) -> str:

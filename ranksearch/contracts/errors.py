@@ -90,6 +90,8 @@ class RankSearchError(Exception):
             parts.append(f"expected: {self.expected}")
         if self.mend is not None:
             parts.append(f"mend: {self.mend}")
+        if "request_id" in self.extra:
+            parts.append(f"request: {self.extra['request_id']}")
         return "\n  ".join(parts)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -39,6 +39,7 @@ class RequestLog:
             await self._app(scope, receive, send)
             return
         request_id = request_id_of(Headers(scope=scope).get(REQUEST_ID_HEADER))
+        scope.setdefault("state", {})["request_id"] = request_id
         with logged_with(request_id=request_id):
             await self._handle(scope, receive, send, request_id)
 

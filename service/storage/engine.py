@@ -48,14 +48,15 @@ _POSTGRESQL = {
 
 
 def engine_options(url: str) -> dict[str, Any]:
-    """What ``create_engine`` is to be told about connections to ``url``."""
+    """What ``create_engine`` is to be told about ``url``; its errors, which are logged, do not show values."""
     parsed = make_url(url)
     if parsed.get_backend_name() == "sqlite":
-        return {"connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS}}
+        return {"connect_args": {"check_same_thread": False, "timeout": BUSY_SECONDS}, "hide_parameters": True}
     given = set(parsed.query)
     return {
         "connect_args": {name: value for name, value in _POSTGRESQL.items() if name not in given},
         "isolation_level": "READ COMMITTED",
+        "hide_parameters": True,
     }
 
 

@@ -221,3 +221,22 @@ def test_a_problem_documents_further_members_may_have_any_name(answers):
     with pytest.raises(NotFoundError) as caught:
         client.studies.get(wire.STUDY)
     assert (caught.value.code, caught.value.extra["code"]) == ("study_not_found", "thrice")
+
+
+def test_every_call_has_an_id_of_its_own_which_its_attempts_share(answers):
+    busy = problem_answer(503, wire.problem("service_busy", 503))
+    client, requests = answers(busy, httpx.Response(200, json=wire.page()), httpx.Response(200, json=wire.page()))
+    list(client.studies.list())
+    list(client.studies.list())
+    first, again, second = [request.headers["x-request-id"] for request in requests]
+    assert first == again != second
+
+
+@pytest.mark.parametrize(("status", "told"), [(500, True), (503, True), (404, False)])
+def test_an_error_of_the_service_names_the_request_for_its_log(answers, status, told):
+    code = {500: "internal_error", 503: "storage_full", 404: "study_not_found"}[status]
+    answer = problem_answer(status, wire.problem(code, status), **{"x-request-id": "abc123"})
+    client, _ = answers(answer, patience=0)
+    with pytest.raises(RankSearchError) as caught:
+        client.studies.get("sty_1")
+    assert ("request: abc123" in str(caught.value)) is told
