@@ -10,8 +10,10 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 
+from service.access.bootstrap import admit_bootstrap_token
+from service.access.verification import Verifier
 from service.api import documents, events, exposition, factors, health, jobs, studies
-from service.api.access import OPEN_PATHS, Gate, OneToken, documented_scheme
+from service.api.access import OPEN_PATHS, Gate, check_routes, documented_scheme
 from service.api.limits import BodyLimit
 from service.api.logs import RequestLog
 from service.api.pace import BodyPace
@@ -45,6 +47,7 @@ def open_backend(settings: Settings, metrics: Metrics | None = None) -> Backend:
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.url)
     migrate(database)
+    admit_bootstrap_token(database, settings.token)
     blobs, records = _blob_store(settings), OptunaRecords(database)
     backend = Backend(settings, database, blobs, records, Bell(), metrics or Metrics())
     backend.metrics.registry.register(DatabaseGauges(backend))
@@ -84,9 +87,12 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         backend = await run_in_threadpool(open_backend, settings, metrics)
-        app.state.backend = backend
+        app.state.backend, app.state.verifier = backend, Verifier(backend.database)
         app.state.readiness = ReadinessCheck(backend, settings.ready_seconds)
-        loops = [asyncio.create_task(loop(backend)) for loop in (_sweep_now_and_then, _mirror_when_rung)]
+        loops = [
+            asyncio.create_task(_sweep_now_and_then(backend, app.state.verifier)),
+            asyncio.create_task(_mirror_when_rung(backend)),
+        ]
         try:
             yield
         finally:
@@ -111,21 +117,19 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router, dependencies=locked)
     app.add_middleware(BodyLimit, limit=settings.max_json_bytes)
     app.add_middleware(BodyPace, seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second)
-    app.add_middleware(
-        Gate,
-        verifier=OneToken(settings.token),
-        open_paths=OPEN_PATHS | ({"/metrics"} if settings.metrics_open else set()),
-    )
+    app.add_middleware(Gate, open_paths=OPEN_PATHS | ({"/metrics"} if settings.metrics_open else set()))
     app.add_middleware(RequestLog, metrics=metrics)
+    check_routes(app)
     return app
 
 
-async def _sweep_now_and_then(backend: Backend) -> None:
+async def _sweep_now_and_then(backend: Backend, verifier: Verifier) -> None:
     while True:
         await asyncio.sleep(backend.settings.sweep_seconds)
         try:
             with backend.metrics.sweep_seconds.time():
                 await run_in_threadpool(sweep, backend)
+            await run_in_threadpool(verifier.note_uses)
         except Exception:
             backend.metrics.sweeps_failed.inc()
             log.exception("the sweep failed; it will be tried again")

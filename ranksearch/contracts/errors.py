@@ -9,7 +9,7 @@
     │   ├── RanksError            a rank vector
     │   └── BudgetInfeasible      a budget nobody can meet; carries the nearest feasible one
     ├── UploadError           bytes that did not arrive as announced                  400, 408, 413
-    ├── AccessError           no token, a wrong one                                   401, 403
+    ├── AccessError           no token, a wrong one, or not the scope for this        401, 403, 429
     ├── NotFoundError         no such thing here                                      404
     ├── ConflictError         not in this state: a lost lease, a model not inspected  409
     ├── UnavailableError      not here or not now: service away, disk full, no torch  50x
@@ -215,7 +215,18 @@ class UploadError(RankSearchError):
 class AccessError(RankSearchError):
     """No token, a wrong one, or one that may not do this."""
 
-    codes: ClassVar[Mapping[str, int]] = {"token_missing": 401, "token_invalid": 401, "token_scope": 403}
+    codes: ClassVar[Mapping[str, int]] = {
+        "token_missing": 401,
+        "token_invalid": 401,
+        "token_expired": 401,
+        "token_revoked": 401,
+        "token_scope": 403,
+        "session_expired": 401,
+        "csrf_missing": 403,
+        "csrf_invalid": 403,
+        "sign_in_refused": 401,
+        "too_many_attempts": 429,
+    }
 
 
 class NotFoundError(RankSearchError):
@@ -233,6 +244,9 @@ class NotFoundError(RankSearchError):
         "factors_not_found": 404,
         "best_not_found": 404,
         "worker_not_found": 404,
+        "token_not_found": 404,
+        "user_not_found": 404,
+        "project_not_found": 404,
         "method_not_allowed": 405,
     }
 
@@ -251,6 +265,7 @@ class ConflictError(RankSearchError):
         "nothing_to_retry": 409,
         "in_use": 409,
         "worker_outdated": 409,
+        "name_taken": 409,
     }
 
 

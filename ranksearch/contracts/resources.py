@@ -52,6 +52,8 @@ class Model(Resource):
 
     id: str
     name: Name
+    owner: str | None = Field(default=None, description="name of the user who uploaded it")
+    project: str | None = Field(default=None, description="name of the project that it belongs to")
     blob: Blob
     state: Literal["inspecting", "ready", "failed"]
     waiting_for: str | None = Field(default=None, description="why an inspection is not moving")
@@ -66,6 +68,8 @@ class Dataset(Resource):
 
     id: str
     name: Name
+    owner: str | None = Field(default=None, description="name of the user who uploaded it")
+    project: str | None = Field(default=None, description="name of the project that it belongs to")
     blob: Blob
     summary: DatasetSummary
     created_at: Timestamp

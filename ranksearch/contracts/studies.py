@@ -183,6 +183,8 @@ class Study(Resource):
 
     id: str
     name: Name
+    owner: str | None = Field(default=None, description="name of the user who submitted it")
+    project: str | None = Field(default=None, description="name of the project that it belongs to")
     state: StudyState
     reason: str | None = Field(default=None, description="why it failed, was paused or cancelled, or ended early")
     error: Problem | None = None

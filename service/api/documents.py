@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.resources import Blob, Dataset, Model
+from service.api.access import Reader, ReaderOrAgent, Submitter, WorkingAgent
 from service.api.dependencies import Cursor, Limit, TheBackend
 from service.api.downloads import blob_response
 from service.api.problems import PROBLEMS
@@ -26,54 +27,60 @@ router = APIRouter(prefix="/v1", responses=PROBLEMS)
 
 
 @router.post("/models", status_code=201, tags=["models"], openapi_extra=BODY)
-async def upload_model(request: Request, response: Response, backend: TheBackend, name: NameQuery) -> Model:
+async def upload_model(
+    request: Request, response: Response, backend: TheBackend, caller: Submitter, name: NameQuery
+) -> Model:
     """Upload a model document (the raw bytes). 201 and an inspection; 200 where it is here already."""
-    model, created = await receive(request, backend, partial(take_model, backend, name=name))
+    model, created = await receive(request, backend, partial(take_model, backend, caller, name=name))
     placed(response, f"/v1/models/{model.id}", created=created)
     return model
 
 
 @router.get("/models", tags=["models"])
-def list_models(backend: TheBackend, cursor: Cursor = None, limit: Limit = 50) -> Page[Model]:
+def list_models(backend: TheBackend, caller: Reader, cursor: Cursor = None, limit: Limit = 50) -> Page[Model]:
     """Models, newest first."""
-    return answers.models(backend, cursor, limit)
+    return answers.models(backend, caller, cursor, limit)
 
 
 @router.get("/models/{model}", tags=["models"])
-def get_model(backend: TheBackend, model: str) -> Model:
+def get_model(backend: TheBackend, caller: Reader, model: str) -> Model:
     """One model, with its profile once it is inspected."""
-    return answers.model(backend, model)
+    return answers.model(backend, caller, model)
 
 
 @router.post("/models/{model}/inspect", status_code=202, tags=["models"])
-def inspect_model(response: Response, backend: TheBackend, model: str) -> Model:
+def inspect_model(response: Response, backend: TheBackend, caller: Submitter, model: str) -> Model:
     """Inspect it once more, such as for latencies that an older worker did not measure. Studies stay as they are."""
     response.headers["location"] = f"/v1/models/{model}"
-    return inspect_again(backend, model)
+    return inspect_again(backend, caller, model)
 
 
 @router.post("/datasets", status_code=201, tags=["datasets"], openapi_extra=BODY)
-async def upload_dataset(request: Request, response: Response, backend: TheBackend, name: NameQuery) -> Dataset:
+async def upload_dataset(
+    request: Request, response: Response, backend: TheBackend, caller: Submitter, name: NameQuery
+) -> Dataset:
     """Upload a data set document (the raw bytes). 201; 200 where it is here already."""
-    dataset, created = await receive(request, backend, partial(take_dataset, backend, name=name))
+    dataset, created = await receive(request, backend, partial(take_dataset, backend, caller, name=name))
     placed(response, f"/v1/datasets/{dataset.id}", created=created)
     return dataset
 
 
 @router.get("/datasets", tags=["datasets"])
-def list_datasets(backend: TheBackend, cursor: Cursor = None, limit: Limit = 50) -> Page[Dataset]:
+def list_datasets(backend: TheBackend, caller: Reader, cursor: Cursor = None, limit: Limit = 50) -> Page[Dataset]:
     """Data sets, newest first."""
-    return answers.datasets(backend, cursor, limit)
+    return answers.datasets(backend, caller, cursor, limit)
 
 
 @router.get("/datasets/{dataset}", tags=["datasets"])
-def get_dataset(backend: TheBackend, dataset: str) -> Dataset:
+def get_dataset(backend: TheBackend, caller: Reader, dataset: str) -> Dataset:
     """One data set."""
-    return answers.dataset(backend, dataset)
+    return answers.dataset(backend, caller, dataset)
 
 
 @router.put("/blobs/{sha256}", status_code=201, tags=["blobs"], openapi_extra=BODY)
-async def put_blob(request: Request, response: Response, backend: TheBackend, sha256: Sha256Path) -> Blob:
+async def put_blob(
+    request: Request, response: Response, backend: TheBackend, _caller: WorkingAgent, sha256: Sha256Path
+) -> Blob:
     """Upload bytes that hash to ``sha256``. 201; 200 where they are here already."""
     blob, created = await receive(request, backend, partial(take_blob, backend), sha256)
     placed(response, f"/v1/blobs/{sha256}", created=created)
@@ -81,6 +88,7 @@ async def put_blob(request: Request, response: Response, backend: TheBackend, sh
 
 
 @router.get("/blobs/{sha256}", tags=["blobs"], response_class=Response)
-def get_blob(request: Request, backend: TheBackend, sha256: Sha256Path) -> Response:
+def get_blob(request: Request, backend: TheBackend, caller: ReaderOrAgent, sha256: Sha256Path) -> Response:
     """A blob's bytes; ``Range`` and ``If-None-Match`` are understood."""
+    answers.check_blob(backend, caller, sha256)
     return blob_response(request, backend, sha256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -10,8 +11,12 @@ from fastapi import APIRouter, Header, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
+from ranksearch.contracts.errors import AccessError
 from ranksearch.contracts.studies import Event
-from service.api.dependencies import TheBackend
+from service.access.principal import Principal
+from service.access.verification import Verifier
+from service.api.access import Reader
+from service.api.dependencies import TheBackend, TheVerifier
 from service.api.problems import PROBLEMS
 from service.scheduling.backend import Backend, study_topic
 from service.scheduling.events import events_after
@@ -20,34 +25,45 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"], responses=PROBLEMS)
 
+_CHECK_SECONDS = 1.0
+"""A stream ends so long after its token was revoked or has expired, at most, besides the time between two looks."""
+
 
 @router.get("/{study}/events", response_class=StreamingResponse)
 async def watch(
     backend: TheBackend,
+    verifier: TheVerifier,
+    caller: Reader,
     study: str,
     after: Annotated[int | None, Query(ge=0, le=2**62, description="events numbered above this")] = None,
     last_event_id: Annotated[str | None, Header(pattern=r"^\d{1,18}$")] = None,
 ) -> StreamingResponse:
     """Events after ``Last-Event-ID`` (or ``after``), from the first one on without either.
 
-    The stream ends after the last event that there will ever be.
+    The stream ends after the last event that there will ever be, or once its token opens nothing any more.
     """
     start = int(last_event_id) if last_event_id is not None else after or 0
-    await run_in_threadpool(events_after, backend, study, start, 1)  # no such study: a problem, not a stream
+    await run_in_threadpool(events_after, backend, caller, study, start, 1)  # no such study: a problem, not a stream
     return StreamingResponse(
-        _lines(backend, study, start),
+        _lines(backend, verifier, caller, study, start),
         media_type="text/event-stream",
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )
 
 
-async def _lines(backend: Backend, study: str, after: int) -> AsyncIterator[str]:
-    settings, quiet = backend.settings, 0.0
+async def _lines(backend: Backend, verifier: Verifier, caller: Principal, study: str, after: int) -> AsyncIterator[str]:
+    settings, quiet, checked = backend.settings, 0.0, time.monotonic()
     with backend.metrics.event_streams.track_inprogress(), backend.bell.listening(study_topic(study)) as ear:
         yield ": connected\n\n"
         while not backend.bell.closed:
             ear.clear()
-            events, ended = await run_in_threadpool(events_after, backend, study, after)
+            if time.monotonic() - checked > _CHECK_SECONDS:
+                checked = time.monotonic()
+                try:
+                    await run_in_threadpool(verifier.check, caller)
+                except AccessError:
+                    return
+            events, ended = await run_in_threadpool(events_after, backend, caller, study, after)
             for event in events:
                 yield _written(event)
                 after, quiet = event.id, 0.0

@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Request, Response
 from prometheus_client.exposition import choose_encoder
 
+from service.api.access import ReaderOrAgent
 from service.api.problems import PROBLEMS
 from service.metrics import Metrics
 
@@ -23,7 +24,7 @@ def _metrics(request: Request) -> Metrics:
 @router.get(
     "/metrics", response_class=Response, responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 )
-def expose(request: Request, metrics: Annotated[Metrics, Depends(_metrics)]) -> Response:
+def expose(request: Request, _caller: ReaderOrAgent, metrics: Annotated[Metrics, Depends(_metrics)]) -> Response:
     """What this service counts and measures, in Prometheus' text format or, where it is asked for, OpenMetrics."""
     encode, content_type = choose_encoder(request.headers.get("accept", ""))
     return Response(encode(metrics.registry), media_type=content_type)

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Path, Request, Response
 
 from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.resources import Blob
+from service.api.access import WorkingAgent
 from service.api.dependencies import TheBackend
 from service.api.downloads import blob_response
 from service.api.problems import PROBLEMS
@@ -23,7 +24,9 @@ KeyPath = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="a hash of a
 
 
 @router.put("/{key}", status_code=201, openapi_extra=BODY)
-async def put_factors(request: Request, response: Response, backend: TheBackend, key: KeyPath) -> Blob:
+async def put_factors(
+    request: Request, response: Response, backend: TheBackend, _caller: WorkingAgent, key: KeyPath
+) -> Blob:
     """Keep factors (the raw bytes) for the fleet. 201; 200 where the key has some already, which stay."""
     blob, created = await receive(request, backend, partial(take_factors, backend, key=key))
     placed(response, f"/v1/factors/{key}", created=created)
@@ -31,7 +34,7 @@ async def put_factors(request: Request, response: Response, backend: TheBackend,
 
 
 @router.get("/{key}", response_class=Response)
-def get_factors(request: Request, backend: TheBackend, key: KeyPath) -> Response:
+def get_factors(request: Request, backend: TheBackend, _caller: WorkingAgent, key: KeyPath) -> Response:
     """The factors under a key; their ``ETag`` is their sha256. ``Range`` and ``If-None-Match`` are understood."""
     try:
         return blob_response(request, backend, use_factors(backend, key))

@@ -21,6 +21,7 @@ from ranksearch.contracts.jobs import (
 )
 from ranksearch.contracts.loglines import note
 from ranksearch.contracts.resources import Worker
+from service.api.access import ReaderOrAgent, WorkingAgent
 from service.api.dependencies import TheBackend
 from service.api.problems import PROBLEMS
 from service.scheduling import answers, fleet, leases, outcomes
@@ -33,7 +34,9 @@ router = APIRouter(prefix="/v1", tags=["workers"], responses=PROBLEMS)
 
 
 @router.post("/jobs/claim", response_model=Job, responses={204: {"description": "no job for now"}})
-async def claim_job(request: Request, response: Response, backend: TheBackend, wanted: ClaimRequest) -> Job | Response:
+async def claim_job(
+    request: Request, response: Response, backend: TheBackend, _caller: WorkingAgent, wanted: ClaimRequest
+) -> Job | Response:
     """Lease the next job; waits up to ``wait_seconds`` for one. ``Server-Timing`` tells how long sampling took.
 
     A worker that is draining is answered 204 at once, with the header ``Ranksearch-Drain: 1``.
@@ -49,55 +52,55 @@ async def claim_job(request: Request, response: Response, backend: TheBackend, w
 
 
 @router.post("/jobs/{job}/renew")
-def renew_lease(backend: TheBackend, job: str, lease: LeaseRequest) -> Lease:
+def renew_lease(backend: TheBackend, _caller: WorkingAgent, job: str, lease: LeaseRequest) -> Lease:
     """Make a lease last longer. 409 ``lease_lost``: drop the work."""
     note(job=job)
     return leases.renew(backend, job, lease.lease_token)
 
 
 @router.post("/jobs/{job}/release", status_code=204)
-def release_job(backend: TheBackend, job: str, lease: LeaseRequest) -> None:
+def release_job(backend: TheBackend, _caller: WorkingAgent, job: str, lease: LeaseRequest) -> None:
     """Hand a job back undone, without an attempt being counted."""
     note(job=job)
     leases.release(backend, job, lease.lease_token)
 
 
 @router.post("/jobs/{job}/complete", status_code=204)
-def complete_job(backend: TheBackend, job: str, done: CompleteRequest) -> None:
+def complete_job(backend: TheBackend, _caller: WorkingAgent, job: str, done: CompleteRequest) -> None:
     """Hand in a result. The same call again answers the same."""
     note(job=job)
     outcomes.complete(backend, job, done)
 
 
 @router.post("/jobs/{job}/fail", status_code=204)
-def fail_job(backend: TheBackend, job: str, failed: FailRequest) -> None:
+def fail_job(backend: TheBackend, _caller: WorkingAgent, job: str, failed: FailRequest) -> None:
     """Say that there is no result. The same call again answers the same."""
     note(job=job)
     outcomes.fail(backend, job, failed)
 
 
 @router.delete("/workers/{worker}", status_code=204)
-def leave(backend: TheBackend, worker: str) -> None:
+def leave(backend: TheBackend, _caller: WorkingAgent, worker: str) -> None:
     """A worker says goodbye: what it holds is handed back, its waiting claim ends. Repeated, it does nothing."""
     fleet.leave(backend, worker)
 
 
 @router.post("/workers/{worker}/drain", status_code=204)
-def drain_worker(backend: TheBackend, worker: str) -> None:
+def drain_worker(backend: TheBackend, caller: WorkingAgent, worker: str) -> None:
     """Have a worker finish what it does and take no more jobs. Repeated, it does nothing."""
-    fleet.drain(backend, worker)
+    fleet.drain(backend, caller, worker)
 
 
 @router.post("/workers/{worker}/undrain", status_code=204)
-def undrain_worker(backend: TheBackend, worker: str) -> None:
+def undrain_worker(backend: TheBackend, caller: WorkingAgent, worker: str) -> None:
     """Let a drained worker take jobs again. Repeated, it does nothing."""
-    fleet.undrain(backend, worker)
+    fleet.undrain(backend, caller, worker)
 
 
 @router.get("/workers")
-def list_workers(backend: TheBackend) -> Page[Worker]:
+def list_workers(backend: TheBackend, caller: ReaderOrAgent) -> Page[Worker]:
     """The workers, the most recently seen first."""
-    return answers.workers(backend)
+    return answers.workers(backend, caller)
 
 
 async def _wait_for_job(

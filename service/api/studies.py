@@ -10,6 +10,7 @@ from ranksearch.contracts.base import Page
 from ranksearch.contracts.resources import Artifact
 from ranksearch.contracts.studies import Best, Pareto, PauseRequest, Study, StudyState, Trial
 from ranksearch.contracts.study_requests import StudyRequest
+from service.api.access import Reader, Submitter
 from service.api.dependencies import Cursor, Limit, TheBackend
 from service.api.downloads import blob_response
 from service.api.problems import PROBLEMS
@@ -27,12 +28,13 @@ router = APIRouter(prefix="/v1/studies", tags=["studies"], responses=PROBLEMS)
 @router.post("", status_code=202)
 def create_study(
     backend: TheBackend,
+    caller: Submitter,
     response: Response,
     wanted: StudyRequest,
     idempotency_key: Annotated[str | None, Header(min_length=1, max_length=200)] = None,
 ) -> Study:
     """Ask for a study. 202 and ``Location``; 200 with the same study where the idempotency key was used before."""
-    study, created = submit(backend, wanted, idempotency_key)
+    study, created = submit(backend, caller, wanted, idempotency_key)
     response.headers["location"] = f"/v1/studies/{study.id}"
     if not created:
         response.status_code = 200
@@ -41,73 +43,75 @@ def create_study(
 
 @router.get("")
 def list_studies(
-    backend: TheBackend, cursor: Cursor = None, limit: Limit = 50, state: StudyState | None = None
+    backend: TheBackend, caller: Reader, cursor: Cursor = None, limit: Limit = 50, state: StudyState | None = None
 ) -> Page[Study]:
     """Studies, newest first."""
-    return answers.studies(backend, cursor, limit, state)
+    return answers.studies(backend, caller, cursor, limit, state)
 
 
 @router.get("/{study}")
-def get_study(backend: TheBackend, study: str) -> Study:
+def get_study(backend: TheBackend, caller: Reader, study: str) -> Study:
     """One study; ``waiting_for`` says why nothing moves, when nothing moves."""
-    return answers.study(backend, study)
+    return answers.study(backend, caller, study)
 
 
 @router.post("/{study}/cancel")
-def cancel_study(backend: TheBackend, study: str) -> Study:
+def cancel_study(backend: TheBackend, caller: Submitter, study: str) -> Study:
     """Stop a study. What it has found stays."""
-    return cancel(backend, study)
+    return cancel(backend, caller, study)
 
 
 @router.post("/{study}/pause")
-def pause_study(backend: TheBackend, study: str, wanted: PauseRequest | None = None) -> Study:
+def pause_study(backend: TheBackend, caller: Submitter, study: str, wanted: PauseRequest | None = None) -> Study:
     """Give out no further trial of a study; what runs is finished. Paused again, it stays paused."""
-    return pause(backend, study, None if wanted is None else wanted.reason)
+    return pause(backend, caller, study, None if wanted is None else wanted.reason)
 
 
 @router.post("/{study}/resume")
-def resume_study(backend: TheBackend, study: str) -> Study:
+def resume_study(backend: TheBackend, caller: Submitter, study: str) -> Study:
     """Go on with a paused study. 409 ``study_not_paused``."""
-    return resume(backend, study)
+    return resume(backend, caller, study)
 
 
 @router.post("/{study}/retry")
-def retry_study(backend: TheBackend, study: str) -> Study:
+def retry_study(backend: TheBackend, caller: Submitter, study: str) -> Study:
     """Do again what failed; a paused study goes on, one that had ended runs again. 409 ``nothing_to_retry``."""
-    return retry(backend, study)
+    return retry(backend, caller, study)
 
 
 @router.get("/{study}/trials")
-def list_trials(backend: TheBackend, study: str, cursor: Cursor = None, limit: Limit = 100) -> Page[Trial]:
+def list_trials(
+    backend: TheBackend, caller: Reader, study: str, cursor: Cursor = None, limit: Limit = 100
+) -> Page[Trial]:
     """The planned trials, ascending in number."""
-    return answers.trials(backend, study, cursor, limit)
+    return answers.trials(backend, caller, study, cursor, limit)
 
 
 @router.get("/{study}/trials/{number}")
-def get_trial(backend: TheBackend, study: str, number: Annotated[int, Path(ge=0, lt=2**31)]) -> Trial:
+def get_trial(backend: TheBackend, caller: Reader, study: str, number: Annotated[int, Path(ge=0, lt=2**31)]) -> Trial:
     """One trial."""
-    return answers.trial(backend, study, number)
+    return answers.trial(backend, caller, study, number)
 
 
 @router.get("/{study}/best")
-def get_best(backend: TheBackend, study: str) -> Best:
+def get_best(backend: TheBackend, caller: Reader, study: str) -> Best:
     """The best trial so far: its ranks, and what every layer became."""
-    return solutions.best(backend, study)
+    return solutions.best(backend, caller, study)
 
 
 @router.get("/{study}/pareto")
-def get_pareto(backend: TheBackend, study: str) -> Pareto:
+def get_pareto(backend: TheBackend, caller: Reader, study: str) -> Pareto:
     """The trials that no other beats in all objectives, by the first objective, best first."""
-    return solutions.pareto(backend, study)
+    return solutions.pareto(backend, caller, study)
 
 
 @router.get("/{study}/artifacts")
-def list_artifacts(backend: TheBackend, study: str) -> Page[Artifact]:
+def list_artifacts(backend: TheBackend, caller: Reader, study: str) -> Page[Artifact]:
     """The files that the study hands out."""
-    return answers.artifacts(backend, study)
+    return answers.artifacts(backend, caller, study)
 
 
 @router.get("/{study}/artifacts/{name}", response_class=Response)
-def get_artifact(request: Request, backend: TheBackend, study: str, name: str) -> Response:
+def get_artifact(request: Request, backend: TheBackend, caller: Reader, study: str, name: str) -> Response:
     """A file; ``Range`` and ``If-None-Match`` are understood."""
-    return blob_response(request, backend, answers.ready_artifact(backend, study, name), filename=name)
+    return blob_response(request, backend, answers.ready_artifact(backend, caller, study, name), filename=name)

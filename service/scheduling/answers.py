@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import json
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from sqlalchemy import Select, select, tuple_
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy import select
+from sqlalchemy.orm import undefer
 
 from ranksearch.contracts.base import Page
-from ranksearch.contracts.errors import InputError, NotFoundError
+from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.resources import Artifact, Dataset, Model, Worker
 from ranksearch.contracts.studies import Study, Trial
+from service.access.principal import Principal
+from service.access.visibility import (
+    existing_dataset,
+    existing_model,
+    existing_study,
+    refers_to_blob,
+    visible,
+)
 from service.scheduling.backend import Backend
 from service.scheduling.views import (
     ARTIFACT_NAME,
@@ -26,13 +30,14 @@ from service.scheduling.views import (
     worker_views,
 )
 from service.scheduling.waiting import why_model_waits, why_study_waits
+from service.storage.paging import newest_first, read_cursor, written_cursor
 from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
 
 __all__ = [
     "artifacts",
+    "check_blob",
     "dataset",
     "datasets",
-    "existing_study",
     "model",
     "models",
     "ready_artifact",
@@ -43,81 +48,75 @@ __all__ = [
     "workers",
 ]
 
-Row = TypeVar("Row")
-View = TypeVar("View")
 
-
-def model(backend: Backend, model_id: str) -> Model:
+def model(backend: Backend, caller: Principal, model_id: str) -> Model:
     """One model, with its profile.
 
     Raises:
         NotFoundError: no such model.
     """
     with backend.reading() as session:
-        query = select(ModelRow).where(ModelRow.id == model_id).options(undefer(ModelRow.profile))
-        row = session.scalars(query).first()
-        if row is None:
-            raise NotFoundError("model_not_found", "there is no such model", got=model_id)
+        row = existing_model(session, caller, model_id, undefer(ModelRow.profile))
         return model_view(session, row, why_model_waits(session, backend, row))
 
 
-def models(backend: Backend, cursor: str | None, limit: int) -> Page[Model]:
+def models(backend: Backend, caller: Principal, cursor: str | None, limit: int) -> Page[Model]:
     """Models, newest first."""
     with backend.reading() as session:
-        query = select(ModelRow).options(undefer(ModelRow.profile))
-        rows, following = _page(session, query, ModelRow, cursor, limit)
+        query = select(ModelRow).where(visible(ModelRow, caller)).options(undefer(ModelRow.profile))
+        rows, following = newest_first(session, query, ModelRow, cursor, limit)
         views = [model_view(session, row, why_model_waits(session, backend, row)) for row in rows]
         return Page(items=views, next=following)
 
 
-def dataset(backend: Backend, dataset_id: str) -> Dataset:
+def dataset(backend: Backend, caller: Principal, dataset_id: str) -> Dataset:
     """One data set.
 
     Raises:
         NotFoundError: no such data set.
     """
     with backend.reading() as session:
-        row = session.get(DatasetRow, dataset_id)
-        if row is None:
-            raise NotFoundError("dataset_not_found", "there is no such data set", got=dataset_id)
-        return dataset_view(session, row)
+        return dataset_view(session, existing_dataset(session, caller, dataset_id))
 
 
-def datasets(backend: Backend, cursor: str | None, limit: int) -> Page[Dataset]:
+def datasets(backend: Backend, caller: Principal, cursor: str | None, limit: int) -> Page[Dataset]:
     """Data sets, newest first."""
     with backend.reading() as session:
-        rows, following = _page(session, select(DatasetRow), DatasetRow, cursor, limit)
+        query = select(DatasetRow).where(visible(DatasetRow, caller))
+        rows, following = newest_first(session, query, DatasetRow, cursor, limit)
         return Page(items=[dataset_view(session, row) for row in rows], next=following)
 
 
-def study(backend: Backend, study_id: str) -> Study:
+def study(backend: Backend, caller: Principal, study_id: str) -> Study:
     """One study.
 
     Raises:
         NotFoundError: no such study.
     """
     with backend.reading() as session:
-        row = existing_study(session, study_id)
+        row = existing_study(session, caller, study_id)
         return study_view(session, row, why_study_waits(session, backend, row))
 
 
-def studies(backend: Backend, cursor: str | None, limit: int, state: str | None) -> Page[Study]:
+def studies(backend: Backend, caller: Principal, cursor: str | None, limit: int, state: str | None) -> Page[Study]:
     """Studies, newest first."""
     with backend.reading() as session:
-        query = select(StudyRow) if state is None else select(StudyRow).where(StudyRow.state == state)
-        rows, following = _page(session, query, StudyRow, cursor, limit)
+        query = select(StudyRow).where(visible(StudyRow, caller))
+        if state is not None:
+            query = query.where(StudyRow.state == state)
+        rows, following = newest_first(session, query, StudyRow, cursor, limit)
         views = [study_view(session, row, why_study_waits(session, backend, row)) for row in rows]
         return Page(items=views, next=following)
 
 
-def trial(backend: Backend, study_id: str, number: int) -> Trial:
+def trial(backend: Backend, caller: Principal, study_id: str, number: int) -> Trial:
     """One planned trial.
 
     Raises:
         NotFoundError: no such study, or no such trial yet.
     """
     with backend.reading() as session:
-        existing_study(session, study_id)
+        existing_study(session, caller, study_id)
         query = select(JobRow).where(*_planned(study_id), JobRow.trial_number == number)
         row = session.scalars(query).first()
         if row is None:
@@ -126,42 +125,42 @@ def trial(backend: Backend, study_id: str, number: int) -> Trial:
         return view
 
 
-def trials(backend: Backend, study_id: str, cursor: str | None, limit: int) -> Page[Trial]:
+def trials(backend: Backend, caller: Principal, study_id: str, cursor: str | None, limit: int) -> Page[Trial]:
     """The planned trials, ascending in number.
 
     Raises:
         NotFoundError: no such study.
     """
     with backend.reading() as session:
-        existing_study(session, study_id)
+        existing_study(session, caller, study_id)
         query = select(JobRow).where(*_planned(study_id)).order_by(JobRow.trial_number).limit(limit + 1)
         if cursor is not None:
-            (after,) = _read_cursor(cursor, (int,))
+            (after,) = read_cursor(cursor, (int,))
             query = query.where(JobRow.trial_number > after)
         rows = session.scalars(query).all()
-        following = _cursor(rows[limit - 1].trial_number) if len(rows) > limit else None
+        following = written_cursor(rows[limit - 1].trial_number) if len(rows) > limit else None
         return Page(items=trial_views(session, rows[:limit]), next=following)
 
 
-def artifacts(backend: Backend, study_id: str) -> Page[Artifact]:
+def artifacts(backend: Backend, caller: Principal, study_id: str) -> Page[Artifact]:
     """A study's artifacts.
 
     Raises:
         NotFoundError: no such study.
     """
     with backend.reading() as session:
-        existing_study(session, study_id)
+        existing_study(session, caller, study_id)
         query = select(JobRow).where(JobRow.study_id == study_id, JobRow.kind == "compress")
         return Page(items=[artifact_view(session, row) for row in session.scalars(query)])
 
 
-def ready_artifact(backend: Backend, study_id: str, name: str) -> str:
+def ready_artifact(backend: Backend, caller: Principal, study_id: str, name: str) -> str:
     """The sha256 of an artifact that can be downloaded.
 
     Raises:
         NotFoundError: no such study, or no such artifact yet.
     """
-    found = [one for one in artifacts(backend, study_id).items if one.name == name]
+    found = [one for one in artifacts(backend, caller, study_id).items if one.name == name]
     blob = found[0].blob if found else None
     if blob is None:
         raise NotFoundError(
@@ -174,57 +173,23 @@ def ready_artifact(backend: Backend, study_id: str, name: str) -> str:
     return blob.sha256
 
 
-def workers(backend: Backend) -> Page[Worker]:
-    """The workers, the most recently seen first."""
-    with backend.reading() as session:
-        rows = session.scalars(select(WorkerRow).order_by(WorkerRow.last_seen_at.desc(), WorkerRow.id).limit(500))
-        return Page(items=worker_views(session, backend, rows.all()))
-
-
-def existing_study(session: Session, study_id: str) -> StudyRow:
-    """Its row.
+def check_blob(backend: Backend, caller: Principal, sha256: str) -> None:
+    """That the caller may have a blob's bytes.
 
     Raises:
-        NotFoundError: no such study.
+        NotFoundError: nothing that it sees refers to them.
     """
-    row = session.get(StudyRow, study_id)
-    if row is None:
-        raise NotFoundError("study_not_found", "there is no such study", got=study_id)
-    return row
+    with backend.reading() as session:
+        if not refers_to_blob(session, caller, sha256):
+            raise NotFoundError("blob_not_found", "there is no such blob here", got=sha256)
+
+
+def workers(backend: Backend, caller: Principal) -> Page[Worker]:
+    """The workers, the most recently seen first; what they do, as far as it is the caller's."""
+    with backend.reading() as session:
+        rows = session.scalars(select(WorkerRow).order_by(WorkerRow.last_seen_at.desc(), WorkerRow.id).limit(500))
+        return Page(items=worker_views(session, backend, caller, rows.all()))
 
 
 def _planned(study_id: str) -> tuple[Any, ...]:
     return (JobRow.study_id == study_id, JobRow.kind == "trial", JobRow.trial_number.is_not(None))
-
-
-def _page(
-    session: Session,
-    query: Select[Row],
-    table: Any,  # noqa: ANN401 - a mapped class
-    cursor: str | None,
-    limit: int,
-) -> tuple[list[Row], str | None]:
-    """Rows by age, newest first, and the cursor of the next page."""
-    if cursor is not None:
-        created, row_id = _read_cursor(cursor, (float, str))
-        query = query.where(tuple_(table.created_at, table.id) < tuple_(created, row_id))
-    rows = list(session.scalars(query.order_by(table.created_at.desc(), table.id.desc()).limit(limit + 1)))
-    last: Any = rows[limit - 1] if len(rows) > limit else None
-    return rows[:limit], None if last is None else _cursor(last.created_at, last.id)
-
-
-def _cursor(*values: float | str | None) -> str:
-    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
-
-
-def _read_cursor(cursor: str, kinds: tuple[Callable[[Any], Any], ...]) -> list[Any]:
-    try:
-        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-        return [kind(value) for kind, value in zip(kinds, values, strict=True)]
-    except (binascii.Error, ValueError, TypeError) as problem:
-        raise InputError(
-            "invalid_request",
-            "this cursor is not one of ours",
-            got=cursor,
-            expected="the `next` of an earlier page",
-        ) from problem

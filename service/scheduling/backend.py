@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
-from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import Method
 from service.metrics import Metrics
@@ -27,7 +26,7 @@ from service.storage.clock import database_now
 from service.storage.engine import Database
 from service.storage.tables import ModelRow, StudyRow
 
-__all__ = ["JOBS", "OPTUNA", "Backend", "existing_and_locked", "locked_study", "now", "profile_of", "study_topic"]
+__all__ = ["JOBS", "OPTUNA", "Backend", "locked_study", "now", "profile_of", "study_topic"]
 
 JOBS = "jobs"
 """The bell's topic for work that can be claimed."""
@@ -159,18 +158,6 @@ def now(session: Session) -> float:
 def locked_study(session: Session, study: str) -> StudyRow:
     """The study, locked until the transaction ends; always locked before any of its jobs."""
     return session.scalars(select(StudyRow).where(StudyRow.id == study).with_for_update()).one()
-
-
-def existing_and_locked(session: Session, study: str) -> StudyRow:
-    """As :func:`locked_study`, of an id that somebody gave.
-
-    Raises:
-        NotFoundError: no such study.
-    """
-    row = session.scalars(select(StudyRow).where(StudyRow.id == study).with_for_update()).first()
-    if row is None:
-        raise NotFoundError("study_not_found", "there is no such study", got=study)
-    return row
 
 
 def study_topic(study: str) -> str:

@@ -9,6 +9,7 @@ from ranksearch.contracts.errors import DatasetError, InputError, NotFoundError
 from ranksearch.contracts.goals import Metric
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.study_requests import DataSlice, StudyRequest
+from service.access.principal import Principal
 from service.storage.tables import DatasetRow
 
 __all__ = ["check_apart", "check_label_range", "metric_of", "slice_of"]
@@ -57,15 +58,17 @@ def _no_scores(metric: Metric, profile: ModelProfile, expected: str) -> InputErr
     )
 
 
-def slice_of(session: Session, role: str, wanted: DataSlice, profile: ModelProfile) -> tuple[DataSlice, DatasetSummary]:
+def slice_of(
+    session: Session, caller: Principal, role: str, wanted: DataSlice, profile: ModelProfile
+) -> tuple[DataSlice, DatasetSummary]:
     """The slice with its end filled in, and its data set.
 
     Raises:
-        NotFoundError: there is no such data set.
+        NotFoundError: there is no such data set in the caller's project.
         DatasetError: it ends before the slice does, or its images do not fit the model.
     """
     row = session.get(DatasetRow, wanted.dataset)
-    if row is None:
+    if row is None or row.project_id != caller.project:
         raise NotFoundError(
             "dataset_not_found",
             f"there is no such data set ({role})",

@@ -8,8 +8,9 @@ from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.studies import Event, EventKind
+from service.access.principal import Principal
+from service.access.visibility import existing_study
 from service.scheduling.backend import Backend, now, study_topic
 from service.scheduling.views import TERMINAL, artifact_view, study_view, trial_views
 from service.storage.clock import moment
@@ -37,16 +38,16 @@ def artifact_event(session: Session, study: StudyRow, job: JobRow) -> None:
     _append(session, study, "artifact", artifact_view(session, job))
 
 
-def events_after(backend: Backend, study: str, after: int, limit: int = 200) -> tuple[list[Event], bool]:
+def events_after(
+    backend: Backend, caller: Principal, study: str, after: int, limit: int = 200
+) -> tuple[list[Event], bool]:
     """The events numbered above ``after``, and whether no more will come after those.
 
     Raises:
         NotFoundError: no such study.
     """
     with backend.reading() as session:
-        row = session.get(StudyRow, study)
-        if row is None:
-            raise NotFoundError("study_not_found", "there is no such study", got=study)
+        row = existing_study(session, caller, study)
         rows = session.scalars(
             select(EventRow)
             .where(EventRow.study_id == study, EventRow.number > after)

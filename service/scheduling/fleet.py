@@ -15,6 +15,8 @@ from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError, NotFoundError
 from ranksearch.contracts.jobs import ClaimRequest
+from service.access.audit import record
+from service.access.principal import Principal
 from service.scheduling.backend import JOBS, Backend, now
 from service.scheduling.leases import study_of, wait_again
 from service.storage.tables import JobRow, WorkerRow
@@ -77,22 +79,22 @@ def standing_of(backend: Backend, worker: str) -> Standing:
     return "left" if row.left else "draining" if row.draining else "working"
 
 
-def drain(backend: Backend, worker: str) -> None:
+def drain(backend: Backend, caller: Principal, worker: str) -> None:
     """Have a worker finish what it does and take no more. Repeated, it does nothing.
 
     Raises:
         NotFoundError: ``worker_not_found``.
     """
-    _set_draining(backend, worker, draining=True)
+    _set_draining(backend, caller, worker, draining=True)
 
 
-def undrain(backend: Backend, worker: str) -> None:
+def undrain(backend: Backend, caller: Principal, worker: str) -> None:
     """Let a worker take jobs again. Repeated, or where it was not drained, it does nothing.
 
     Raises:
         NotFoundError: ``worker_not_found``.
     """
-    _set_draining(backend, worker, draining=False)
+    _set_draining(backend, caller, worker, draining=False)
 
 
 def leave(backend: Backend, worker: str) -> None:
@@ -133,7 +135,7 @@ def _release(version: str) -> tuple[int, int] | None:
     return None if found is None else (int(found[1]), int(found[2]))
 
 
-def _set_draining(backend: Backend, worker: str, *, draining: bool) -> None:
+def _set_draining(backend: Backend, caller: Principal, worker: str, *, draining: bool) -> None:
     with backend.writing() as session:
         row = session.get(WorkerRow, worker)
         if row is None:
@@ -143,6 +145,7 @@ def _set_draining(backend: Backend, worker: str, *, draining: bool) -> None:
         if row.draining is draining:
             return
         row.draining = draining
+        record(session, caller, "worker.drain" if draining else "worker.undrain", worker, name=row.name)
         Backend.ring_after(session, JOBS)  # a claim that waits is to hear of it
     log.info("worker=%s draining=%s", worker, draining)
 

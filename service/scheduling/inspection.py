@@ -9,10 +9,13 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ranksearch.contracts.errors import ConflictError, NotFoundError
+from ranksearch.contracts.errors import ConflictError
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import LayerRanks
 from ranksearch.contracts.resources import Model
+from service.access.audit import record
+from service.access.principal import Principal
+from service.access.visibility import existing_model
 from service.scheduling.backend import JOBS, Backend, now
 from service.scheduling.views import model_view
 from service.scheduling.waiting import why_model_waits
@@ -42,7 +45,7 @@ def queue_inspection(session: Session, model: ModelRow) -> None:
     Backend.ring_after(session, JOBS)
 
 
-def inspect_again(backend: Backend, model_id: str) -> Model:
+def inspect_again(backend: Backend, caller: Principal, model_id: str) -> Model:
     """Have a model inspected once more, such as for latencies that an older worker did not measure.
 
     Studies that run go on meanwhile; new ones wait for the profile. Asked again meanwhile, it does nothing.
@@ -51,11 +54,10 @@ def inspect_again(backend: Backend, model_id: str) -> Model:
         NotFoundError: no such model.
     """
     with backend.writing() as session:
-        model = session.scalars(select(ModelRow).where(ModelRow.id == model_id).with_for_update()).first()
-        if model is None:
-            raise NotFoundError("model_not_found", "there is no such model", got=model_id)
+        model = existing_model(session, caller, model_id, lock=True)
         if model.state != "inspecting":
             queue_inspection(session, model)
+            record(session, caller, "model.inspect", model.id)
         return model_view(session, model, why_model_waits(session, backend, model))
 
 

@@ -12,6 +12,8 @@ from sqlalchemy.orm import Session
 from ranksearch.contracts.dataset_summaries import check_dataset_values
 from ranksearch.contracts.model_summaries import summarise_model
 from ranksearch.contracts.resources import Blob, Dataset, Model
+from service.access.audit import record
+from service.access.principal import Principal
 from service.scheduling.backend import Backend, now
 from service.scheduling.blob_rows import store
 from service.scheduling.inspection import queue_inspection
@@ -33,8 +35,8 @@ def take_blob(backend: Backend, incoming: Incoming) -> tuple[Blob, bool]:
     return store(backend, incoming, insert)
 
 
-def take_model(backend: Backend, incoming: Incoming, name: str) -> tuple[Model, bool]:
-    """Make it a model and queue its inspection; the same document again is the same model.
+def take_model(backend: Backend, caller: Principal, incoming: Incoming, name: str) -> tuple[Model, bool]:
+    """Make it a model and queue its inspection; the same document again is, in one project, the same model.
 
     A model whose inspection failed is inspected anew.
 
@@ -46,12 +48,14 @@ def take_model(backend: Backend, incoming: Incoming, name: str) -> tuple[Model, 
 
     def insert(session: Session, blob: Blob, _new: bool) -> tuple[Model, bool]:  # noqa: FBT001 - the callback's shape
         at = now(session)
-        row = session.scalars(select(ModelRow).where(ModelRow.sha256 == blob.sha256)).first()
+        row = session.scalars(select(ModelRow).filter_by(project_id=caller.project, sha256=blob.sha256)).first()
         created = row is None
         if row is None:
             row = ModelRow(
                 id=new_id("mdl"),
                 name=name,
+                project_id=caller.project,
+                user_id=caller.user,
                 sha256=blob.sha256,
                 state="inspecting",
                 summary=summary.model_dump(mode="json"),
@@ -60,6 +64,7 @@ def take_model(backend: Backend, incoming: Incoming, name: str) -> tuple[Model, 
                 created_at=at,
             )
             session.add(row)
+            record(session, caller, "model.upload", row.id, name=name, sha256=blob.sha256, bytes=blob.size)
         if created or row.state == "failed":
             queue_inspection(session, row)
         return model_view(session, row, why_model_waits(session, backend, row)), created
@@ -67,8 +72,8 @@ def take_model(backend: Backend, incoming: Incoming, name: str) -> tuple[Model, 
     return store(backend, incoming, insert)
 
 
-def take_dataset(backend: Backend, incoming: Incoming, name: str) -> tuple[Dataset, bool]:
-    """Make it a data set; the same document again is the same data set.
+def take_dataset(backend: Backend, caller: Principal, incoming: Incoming, name: str) -> tuple[Dataset, bool]:
+    """Make it a data set; the same document again is, in one project, the same data set.
 
     Raises:
         DatasetError: it is not a usable data set document.
@@ -77,17 +82,20 @@ def take_dataset(backend: Backend, incoming: Incoming, name: str) -> tuple[Datas
     summary = check_dataset_values(incoming.path)
 
     def insert(session: Session, blob: Blob, _new: bool) -> tuple[Dataset, bool]:  # noqa: FBT001 - the callback's shape
-        row = session.scalars(select(DatasetRow).where(DatasetRow.sha256 == blob.sha256)).first()
+        row = session.scalars(select(DatasetRow).filter_by(project_id=caller.project, sha256=blob.sha256)).first()
         created = row is None
         if row is None:
             row = DatasetRow(
                 id=new_id("dts"),
                 name=name,
+                project_id=caller.project,
+                user_id=caller.user,
                 sha256=blob.sha256,
                 summary=summary.model_dump(mode="json"),
                 created_at=now(session),
             )
             session.add(row)
+            record(session, caller, "dataset.upload", row.id, name=name, sha256=blob.sha256, bytes=blob.size)
             session.flush()
         return dataset_view(session, row), created
 

@@ -13,8 +13,11 @@ from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError, RankSearchError
 from ranksearch.contracts.studies import Study
+from service.access.audit import record
+from service.access.principal import Principal
+from service.access.visibility import existing_study
 from service.metrics import Metrics
-from service.scheduling.backend import Backend, existing_and_locked, locked_study, now
+from service.scheduling.backend import Backend, locked_study, now
 from service.scheduling.endings import end, fail_study, finish_if_done
 from service.scheduling.events import artifact_event, study_event, trial_event
 from service.scheduling.finals import order_of, take_as_best
@@ -135,7 +138,7 @@ def fail_job(
         artifact_event(session, study, job)
 
 
-def cancel(backend: Backend, study_id: str) -> Study:
+def cancel(backend: Backend, caller: Principal, study_id: str) -> Study:
     """Stop a study: what waits is cancelled, what runs loses its lease. Cancelled again, it stays cancelled.
 
     Raises:
@@ -143,7 +146,7 @@ def cancel(backend: Backend, study_id: str) -> Study:
         ConflictError: it has ended otherwise.
     """
     with backend.writing() as session:
-        study = existing_and_locked(session, study_id)
+        study = existing_study(session, caller, study_id, lock=True)
         if study.state in TERMINAL - {"cancelled"}:
             raise ConflictError(
                 "study_finished",
@@ -153,6 +156,7 @@ def cancel(backend: Backend, study_id: str) -> Study:
             )
         if study.state != "cancelled":
             end(session, study, "cancelled", "cancelled by a user")
+            record(session, caller, "study.cancel", study.id)
         return study_view(session, study)
 
 

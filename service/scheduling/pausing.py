@@ -13,8 +13,10 @@ from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError, EvaluationError
 from ranksearch.contracts.studies import Study
-from service.access.principal import LOCAL, Principal
-from service.scheduling.backend import JOBS, Backend, existing_and_locked
+from service.access.audit import record
+from service.access.principal import Principal
+from service.access.visibility import existing_study
+from service.scheduling.backend import JOBS, Backend
 from service.scheduling.events import study_event
 from service.scheduling.stopping import start_clock, stop_clock
 from service.scheduling.views import progress_of, study_view
@@ -29,7 +31,7 @@ _HOPELESS = 3
 """So many trials fail, and none completes, until a study pauses."""
 
 
-def pause(backend: Backend, study_id: str, why: str | None = None, caller: Principal = LOCAL) -> Study:
+def pause(backend: Backend, caller: Principal, study_id: str, why: str | None = None) -> Study:
     """Give out no further job of a study. Paused again, it stays as it is.
 
     Raises:
@@ -37,7 +39,7 @@ def pause(backend: Backend, study_id: str, why: str | None = None, caller: Princ
         ConflictError: ``study_not_running``: it has ended.
     """
     with backend.writing() as session:
-        study = existing_and_locked(session, study_id)
+        study = existing_study(session, caller, study_id, lock=True)
         if study.state not in {"queued", "running", "paused"}:
             raise ConflictError(
                 "study_not_running",
@@ -52,10 +54,11 @@ def pause(backend: Backend, study_id: str, why: str | None = None, caller: Princ
             user = session.get(UserRow, caller.user)
             by = caller.user if user is None else user.name
             _pause(session, study, f"paused by {by}" + (f": {why}" if why else ""))
+            record(session, caller, "study.pause", study.id, **({"reason": why} if why else {}))
         return study_view(session, study)
 
 
-def resume(backend: Backend, study_id: str) -> Study:
+def resume(backend: Backend, caller: Principal, study_id: str) -> Study:
     """Go on with a paused study.
 
     Raises:
@@ -63,7 +66,7 @@ def resume(backend: Backend, study_id: str) -> Study:
         ConflictError: ``study_not_paused``.
     """
     with backend.writing() as session:
-        study = existing_and_locked(session, study_id)
+        study = existing_study(session, caller, study_id, lock=True)
         if study.state != "paused":
             raise ConflictError(
                 "study_not_paused",
@@ -73,6 +76,7 @@ def resume(backend: Backend, study_id: str) -> Study:
                 mend="it goes on by itself" if study.state in {"queued", "running"} else None,
             )
         go_on(session, study)
+        record(session, caller, "study.resume", study.id)
         study_event(session, study)
         return study_view(session, study)
 

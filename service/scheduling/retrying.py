@@ -14,7 +14,10 @@ from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError
 from ranksearch.contracts.studies import Study
-from service.scheduling.backend import JOBS, OPTUNA, Backend, existing_and_locked, now
+from service.access.audit import record
+from service.access.principal import Principal
+from service.access.visibility import existing_study
+from service.scheduling.backend import JOBS, OPTUNA, Backend, now
 from service.scheduling.events import artifact_event, study_event
 from service.scheduling.finals import feasible_trials, order_of, take_as_best
 from service.scheduling.pausing import go_on
@@ -32,7 +35,7 @@ _KINDS = ("baseline", "trial", "final", "compress")
 """What can be tried again by itself; a sensitivity table is of no use once trials were made without it."""
 
 
-def retry(backend: Backend, study_id: str) -> Study:
+def retry(backend: Backend, caller: Principal, study_id: str) -> Study:
     """Have all failed jobs of a study done again, with their attempts counted from the beginning.
 
     Raises:
@@ -40,7 +43,7 @@ def retry(backend: Backend, study_id: str) -> Study:
         ConflictError: ``nothing_to_retry``; ``study_finished``: it was cancelled.
     """
     with backend.writing() as session:
-        study = existing_and_locked(session, study_id)
+        study = existing_study(session, caller, study_id, lock=True)
         if study.state == "cancelled":
             raise ConflictError(
                 "study_finished",
@@ -58,6 +61,7 @@ def retry(backend: Backend, study_id: str) -> Study:
                 expected="a study with failed trials, finalists or artifact",
             )
         _take_up(session, study, failed)
+        record(session, caller, "study.retry", study.id, jobs=len(failed))
         log.info("retry study=%s jobs=%d", study.id, len(failed))
         return study_view(session, study)
 

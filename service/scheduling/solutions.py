@@ -10,7 +10,8 @@ from ranksearch.contracts.profiles import Cost, ModelProfile
 from ranksearch.contracts.ranks import LayerRanks
 from ranksearch.contracts.studies import Best, CostShare, LayerChoice, Pareto, ParetoPoint, TrialResult
 from ranksearch.contracts.study_requests import StudyRequest
-from service.scheduling.answers import existing_study
+from service.access.principal import Principal
+from service.access.visibility import existing_study
 from service.scheduling.backend import Backend, profile_of
 from service.scheduling.finals import feasible_trials
 from service.scheduling.fronts import front
@@ -21,14 +22,14 @@ from service.storage.tables import JobRow, StudyRow
 __all__ = ["best", "pareto"]
 
 
-def best(backend: Backend, study_id: str) -> Best:
+def best(backend: Backend, caller: Principal, study_id: str) -> Best:
     """The best trial so far, by its measurement on all images where there is one.
 
     Raises:
         NotFoundError: no such study, or it has no best trial yet.
     """
     with backend.reading() as session:
-        row = existing_study(session, study_id)
+        row = existing_study(session, caller, study_id)
         if row.best_job is None:
             raise _no_best(session, row)
         job = session.get_one(JobRow, row.best_job)
@@ -53,7 +54,7 @@ def best(backend: Backend, study_id: str) -> Best:
         )
 
 
-def pareto(backend: Backend, study_id: str) -> Pareto:
+def pareto(backend: Backend, caller: Principal, study_id: str) -> Pareto:
     """The front among the feasible trials so far, by the first objective, best first.
 
     Where a finalist was measured on all images, that counts. With one objective the front is the best trial.
@@ -62,7 +63,7 @@ def pareto(backend: Backend, study_id: str) -> Pareto:
         NotFoundError: no such study.
     """
     with backend.reading() as session:
-        row = existing_study(session, study_id)
+        row = existing_study(session, caller, study_id)
         goal = goal_of(row)
         jobs = _candidates(session, row, goal)
         results = [result_of(job) for job in jobs]

@@ -17,6 +17,8 @@ from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import Method
 from ranksearch.contracts.studies import Study
 from ranksearch.contracts.study_requests import StudyRequest
+from service.access.audit import record
+from service.access.principal import Principal
 from service.scheduling.backend import JOBS, Backend, now, profile_of
 from service.scheduling.data_checks import check_apart, check_label_range, metric_of, slice_of
 from service.scheduling.events import study_event
@@ -25,7 +27,7 @@ from service.scheduling.views import study_view
 from service.scheduling.waiting import why_study_waits
 from service.search.feasibility import check_feasible
 from service.storage.identifiers import new_id
-from service.storage.tables import DEFAULT_PROJECT, IdempotencyRow, JobRow, ModelRow, StudyRow
+from service.storage.tables import IdempotencyRow, JobRow, ModelRow, StudyRow
 
 __all__ = ["PRIORITY", "submit"]
 
@@ -42,11 +44,12 @@ class _Checked:
     request: StudyRequest
 
 
-def submit(backend: Backend, request: StudyRequest, key: str | None = None) -> tuple[Study, bool]:
+def submit(backend: Backend, caller: Principal, request: StudyRequest, key: str | None = None) -> tuple[Study, bool]:
     """Create a study and all its jobs, in one transaction; the flag says whether it is new.
 
     Args:
         backend: the stores.
+        caller: whose study it is; what it refers to must be of the caller's project.
         request: what is asked for.
         key: the submission's idempotency key: the same one with the same request gives the same study.
 
@@ -57,13 +60,15 @@ def submit(backend: Backend, request: StudyRequest, key: str | None = None) -> t
     """
     body = hashlib.sha256(request.model_dump_json().encode()).hexdigest()
     with backend.writing() as session:
-        earlier = None if key is None else session.get(IdempotencyRow, (DEFAULT_PROJECT, key))
+        earlier = None if key is None else session.get(IdempotencyRow, (caller.project, key))
         if earlier is not None:
             return _same_again(session, backend, earlier, body), False
-        checked = _check(session, backend, request)
-        study = _insert(session, checked)
+        checked = _check(session, backend, caller, request)
+        study = _insert(session, caller, checked)
         if key is not None:
-            session.add(IdempotencyRow(key=key, body_sha256=body, study_id=study.id, created_at=study.created_at))
+            made = {"body_sha256": body, "study_id": study.id, "created_at": study.created_at}
+            session.add(IdempotencyRow(project_id=caller.project, key=key, **made))
+        record(session, caller, "study.submit", study.id, name=study.name, n_trials=study.n_trials)
         study_event(session, study)
         backend.ring_after(session, JOBS)
         view = study_view(session, study, why_study_waits(session, backend, study))
@@ -86,17 +91,17 @@ def _same_again(session: Session, backend: Backend, earlier: IdempotencyRow, bod
     return study_view(session, row, why_study_waits(session, backend, row))
 
 
-def _check(session: Session, backend: Backend, request: StudyRequest) -> _Checked:
-    model = _inspected_model(session, request.model)
+def _check(session: Session, backend: Backend, caller: Principal, request: StudyRequest) -> _Checked:
+    model = _inspected_model(session, caller, request.model)
     profile = profile_of(session, model.id)
-    calibration, calibrated = slice_of(session, "calibration", request.calibration, profile)
-    validation, validated = slice_of(session, "validation", request.validation, profile)
+    calibration, calibrated = slice_of(session, caller, "calibration", request.calibration, profile)
+    validation, validated = slice_of(session, caller, "validation", request.validation, profile)
     check_apart(calibration, validation)
     check_label_range("calibration", calibrated, profile)
     check_label_range("validation", validated, profile)
     metric = metric_of(request, validated, profile)
     _check_methods(request.methods)
-    _check_earlier(session, request)
+    _check_earlier(session, caller, request)
     limits = _limits(request, profile)
     space = backend.space(session, model.id, request.methods, request.keep_dense, latency=request.measures_latency)
     if limits:
@@ -121,16 +126,16 @@ def _limits(request: StudyRequest, profile: ModelProfile) -> dict[str, float]:
     return limits if latency is None else limits | {"latency_ms": latency}
 
 
-def _check_earlier(session: Session, request: StudyRequest) -> None:
+def _check_earlier(session: Session, caller: Principal, request: StudyRequest) -> None:
     """The studies to learn from must be of the same model: ranks of another one mean nothing here."""
     for earlier in request.from_studies:
         row = session.get(StudyRow, earlier)
-        if row is None:
+        if row is None or row.project_id != caller.project:
             raise NotFoundError(
                 "study_not_found",
                 "there is no such study to learn from",
                 got=earlier,
-                mend="name studies of this service, or leave from_studies empty",
+                mend="name studies of this project, or leave from_studies empty",
             )
         if row.model_id != request.model:
             raise InputError(
@@ -155,9 +160,9 @@ def _check_methods(methods: Sequence[Method]) -> None:
         )
 
 
-def _inspected_model(session: Session, model: str) -> ModelRow:
+def _inspected_model(session: Session, caller: Principal, model: str) -> ModelRow:
     row = session.get(ModelRow, model)
-    if row is None:
+    if row is None or row.project_id != caller.project:
         raise NotFoundError(
             "model_not_found",
             "there is no such model",
@@ -183,11 +188,13 @@ def _inspected_model(session: Session, model: str) -> ModelRow:
     return row
 
 
-def _insert(session: Session, checked: _Checked) -> StudyRow:
+def _insert(session: Session, caller: Principal, checked: _Checked) -> StudyRow:
     request, at, study_id = checked.request, now(session), new_id("sty")
     study = StudyRow(
         id=study_id,
         name=request.name or checked.model.name,
+        project_id=caller.project,
+        user_id=caller.user,
         model_id=checked.model.id,
         priority=request.priority,
         max_parallel=request.max_parallel,

@@ -12,9 +12,11 @@ from ranksearch.contracts.dataset_summaries import DatasetSummary
 from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.model_summaries import ModelSummary
 from ranksearch.contracts.profiles import Cost, ModelProfile
-from ranksearch.contracts.resources import Artifact, Blob, Dataset, Model, Problem, SandboxMeasure, Worker
+from ranksearch.contracts.resources import Artifact, Blob, Dataset, Model, Problem, SandboxMeasure, Worker, WorkerState
 from ranksearch.contracts.studies import Progress, Study, Trial, TrialResult, TrialState
 from ranksearch.contracts.study_requests import StudyRequest
+from service.access.principal import Principal
+from service.access.visibility import belonging, visible
 from service.scheduling.backend import Backend, now
 from service.storage.clock import moment
 from service.storage.tables import BlobRow, DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
@@ -54,6 +56,7 @@ def model_view(session: Session, row: ModelRow, waiting_for: str | None = None) 
     return Model(
         id=row.id,
         name=row.name,
+        **belonging(session, row),
         blob=blob_view(session, row.sha256),
         state=row.state,
         waiting_for=waiting_for,
@@ -69,6 +72,7 @@ def dataset_view(session: Session, row: DatasetRow) -> Dataset:
     return Dataset(
         id=row.id,
         name=row.name,
+        **belonging(session, row),
         blob=blob_view(session, row.sha256),
         summary=DatasetSummary.model_validate(row.summary),
         created_at=moment(row.created_at),
@@ -107,6 +111,7 @@ def study_view(session: Session, row: StudyRow, waiting_for: str | None = None) 
     return Study(
         id=row.id,
         name=row.name,
+        **belonging(session, row),
         state=row.state,
         reason=row.pause_reason if row.state == "paused" else row.reason,
         error=_problem(row.problem),
@@ -187,21 +192,29 @@ def artifact_view(session: Session, job: JobRow) -> Artifact:
     )
 
 
-def worker_views(session: Session, backend: Backend, rows: Sequence[WorkerRow]) -> list[Worker]:
-    """Workers, and what they are doing."""
+def worker_views(session: Session, backend: Backend, caller: Principal, rows: Sequence[WorkerRow]) -> list[Worker]:
+    """Workers, and what they are doing; of jobs of other projects than the caller's only that there is one."""
     ids = [row.id for row in rows]
     leased = select(JobRow).where(JobRow.state == "leased", JobRow.worker.in_(ids))
     doing = {job.worker: job for job in session.scalars(leased)}
+    of_them = ModelRow.id.in_({job.model_id for job in doing.values()})
+    models = set(session.scalars(select(ModelRow.id).where(of_them, visible(ModelRow, caller))))
+    shown = {worker: job for worker, job in doing.items() if job.model_id in models}
     seen_since = now(session) - backend.settings.worker_away_seconds
-    return [_worker_view(row, doing.get(row.id), away=row.left or row.last_seen_at < seen_since) for row in rows]
+    views = []
+    for row in rows:
+        away = row.left or row.last_seen_at < seen_since
+        state: WorkerState = "away" if away else "draining" if row.draining else "busy" if row.id in doing else "idle"
+        views.append(_worker_view(row, shown.get(row.id), state))
+    return views
 
 
-def _worker_view(row: WorkerRow, job: JobRow | None, *, away: bool) -> Worker:
+def _worker_view(row: WorkerRow, job: JobRow | None, state: WorkerState) -> Worker:
     return Worker(
         id=row.id,
         name=row.name,
         device=row.device,
-        state="away" if away else "draining" if row.draining else "busy" if job else "idle",
+        state=state,
         version=row.version,
         labels=row.labels,
         memory_bytes=row.memory_bytes,

@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from ranksearch.contracts.jobs import ClaimRequest, CompleteRequest
 from ranksearch.contracts.study_requests import StudyRequest
+from service.access.principal import LOCAL
 from service.scheduling import mirroring, outcomes, planning
 from service.scheduling.bell import Bell
 from service.scheduling.claims import claim
@@ -156,7 +157,7 @@ def test_a_crash_before_the_optuna_study_exists_is_made_good_by_the_first_trial(
     with monkeypatch.context() as crashing:
         crashing.setattr(OptunaRecords, "ensure_study", before)
         with pytest.raises(Crash):
-            submit(service.backend, StudyRequest.model_validate(body))
+            submit(service.backend, LOCAL, StudyRequest.model_validate(body))
     again = start()
     (study,) = again.get("/v1/studies")["items"]
     again.agent().work()

@@ -1,0 +1,84 @@
+"""What a caller sees: the own project's models, data sets and studies.
+
+What belongs to somebody else is answered exactly as what does not exist, so that nobody learns of it.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from sqlalchemy import ColumnElement, select, true
+from sqlalchemy.orm import Session
+from sqlalchemy.orm.interfaces import ORMOption
+
+from ranksearch.contracts.errors import NotFoundError
+from service.access.principal import Principal
+from service.storage.tables import DatasetRow, JobRow, ModelRow, ProjectRow, StudyRow, UserRow
+
+__all__ = ["belonging", "existing_dataset", "existing_model", "existing_study", "refers_to_blob", "visible"]
+
+Row = TypeVar("Row", ModelRow, DatasetRow, StudyRow)
+
+
+def visible(table: type[ModelRow | DatasetRow | StudyRow], caller: Principal) -> ColumnElement[bool]:
+    """For a query's ``where``: the rows that the caller sees."""
+    return true() if caller.sees_all else table.project_id == caller.project
+
+
+def existing_model(
+    session: Session, caller: Principal, model: str, *options: ORMOption, lock: bool = False
+) -> ModelRow:
+    """A model that the caller sees; locked until the transaction ends where asked for.
+
+    Raises:
+        NotFoundError: no such model.
+    """
+    row = session.get(ModelRow, model, options=options, with_for_update=lock or None)
+    return _seen(caller, row, NotFoundError("model_not_found", "there is no such model", got=model))
+
+
+def existing_dataset(session: Session, caller: Principal, dataset: str) -> DatasetRow:
+    """A data set that the caller sees.
+
+    Raises:
+        NotFoundError: no such data set.
+    """
+    row = session.get(DatasetRow, dataset)
+    return _seen(caller, row, NotFoundError("dataset_not_found", "there is no such data set", got=dataset))
+
+
+def existing_study(session: Session, caller: Principal, study: str, *, lock: bool = False) -> StudyRow:
+    """A study that the caller sees; locked until the transaction ends where asked for.
+
+    Raises:
+        NotFoundError: no such study.
+    """
+    row = session.get(StudyRow, study, with_for_update=lock or None)
+    return _seen(caller, row, NotFoundError("study_not_found", "there is no such study", got=study))
+
+
+def belonging(session: Session, row: ModelRow | DatasetRow | StudyRow) -> dict[str, str]:
+    """The names of its ``owner`` and its ``project``."""
+    owner, project = session.get_one(UserRow, row.user_id), session.get_one(ProjectRow, row.project_id)
+    return {"owner": owner.name, "project": project.name}
+
+
+def refers_to_blob(session: Session, caller: Principal, sha256: str) -> bool:
+    """Whether the caller may have a blob's bytes: a document or an artifact that it sees has them."""
+    if caller.sees_all:
+        return True
+    of_studies = (JobRow.study_id == StudyRow.id, JobRow.kind == "compress", JobRow.artifact == sha256)
+    return any(
+        session.scalars(query.limit(1)).first() is not None
+        for query in (
+            select(ModelRow.id).where(ModelRow.sha256 == sha256, visible(ModelRow, caller)),
+            select(DatasetRow.id).where(DatasetRow.sha256 == sha256, visible(DatasetRow, caller)),
+            select(StudyRow.id).where(*of_studies, visible(StudyRow, caller)),
+        )
+    )
+
+
+def _seen(caller: Principal, row: Row | None, missing: NotFoundError) -> Row:
+    if row is None or not (caller.sees_all or row.project_id == caller.project):
+        raise missing
+    return row
