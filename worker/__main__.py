@@ -26,6 +26,7 @@ from worker.blob_cache import BlobCache
 from worker.crew import Crew
 from worker.devices import Device, find_devices
 from worker.evaluator import EvaluationFailed, Evaluator
+from worker.factor_exchange import FactorExchange
 from worker.options import labels_of, parse, token_of
 from worker.sandbox import hide_from_others, sandbox_options
 from worker.trimming import trim
@@ -59,6 +60,7 @@ def _work(client: Client, options: argparse.Namespace) -> None:
     hide_from_others()  # the token is in this process's environment and memory
     cache = BlobCache(options.cache_dir / "blobs", client.blobs, options.cache_size)
     factors = options.cache_dir / "factors"
+    exchange = FactorExchange(client.factors, factors)
     threads = options.threads or ((os.cpu_count() or 1) // len(devices) or 1 if len(devices) > 1 else 0)
     evaluators = [
         Evaluator(
@@ -68,6 +70,7 @@ def _work(client: Client, options: argparse.Namespace) -> None:
             threads=threads,
             time_limit=options.time_limit,
             sandbox=sandbox_options(options),
+            fetch=exchange.fetch,
         )
         for claim in claims
     ]
@@ -83,6 +86,7 @@ def _work(client: Client, options: argparse.Namespace) -> None:
                     evaluator,
                     claim.model_copy(update={"sandbox": _confinement(claim.name, evaluator)}),
                     exit_when_drained=options.exit_when_drained,
+                    share=exchange.offer,
                 )
                 for claim, evaluator in zip(claims, evaluators, strict=True)
             ]

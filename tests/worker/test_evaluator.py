@@ -161,3 +161,27 @@ def test_stop_ends_a_child_that_does_not_listen(evaluator, tmp_path):
     assert time.monotonic() - start < 10
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+WANTS = 'print(json.dumps({"number": number, "wants": ["ab" * 32]}), flush=True)\n'
+ANSWER = 'assert json.loads(sys.stdin.readline())["fetched"] == 1\n'
+
+
+def test_what_the_child_wants_of_others_is_fetched_before_it_goes_on(evaluator, tmp_path):
+    wanted = []
+    made = evaluator(WANTS + ANSWER + WANTS + ANSWER + GOOD, fetch=lambda keys: wanted.append(list(keys)) or 1)
+    assert run(made, tmp_path).profile.dense.macs == 1
+    assert wanted == [["ab" * 32]] * 2
+
+
+def test_a_child_that_asks_for_ever_is_ended(evaluator, tmp_path):
+    made = evaluator(f"while True:\n    {WANTS.strip()}\n    sys.stdin.readline()", fetch=len)
+    with pytest.raises(EvaluationFailed, match="again and again"):
+        run(made, tmp_path)
+    assert made.pid is None
+
+
+def test_keys_that_are_paths_are_no_keys(evaluator, tmp_path):
+    made = evaluator(WANTS.replace('"ab" * 32', '"../" * 21 + "x"') + GOOD, fetch=lambda keys: pytest.fail(keys))
+    with pytest.raises(EvaluationFailed, match="no report"):
+        run(made, tmp_path)

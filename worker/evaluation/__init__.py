@@ -14,7 +14,7 @@ from worker.evaluation.profile import inspect
 from worker.evaluation.sensitivity import measure_sensitivity
 from worker.evaluation.session import Session
 from worker.evaluation.trial import measure_trial
-from worker.protocol import Assignment, Report
+from worker.protocol import MOST_FACTORS, Assignment, Report
 
 __all__ = ["Session", "evaluate"]
 
@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 def evaluate(session: Session, assignment: Assignment) -> Report:
     """Do the task; whatever goes wrong is reported, not raised."""
+    session.used.clear()
     try:
         outcome = _outcome(session, assignment.task, assignment.files, assignment.output)
     except Exception as error:
@@ -31,7 +32,8 @@ def evaluate(session: Session, assignment: Assignment) -> Report:
         session.forget()  # after running out of memory, nothing large must stay
         told = Problem.model_validate(problem.to_problem())
         return Report(number=assignment.number, problem=told, retry=retry)
-    return Report(number=assignment.number, outcome=outcome)
+    used = session.used[:MOST_FACTORS]
+    return Report(number=assignment.number, outcome=outcome, holds=session.holds, factors=used)
 
 
 def _outcome(session: Session, task: Task, files: dict[str, Path], output: Path) -> Outcome:

@@ -17,6 +17,7 @@ from ranksearch.contracts.ranks import LayerRanks
 from worker.evaluation.profile import SOLVER
 from worker.evaluation.replay import DensePass, recorded_bytes
 from worker.evaluation.session import Images, Session
+from worker.evaluation.shared_factors import fetch_shared
 
 __all__ = ["measure_sensitivity"]
 
@@ -93,6 +94,8 @@ def _refitted(
 
 def _factors(session: Session, task: SensitivityTask, network: nn.Module) -> Iterator[tuple[Cell, proxy.Factors]]:
     hashes = session.hashes(task.model, network)
+    every = [(name, _as_proxy_takes_it(choice)) for name, tried in task.choices.items() for choice in tried]
+    fetch_shared(session, network, every, hashes)
     for name, tried in task.choices.items():
         for number, choice in enumerate(tried):
             ranks = {name: _as_proxy_takes_it(choice)}

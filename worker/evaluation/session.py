@@ -127,6 +127,9 @@ class Session:
         device: torch device everything is computed on.
         cache_dir: of the factor cache.
         threads: CPU threads; 0 leaves torch's own choice.
+
+    Attributes:
+        used: keys of factors that the task at hand uses and that other workers may want.
     """
 
     def __init__(self, *, device: str, cache_dir: Path, threads: int = 0) -> None:

@@ -16,6 +16,7 @@ from worker.evaluation.measured import first_image, latency_of, result_of
 from worker.evaluation.profile import SOLVER
 from worker.evaluation.racing import falls_behind
 from worker.evaluation.session import Session
+from worker.evaluation.shared_factors import fetch_shared
 from worker.evaluation.stopwatch import Stopwatch
 
 __all__ = ["calibrated", "measure_trial"]
@@ -61,6 +62,7 @@ def calibrated(
         name: choice.model_dump(by_alias=True, exclude_none=True) for name, choice in task.ranks.items()
     }
     with clock.part("decomposition"):
+        fetch_shared(session, dense, ranks.items(), hashes)
         factors = proxy.factorize(dense, ranks, session.factors, hashes=hashes, solver=SOLVER)
     with clock.part("assembly"):
         small = proxy.assemble(dense, factors)
