@@ -182,6 +182,6 @@ def test_a_child_that_asks_for_ever_is_ended(evaluator, tmp_path):
 
 
 def test_keys_that_are_paths_are_no_keys(evaluator, tmp_path):
-    made = evaluator(WANTS.replace('"ab" * 32', '"../" * 21 + "x"') + GOOD, fetch=lambda keys: pytest.fail(keys))
+    made = evaluator(WANTS.replace('"ab" * 32', '"../" * 21 + "x"') + GOOD, fetch=pytest.fail)
     with pytest.raises(EvaluationFailed, match="no report"):
         run(made, tmp_path)
