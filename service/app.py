@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from fastapi import Depends, FastAPI
 from starlette.concurrency import run_in_threadpool
 
+from ranksearch.contracts.errors import UnavailableError
 from service.access.bootstrap import admit_bootstrap_token
 from service.access.verification import Verifier
 from service.api import documents, events, exposition, factors, health, jobs, studies
@@ -25,6 +26,7 @@ from service.scheduling.bell import Bell
 from service.scheduling.gauges import DatabaseGauges
 from service.scheduling.mirroring import mirror
 from service.scheduling.reconcile import sweep
+from service.scheduling.retention import Retention
 from service.search.optuna_records import OptunaRecords
 from service.settings import Settings
 from service.storage.blob_bucket import BucketBlobStore
@@ -92,6 +94,7 @@ def create_app(settings: Settings) -> FastAPI:
         loops = [
             asyncio.create_task(_sweep_now_and_then(backend, app.state.verifier)),
             asyncio.create_task(_mirror_when_rung(backend)),
+            asyncio.create_task(_collect_now_and_then(backend)),
         ]
         try:
             yield
@@ -133,6 +136,19 @@ async def _sweep_now_and_then(backend: Backend, verifier: Verifier) -> None:
         except Exception:
             backend.metrics.sweeps_failed.inc()
             log.exception("the sweep failed; it will be tried again")
+
+
+async def _collect_now_and_then(backend: Backend) -> None:
+    """Apart from the sweep: a slow store must not keep leases from expiring."""
+    retention = Retention(backend)
+    while True:
+        await asyncio.sleep(backend.settings.collect_seconds)
+        try:
+            await run_in_threadpool(retention.collect)
+        except UnavailableError as problem:
+            log.warning("the collection has to wait: %s", " ".join(str(problem).split()))
+        except Exception:
+            log.exception("the collection failed; it will be tried again")
 
 
 async def _mirror_when_rung(backend: Backend) -> None:

@@ -4,7 +4,7 @@ A row promises that the store holds the bytes; bytes without a row are garbage t
 before their row and go after it:
 
 - Storing: the bytes, then in one transaction the row and whatever refers to it. A row that is new looks, before it is
-  committed, whether the bytes are still there; where they were removed in between, all of it is done again.
+  committed, whether the bytes are still there; where they were removed in between, they are stored again.
 - Removing bytes: while the place of their row is taken by this transaction, so that nobody can make one meanwhile.
 - Referring to a row that is there locks it against being forgotten.
 
@@ -20,7 +20,6 @@ from typing import TypeVar
 from sqlalchemy import update
 from sqlalchemy.orm import Session
 
-from ranksearch.contracts.errors import UnavailableError
 from ranksearch.contracts.resources import Blob
 from service.scheduling.backend import Backend, now
 from service.storage.blobs import Incoming
@@ -32,9 +31,6 @@ __all__ = ["hold", "remove_garbage", "store"]
 log = logging.getLogger(__name__)
 
 Taken = TypeVar("Taken")
-
-_ATTEMPTS = 5
-"""At storing bytes that somebody else removes at the same time: more than one is rare."""
 
 
 def store(backend: Backend, incoming: Incoming, insert: Callable[[Session, Blob, bool], Taken]) -> Taken:
@@ -50,28 +46,24 @@ def store(backend: Backend, incoming: Incoming, insert: Callable[[Session, Blob,
     Raises:
         UnavailableError: the disk is full, or the store is away.
     """
-    for _ in range(_ATTEMPTS):
-        was_here = backend.blobs.holds(incoming.sha256)
-        blob = incoming.commit()
-        try:
-            with backend.writing() as session:
-                new = _ensure_row(session, blob)
-                if not new or backend.blobs.holds(blob.sha256):
-                    return insert(session, blob, new)
-                session.rollback()
-        except BaseException:
-            if not was_here:
-                _take_back(backend, blob.sha256)
-            raise
-    raise UnavailableError(
-        "service_busy", "these bytes are being removed and stored at the same time", mend="send them again in a moment"
-    )
+    was_here = backend.blobs.holds(incoming.sha256)
+    blob = incoming.commit()
+    try:
+        with backend.writing() as session:
+            new = _ensure_row(session, blob)
+            if new and not backend.blobs.holds(blob.sha256):
+                incoming.commit()  # in the transaction: now nobody else removes them
+            return insert(session, blob, new)
+    except BaseException:
+        if not was_here:
+            _take_back(backend, blob.sha256)
+        raise
 
 
 def hold(session: Session, sha256: str) -> bool:
     """Keep a blob's row from being forgotten until the transaction has made a reference to it; False: there is none."""
     touched = update(BlobRow).where(BlobRow.sha256 == sha256).values(touched_at=now(session))
-    return bool(session.execute(touched).rowcount)  # type: ignore[attr-defined]  # an UPDATE's result counts rows
+    return session.scalar(touched.returning(BlobRow.sha256)) is not None
 
 
 def remove_garbage(backend: Backend, sha256: str) -> bool:

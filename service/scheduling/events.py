@@ -43,6 +43,8 @@ def events_after(
 ) -> tuple[list[Event], bool]:
     """The events numbered above ``after``, and whether no more will come after those.
 
+    Of a study that ended long ago only the last ones are left.
+
     Raises:
         NotFoundError: no such study.
     """
@@ -64,8 +66,7 @@ def events_after(
             )
             for event in rows
         ]
-        last = events[-1].id if events else after
-        return events, last >= row.last_event and is_settled(session, row)
+        return events, len(events) < limit and is_settled(session, row)
 
 
 def is_settled(session: Session, study: StudyRow) -> bool:

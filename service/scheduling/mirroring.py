@@ -34,7 +34,9 @@ def _mirror_study(backend: Backend, study_id: str) -> int:
     count = 0
     while True:
         with backend.reading() as session:
-            study = session.get_one(StudyRow, study_id)
+            study = session.get(StudyRow, study_id)
+            if study is None:  # deleted meanwhile
+                return count
             news = select(JobRow).where(*_news(), JobRow.study_id == study_id)
             jobs = session.scalars(news.order_by(JobRow.trial_number).limit(_AT_ONCE)).all()
             if not jobs:

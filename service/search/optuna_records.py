@@ -25,6 +25,8 @@ from service.storage.engine import Database, engine_options, prepare_engine
 __all__ = ["Direction", "Ending", "OptunaRecords", "PlannedTrial"]
 
 Direction: TypeAlias = Literal["maximize", "minimize"]
+_OURS = "sty_"
+"""How the names of our studies begin: they are ids of rows. Others in these tables are somebody else's."""
 _STATES = {"complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL}
 
 
@@ -104,6 +106,17 @@ class OptunaRecords:
         written = [_written(trial, space, distributions) for trial in trials]
         with self._database.one_writer():
             self._storage.write_trials(self._study_id(name, directions), written)
+
+    def names(self) -> list[str]:
+        """The studies that Optuna has of ours."""
+        with self._database.one_writer():
+            return self._storage.names(_OURS)
+
+    def forget(self, name: str) -> None:
+        """Delete a study with its trials; one that is not there is no error."""
+        with self._database.one_writer():
+            self._storage.delete_whole(name)
+        self._ids.pop(name, None)
 
     def close(self) -> None:
         """Close its connections."""

@@ -24,6 +24,12 @@ __all__ = ["BulkRDBStorage", "WrittenTrial"]
 _CONSTRAINT = "constraints:"
 _TRIALS = models.TrialModel.metadata.tables["trials"]
 """Its model names some columns otherwise, and converts what they hold."""
+_STUDIES = models.BaseModel.metadata.tables["studies"]
+_OF_A_TRIAL = [
+    table for table in models.BaseModel.metadata.sorted_tables if "trial_id" in table.c and table is not _TRIALS
+]
+_OF_A_STUDY = [table for table in reversed(models.BaseModel.metadata.sorted_tables) if "study_id" in table.c]
+"""What refers to others before what it refers to."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,28 @@ class BulkRDBStorage(RDBStorage):
                     _update(session, known[trial.number], trial)
             if fresh:
                 _insert(session, study_id, fresh)
+
+    def names(self, prefix: str) -> list[str]:
+        """The names of the studies that begin with ``prefix``."""
+        names = select(_STUDIES.c.study_name).where(_STUDIES.c.study_name.startswith(prefix, autoescape=True))
+        with _create_scoped_session(self.scoped_session) as session:
+            return list(session.scalars(names))
+
+    def delete_whole(self, name: str) -> None:
+        """Delete a study and all its trials, in one transaction; one that is not there is no error.
+
+        The base has them loaded and deleted one by one.
+        """
+        with _create_scoped_session(self.scoped_session) as session:
+            locked = select(_STUDIES.c.study_id).where(_STUDIES.c.study_name == name).with_for_update()
+            study_id = session.scalar(locked)
+            if study_id is None:
+                return
+            trials = select(_TRIALS.c.trial_id).where(_TRIALS.c.study_id == study_id)
+            for table in _OF_A_TRIAL:
+                session.execute(delete(table).where(table.c.trial_id.in_(trials)))
+            for table in _OF_A_STUDY:
+                session.execute(delete(table).where(table.c.study_id == study_id))
 
 
 def _known(session: Session, study_id: int, numbers: Sequence[int]) -> dict[int, int]:

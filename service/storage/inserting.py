@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import inspect
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
@@ -19,5 +20,7 @@ def insert_absent(session: Session, table: type[Table], **values: Any) -> bool: 
     caller's transaction, in which nobody else can insert the row.
     """
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
-    statement = dialect.insert(table).values(**values).on_conflict_do_nothing()
-    return bool(session.execute(statement).rowcount)  # type: ignore[attr-defined]  # an INSERT's result counts rows
+    key = inspect(table).primary_key[0]
+    # A row that comes back was inserted; of the count of rows, drivers say what they like.
+    statement = dialect.insert(table).values(**values).on_conflict_do_nothing().returning(key)
+    return session.execute(statement).first() is not None

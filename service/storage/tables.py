@@ -15,7 +15,9 @@ Invariants, kept by the transactions of :mod:`service.scheduling`:
 - A paused study has no job that can be claimed; what was leased when it was paused is handed in as usual.
 - A token is kept as the sha256 of its secret alone; a revoked or expired one opens nothing.
 - Audit events are only ever added.
-- Events of a study are numbered 1, 2, 3, … without gaps, in the order in which they were committed.
+- Events of a study are numbered 1, 2, 3, … without gaps, in the order in which they were committed. Of a study that
+  ended long ago the first ones are gone, up to the one that tells its end.
+- A blob's row is there only while the store holds its bytes completely; it may go when nothing refers to it.
 """
 
 from __future__ import annotations
