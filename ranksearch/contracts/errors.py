@@ -141,6 +141,8 @@ class InputError(RankSearchError):
         "nothing_to_compress": 422,
         "latency_unknown": 422,
         "range_not_satisfiable": 416,
+        "backup_unusable": 422,
+        "backup_not_possible": 422,
     }
 
 
@@ -279,6 +281,7 @@ class UnavailableError(RankSearchError):
         "service_answer_invalid": 502,
         "storage_full": 507,
         "storage_unavailable": 503,
+        "blob_damaged": 500,
         "quota_exceeded": 507,
         "wait_timeout": 504,
         "extra_missing": 501,
