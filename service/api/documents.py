@@ -51,8 +51,9 @@ def get_model(backend: TheBackend, caller: Reader, model: str) -> Model:
 @router.post("/models/{model}/inspect", status_code=202, tags=["models"])
 def inspect_model(response: Response, backend: TheBackend, caller: Submitter, model: str) -> Model:
     """Inspect it once more, such as for latencies that an older worker did not measure. Studies stay as they are."""
-    response.headers["location"] = f"/v1/models/{model}"
-    return inspect_again(backend, caller, model)
+    inspected = inspect_again(backend, caller, model)
+    response.headers["location"] = f"/v1/models/{inspected.id}"
+    return inspected
 
 
 @router.post("/datasets", status_code=201, tags=["datasets"], openapi_extra=BODY)
