@@ -26,7 +26,10 @@ RUN groupadd --gid 10001 ranksearch \
 COPY --from=build /opt/ranksearch /opt/ranksearch
 ENV PATH=/opt/ranksearch/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
-    PYTHONUNBUFFERED=1
+    PYTHONUNBUFFERED=1 \
+    RANKSEARCH_SERVICE_DATA_DIR=/data \
+    RANKSEARCH_SERVICE_HOST=0.0.0.0 \
+    RANKSEARCH_SERVICE_PORT=8000
 USER 10001:10001
 WORKDIR /data
 VOLUME /data
@@ -35,4 +38,3 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
 ENTRYPOINT ["python", "-m", "service"]
-CMD ["--data-dir", "/data", "--host", "0.0.0.0", "--port", "8000"]

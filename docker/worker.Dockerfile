@@ -39,6 +39,7 @@ ENV PATH=/opt/ranksearch/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     HOME=/cache \
+    XDG_CACHE_HOME=/cache \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 10001:10001
@@ -47,4 +48,3 @@ VOLUME /cache
 # SIGTERM: the worker hands back what it is doing and leaves.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["python", "-m", "worker"]
-CMD ["--cache-dir", "/cache"]

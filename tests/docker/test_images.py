@@ -58,11 +58,6 @@ class Image:
                 command = ["/bin/sh", "-ec", self.here(step.text)]
                 subprocess.run(command, cwd=work, env=self.environment(stage), check=True, stdout=subprocess.DEVNULL)
 
-    def command(self, stage: Stage, port: int | None = None) -> list[str]:
-        """``ENTRYPOINT`` and ``CMD``, on a port of this machine's choice."""
-        words = [*stage.the("ENTRYPOINT").exec_form, *stage.the("CMD").exec_form]
-        return [str(port) if word == "8000" and port else self.here(word) for word in words]
-
 
 def _copy(source: Path, target: Path) -> None:
     if source.is_dir():
@@ -94,13 +89,13 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-    environment = image.environment(last)
+    environment = image.environment(last) | {"RANKSEARCH_SERVICE_PORT": str(port)}
     environment["PATH"] = f"{image.root}/opt/ranksearch/bin:/usr/bin:/bin"  # an image has no other Python
-    process = subprocess.Popen(
-        ["/usr/bin/env", *image.command(last, port)], cwd=image.root / "data", env=environment, stderr=subprocess.PIPE
-    )
+    command = ["/usr/bin/env", *last.the("ENTRYPOINT").exec_form]
+    with (image.root / "log").open("wb") as log:
+        process = subprocess.Popen(command, cwd=image.root / "data", env=environment, stderr=log)
     try:
-        _wait_until_it_answers(process, port)
+        _wait_until_it_answers(process, port, image.root / "log")
         yield Running(image, last, process, port, environment, built_at)
     finally:
         process.kill()
@@ -111,10 +106,10 @@ def _files_since(image: Image, moment: float) -> list[Path]:
     return [path for path in image.root.rglob("*") if path.is_file() and path.stat().st_mtime > moment]
 
 
-def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int) -> None:
+def _wait_until_it_answers(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+        assert process.poll() is None, log.read_text()
         try:
             httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=5).raise_for_status()
         except httpx.TransportError:
@@ -143,7 +138,7 @@ def test_the_service_image_has_no_torch_and_no_pip(running):
 def test_the_service_image_writes_below_its_data_only(running):
     """So its root file system can be read-only."""
     written = {path.relative_to(running.image.root).parts[0] for path in _files_since(running.image, running.built_at)}
-    assert written == {"data"}
+    assert written == {"data", "log"}
 
 
 def test_the_worker_image_s_command_serves_the_service_image_and_leaves_when_told_to(running):
@@ -152,8 +147,9 @@ def test_the_worker_image_s_command_serves_the_service_image_and_leaves_when_tol
     token = (running.image.root / "data" / "token").read_text().strip()
     url = f"http://127.0.0.1:{running.port}"
     (running.image.root / "cache").mkdir()
-    command = [sys.executable, *running.image.command(last)[1:], "--name", "of-the-image", "--device", "cpu"]
-    environment = os.environ | {"RANKSEARCH_URL": url, "RANKSEARCH_TOKEN": token}
+    command = [sys.executable, *last.the("ENTRYPOINT").exec_form[1:], "--name", "of-the-image", "--device", "cpu"]
+    of_image = {name: value for name, value in running.image.environment(last).items() if name != "PATH"}
+    environment = os.environ | of_image | {"RANKSEARCH_URL": url, "RANKSEARCH_TOKEN": token}
     worker = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE)
     try:
         with Client(url, token) as client:
@@ -164,6 +160,7 @@ def test_the_worker_image_s_command_serves_the_service_image_and_leaves_when_tol
                 time.sleep(0.1)
         worker.send_signal(getattr(signal, last.the("STOPSIGNAL").text))
         assert worker.wait(20) == 0
+        assert (running.image.root / "cache" / "ranksearch").is_dir()
     finally:
         worker.kill()
         worker.wait()

@@ -174,7 +174,7 @@ def test_workers_are_scaled_by_the_work_that_there_is():
     assert all(isinstance(value, str) for value in trigger["metadata"].values())
     assert re.findall(r"ranksearch_\w+", trigger["metadata"]["query"]) == [
         "ranksearch_jobs_waiting",
-        "ranksearch_jobs_running",
+        "ranksearch_jobs_leased",
     ]
 
 
