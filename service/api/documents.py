@@ -11,9 +11,9 @@ from ranksearch.contracts.base import Page
 from ranksearch.contracts.resources import Blob, Dataset, Model
 from service.api.access import Reader, ReaderOrAgent, Submitter, WorkingAgent
 from service.api.dependencies import Cursor, Limit, TheBackend
-from service.api.downloads import blob_response
+from service.api.downloads import BLOB_ANSWERS, blob_response
 from service.api.problems import PROBLEMS
-from service.api.uploads import BODY, placed, receive
+from service.api.uploads import BODY, or_here, placed, receive
 from service.scheduling import answers
 from service.scheduling.inspection import inspect_again
 from service.scheduling.intake import take_blob, take_dataset, take_model
@@ -26,7 +26,7 @@ Sha256Path = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
 
 
-@router.post("/models", status_code=201, tags=["models"], openapi_extra=BODY)
+@router.post("/models", status_code=201, tags=["models"], openapi_extra=BODY, responses=or_here(Model))
 async def upload_model(
     request: Request, response: Response, backend: TheBackend, caller: Submitter, name: NameQuery
 ) -> Model:
@@ -56,7 +56,7 @@ def inspect_model(response: Response, backend: TheBackend, caller: Submitter, mo
     return inspected
 
 
-@router.post("/datasets", status_code=201, tags=["datasets"], openapi_extra=BODY)
+@router.post("/datasets", status_code=201, tags=["datasets"], openapi_extra=BODY, responses=or_here(Dataset))
 async def upload_dataset(
     request: Request, response: Response, backend: TheBackend, caller: Submitter, name: NameQuery
 ) -> Dataset:
@@ -78,7 +78,7 @@ def get_dataset(backend: TheBackend, caller: Reader, dataset: str) -> Dataset:
     return answers.dataset(backend, caller, dataset)
 
 
-@router.put("/blobs/{sha256}", status_code=201, tags=["blobs"], openapi_extra=BODY)
+@router.put("/blobs/{sha256}", status_code=201, tags=["blobs"], openapi_extra=BODY, responses=or_here(Blob))
 async def put_blob(
     request: Request, response: Response, backend: TheBackend, _caller: WorkingAgent, sha256: Sha256Path
 ) -> Blob:
@@ -88,7 +88,7 @@ async def put_blob(
     return blob
 
 
-@router.get("/blobs/{sha256}", tags=["blobs"], response_class=Response)
+@router.get("/blobs/{sha256}", tags=["blobs"], response_class=Response, responses=BLOB_ANSWERS)
 def get_blob(request: Request, backend: TheBackend, caller: ReaderOrAgent, sha256: Sha256Path) -> Response:
     """A blob's bytes; ``Range`` and ``If-None-Match`` are understood."""
     answers.check_blob(backend, caller, sha256)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
@@ -12,9 +13,17 @@ from ranksearch.contracts.errors import RankSearchError
 from service.api.ranges import asked_range
 from service.scheduling.backend import Backend
 
-__all__ = ["blob_response"]
+__all__ = ["BLOB_ANSWERS", "blob_response"]
 
 log = logging.getLogger(__name__)
+
+_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
+BLOB_ANSWERS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "the bytes", "content": _BYTES},
+    206: {"description": "the part of them that `Range` asks for", "content": _BYTES},
+    304: {"description": "the asker has them already: `If-None-Match`"},
+}
+"""For the OpenAPI description of the routes that answer with a blob."""
 
 
 def blob_response(request: Request, backend: Backend, sha256: str, filename: str | None = None) -> Response:

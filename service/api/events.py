@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
 from starlette.concurrency import run_in_threadpool
@@ -23,13 +23,29 @@ from service.scheduling.events import events_after
 
 __all__ = ["router"]
 
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "the events; `data` is an Event as JSON",
+        "content": {
+            "text/event-stream": {
+                "schema": {
+                    "type": "object",
+                    "properties": {name: {"type": "string"} for name in ("id", "event", "data")},
+                    "required": ["id", "event", "data"],
+                }
+            }
+        },
+    }
+}
+"""For the OpenAPI description."""
+
 router = APIRouter(prefix="/v1/studies", tags=["studies"], responses=PROBLEMS)
 
 _CHECK_SECONDS = 1.0
 """A stream ends so long after its token was revoked or has expired, at most, besides the time between two looks."""
 
 
-@router.get("/{study}/events", response_class=StreamingResponse)
+@router.get("/{study}/events", response_class=StreamingResponse, responses=STREAM)
 async def watch(
     backend: TheBackend,
     verifier: TheVerifier,

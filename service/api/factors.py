@@ -11,9 +11,9 @@ from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.resources import Blob
 from service.api.access import WorkingAgent
 from service.api.dependencies import TheBackend
-from service.api.downloads import blob_response
+from service.api.downloads import BLOB_ANSWERS, blob_response
 from service.api.problems import PROBLEMS
-from service.api.uploads import BODY, placed, receive
+from service.api.uploads import BODY, or_here, placed, receive
 from service.scheduling.factors import no_such_factors, take_factors, use_factors
 
 __all__ = ["router"]
@@ -23,7 +23,7 @@ router = APIRouter(prefix="/v1/factors", tags=["workers"], responses=PROBLEMS)
 KeyPath = Annotated[str, Path(pattern="^[0-9a-f]{64}$", description="a hash of all that determines the factors")]
 
 
-@router.put("/{key}", status_code=201, openapi_extra=BODY)
+@router.put("/{key}", status_code=201, openapi_extra=BODY, responses=or_here(Blob))
 async def put_factors(
     request: Request, response: Response, backend: TheBackend, _caller: WorkingAgent, key: KeyPath
 ) -> Blob:
@@ -33,7 +33,7 @@ async def put_factors(
     return blob
 
 
-@router.get("/{key}", response_class=Response)
+@router.get("/{key}", response_class=Response, responses=BLOB_ANSWERS)
 def get_factors(request: Request, backend: TheBackend, _caller: WorkingAgent, key: KeyPath) -> Response:
     """The factors under a key; their ``ETag`` is their sha256. ``Range`` and ``If-None-Match`` are understood."""
     try:

@@ -12,7 +12,7 @@ from ranksearch.contracts.studies import Best, Pareto, PauseRequest, Study, Stud
 from ranksearch.contracts.study_requests import StudyRequest
 from service.api.access import Reader, Submitter
 from service.api.dependencies import Cursor, Limit, TheBackend
-from service.api.downloads import blob_response
+from service.api.downloads import BLOB_ANSWERS, blob_response
 from service.api.problems import PROBLEMS
 from service.scheduling import answers, solutions
 from service.scheduling.lifecycle import cancel
@@ -25,7 +25,7 @@ __all__ = ["router"]
 router = APIRouter(prefix="/v1/studies", tags=["studies"], responses=PROBLEMS)
 
 
-@router.post("", status_code=202)
+@router.post("", status_code=202, responses={200: {"model": Study, "description": "the key was used before"}})
 def create_study(
     backend: TheBackend,
     caller: Submitter,
@@ -111,7 +111,7 @@ def list_artifacts(backend: TheBackend, caller: Reader, study: str) -> Page[Arti
     return answers.artifacts(backend, caller, study)
 
 
-@router.get("/{study}/artifacts/{name}", response_class=Response)
+@router.get("/{study}/artifacts/{name}", response_class=Response, responses=BLOB_ANSWERS)
 def get_artifact(request: Request, backend: TheBackend, caller: Reader, study: str, name: str) -> Response:
     """A file; ``Range`` and ``If-None-Match`` are understood."""
     return blob_response(request, backend, answers.ready_artifact(backend, caller, study, name), filename=name)

@@ -11,17 +11,18 @@ import binascii
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request, Response
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 
+from ranksearch.contracts.base import Resource
 from ranksearch.contracts.errors import RankSearchError, UploadError
 from service.scheduling.backend import Backend
 from service.storage.blobs import Incoming
 
-__all__ = ["BODY", "drain", "placed", "receive"]
+__all__ = ["BODY", "drain", "or_here", "placed", "receive"]
 
 Taken = TypeVar("Taken")
 
@@ -36,6 +37,11 @@ BODY = {
 _BATCH = 1 << 20
 _DRAIN_BYTES, _DRAIN_SECONDS = 64 << 20, 2.0
 _DIGEST = re.compile(r"(?:^|,)\s*sha-256\s*=\s*:([A-Za-z0-9+/=]*):\s*(?:$|,|;)")
+
+
+def or_here(resource: type[Resource]) -> dict[int | str, dict[str, Any]]:
+    """For the OpenAPI description of a route that answers 200 where what is sent is here already."""
+    return {200: {"model": resource, "description": "it is here already"}}
 
 
 async def receive(
