@@ -114,6 +114,8 @@ def _check_command(root: Any, words: list[str]) -> str:
     """Follow the words down the tree of commands, and look their options up; the first word."""
     command, left = root, list(words)
     while (below := getattr(command, "commands", None)) is not None:
+        if command.invoke_without_command and (not left or left[0].startswith("-")):
+            break
         assert left, words
         assert left[0] in below, words
         command = below[left.pop(0)]
