@@ -21,6 +21,7 @@ from ranksearch.contracts.errors import InputError, RankSearchError
 from ranksearch.contracts.jobs import ClaimRequest
 from ranksearch.contracts.loglines import log_lines
 from ranksearch.contracts.resources import SandboxMeasure
+from worker import doctor
 from worker.agent import Agent
 from worker.blob_cache import BlobCache
 from worker.crew import Crew
@@ -42,6 +43,9 @@ _STOPPED_AT_ONCE = 128 + signal.SIGTERM
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Work until SIGTERM or Ctrl-C, or until drained; the exit status."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if words and words[0] == "doctor":
+        return doctor.main(words[1:])
     options = parse(arguments)
     log_lines(options.log_level, options.log_format)
     logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each claim says nothing

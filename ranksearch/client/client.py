@@ -9,6 +9,7 @@ import httpx
 from ranksearch.client.address import resolve
 from ranksearch.client.blobs import Blobs
 from ranksearch.client.documents import Datasets, Models
+from ranksearch.client.examination import examine
 from ranksearch.client.factors import Factors
 from ranksearch.client.goals import Budget, Images, StudyReference, draft
 from ranksearch.client.handle import StudyHandle
@@ -19,6 +20,7 @@ from ranksearch.client.study_bar import inspection_spinner
 from ranksearch.client.submission import DataReference, ModelReference, Submission
 from ranksearch.client.transport import Transport
 from ranksearch.client.workers import Workers
+from ranksearch.contracts.checkups import Checkup
 from ranksearch.contracts.goals import Level, Metric, Objective, Pruner, Sampler, WarmStart
 from ranksearch.contracts.ranks import Method
 from ranksearch.contracts.resources import Model
@@ -180,6 +182,10 @@ class Client:
     def study(self, study: str) -> StudyHandle:
         """A handle on a study submitted before."""
         return StudyHandle(self.studies, study, f"{self.url}/v1/studies/{study}/best")
+
+    def examine(self) -> Checkup:
+        """Check address, token, service and workers: what ``ranksearch doctor`` shows. Problems are findings."""
+        return examine(self._transport)
 
     def close(self) -> None:
         """Close the connections."""

@@ -17,6 +17,7 @@ from starlette.types import Scope as Connection
 
 from ranksearch.contracts.access import Scope
 from ranksearch.contracts.errors import AccessError
+from ranksearch.contracts.loglines import note
 from service.access.credentials import Credential
 from service.access.principal import NOBODY, Principal
 from service.access.verification import Verifier
@@ -82,6 +83,9 @@ class Gate:
                 await drain(request)
                 await problem_response(problem)(scope, receive, send)
                 return
+            if request.state.credential is not None:
+                caller = request.state.credential.caller
+                note(user=caller.user, project=caller.project, token_id=caller.token)
         await self._app(scope, receive, send)
 
 

@@ -27,10 +27,10 @@ class DirectoryBlobStore:
     An arriving file is synced to the disk and then linked to its address, in one step.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, spool: Path | None = None) -> None:
         self.root = root
         self._blobs = root / "sha256"
-        self._spool = Spool(root / "incoming", self._keep)
+        self._spool = Spool(spool or root / "incoming", self._keep)
         self._blobs.mkdir(exist_ok=True)
 
     def receive(self, announced: int | None = None) -> Incoming:

@@ -1,4 +1,4 @@
-"""``python -m service backup | restore``."""
+"""``python -m service backup | restore | doctor``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from service.command_line import add_options, read_data_dir, read_settings
 from service.settings import Settings
 from service.storage.blobs import storage_full
 from service.upkeep.backup import back_up
+from service.upkeep.examination import examine
 from service.upkeep.manifest import Manifest
 from service.upkeep.restore import restore
 
@@ -46,7 +47,22 @@ def _restore(given: argparse.Namespace) -> int:
     return 0
 
 
-COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {"backup": _back_up, "restore": _restore}
+def _doctor(given: argparse.Namespace) -> int:
+    checkup = examine(_settings(given), deep=given.deep)
+    if given.json:
+        sys.stdout.write(checkup.model_dump_json() + "\n")
+    else:
+        for check in checkup.checks:
+            mend = f" – {check.mend}" if check.mend else ""
+            sys.stdout.write(f"{check.status:<5} {check.name}: {check.what}{mend}\n")
+    return int(checkup.failed)
+
+
+COMMANDS: Final[dict[str, Callable[[argparse.Namespace], int]]] = {
+    "backup": _back_up,
+    "restore": _restore,
+    "doctor": _doctor,
+}
 
 
 def _settings(given: argparse.Namespace) -> Settings:
@@ -61,8 +77,10 @@ def _parser() -> argparse.ArgumentParser:
     backup.add_argument("--copy", action="store_true", help="copy blobs even where they could be linked")
     restoring = commands.add_parser("restore", help="make a data directory of a back-up")
     restoring.add_argument("folder", type=Path, help="the back-up")
-    for one in (backup, restoring):
-        add_options(one, only=_STORES if one is backup else frozenset({"data_dir"}))
+    examining = commands.add_parser("doctor", help="look at a service's data, and say how to mend what is wrong")
+    examining.add_argument("--deep", action="store_true", help="read and hash every blob")
+    for one in (backup, restoring, examining):
+        add_options(one, only=frozenset({"data_dir"}) if one is restoring else _STORES)
         one.add_argument("--json", action="store_true", help="JSON on stdout; errors as JSON on stderr")
     return parser
 

@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from ranksearch.contracts.loglines import JsonLines
+from service.storage.tables import DEFAULT_PROJECT, LOCAL_USER
 from tests.service import synthetic
 from tests.service.api.test_events import prepared
 
@@ -106,3 +107,10 @@ def test_what_a_database_refuses_is_logged_without_its_values():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "no such table" in done.stdout
     assert "hush-hush" not in done.stdout
+
+
+def test_a_line_says_who_asked(service, lines):
+    service.http.get("/v1/models")
+    (line,) = lines(route="/v1/models")
+    assert (line["user"], line["project"]) == (LOCAL_USER, DEFAULT_PROJECT)
+    assert line["token_id"].startswith("tok_")
