@@ -7,7 +7,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session, undefer
 
 from ranksearch.contracts.profiles import ModelProfile
@@ -24,7 +24,7 @@ from service.settings import Settings
 from service.storage.blobs import BlobStore
 from service.storage.clock import database_now
 from service.storage.engine import Database
-from service.storage.tables import ModelRow, StudyRow
+from service.storage.tables import ModelRow, StudyRow, UserRow
 
 __all__ = ["JOBS", "OPTUNA", "Backend", "locked_study", "now", "profile_of", "study_topic"]
 
@@ -34,6 +34,7 @@ OPTUNA = "optuna"
 """And for trials that Optuna does not know yet as they are."""
 _RINGS = "rings"
 _COUNTS = "counts"
+_CHARGES = "charges"
 _SEEN_SECONDS = 5.0
 
 
@@ -75,9 +76,13 @@ class Backend:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """See :meth:`Database.writing`; what :meth:`ring_after` collected rings after the commit."""
+        """See :meth:`Database.writing`; what :meth:`ring_after` collected rings after the commit.
+
+        Users are charged last of all: their rows are locked after every other, and for a moment only.
+        """
         with self.database.writing() as session:
             yield session
+            _charge(session)
         for topic in session.info.get(_RINGS, ()):
             self.bell.ring(topic)
         for count in session.info.get(_COUNTS, ()):
@@ -87,6 +92,11 @@ class Backend:
     def ring_after(session: Session, topic: str) -> None:
         """Ring ``topic`` once the transaction is committed."""
         session.info.setdefault(_RINGS, set()).add(topic)
+
+    @staticmethod
+    def charge_after(session: Session, user: str, seconds: float) -> None:
+        """Charge a user for worker-seconds, at the end of the transaction."""
+        session.info.setdefault(_CHARGES, defaultdict(float))[user] += seconds
 
     @staticmethod
     def count_after(session: Session, count: Callable[[Metrics], None]) -> None:
@@ -142,6 +152,12 @@ class Backend:
             while len(self._transfers) > 32:  # noqa: PLR2004 - a few megabytes at most
                 self._transfers.popitem(last=False)
         return found
+
+
+def _charge(session: Session) -> None:
+    for user, seconds in sorted(session.info.get(_CHARGES, {}).items()):
+        charged = UserRow.usage_seconds + seconds
+        session.execute(update(UserRow).where(UserRow.id == user).values(usage_seconds=charged))
 
 
 def profile_of(session: Session, model: str) -> ModelProfile:

@@ -25,9 +25,10 @@ from ranksearch.contracts.loglines import note
 from ranksearch.contracts.resources import Blob
 from ranksearch.contracts.study_requests import DataSlice, StudyRequest
 from service.scheduling.backend import Backend
-from service.scheduling.leases import hand_back, held, study_of, take_next
+from service.scheduling.leases import hand_back, held, study_of
 from service.scheduling.planning import plan_trial, space_of_study
 from service.scheduling.sensitivity import CALIBRATION_IMAGES, VALIDATION_IMAGES, choices_of
+from service.scheduling.taking import take_next
 from service.scheduling.views import blob_view
 from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow
 
@@ -52,7 +53,7 @@ def claim(backend: Backend, request: ClaimRequest) -> Claimed | None:
 
     A trial that cannot be planned counts as an attempt and goes back, so that it cannot block the queue for ever.
     """
-    taken = take_next(backend, request.worker)
+    taken = take_next(backend, request)
     if taken is None:
         return None
     job_id, lease = taken

@@ -13,9 +13,10 @@ from sqlalchemy.orm import Session
 from ranksearch.contracts.errors import EvaluationError, RankSearchError
 from service.scheduling.backend import JOBS, Backend, now
 from service.scheduling.events import artifact_event, study_event
+from service.scheduling.fairness import charge_leases
 from service.scheduling.finals import call_finalists, nearest_of, settle
+from service.scheduling.priorities import PRIORITY
 from service.scheduling.stopping import start_clock
-from service.scheduling.submission import PRIORITY
 from service.scheduling.verdicts import Goal, goal_of
 from service.scheduling.views import TERMINAL
 from service.storage.identifiers import new_id
@@ -55,6 +56,7 @@ def end(session: Session, study: StudyRow, state: str, reason: str | None) -> No
     """Take it into a terminal state; what of it still waits or runs is cancelled."""
     session.flush()
     at = now(session)
+    charge_leases(session, study, at)
     problem = EvaluationError("trial_cancelled", f"the study was {state} before this trial ended").to_problem()
     left = (JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased")))
     planned = (JobRow.kind == "trial", JobRow.trial_number.is_not(None))
@@ -62,7 +64,9 @@ def end(session: Session, study: StudyRow, state: str, reason: str | None) -> No
     session.execute(
         update(JobRow)
         .where(*left)
-        .values(state="cancelled", lease_token=None, lease_expires_at=None, finished_at=at, problem=problem)
+        .values(
+            state="cancelled", lease_token=None, leased_at=None, lease_expires_at=None, finished_at=at, problem=problem
+        )
     )
     start_clock(session, study)
     study.state, study.reason, study.finished_at = state, reason, at

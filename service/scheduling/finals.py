@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from ranksearch.contracts.study_requests import DataSlice, StudyRequest
 from service.scheduling.backend import JOBS, Backend
 from service.scheduling.fronts import front
+from service.scheduling.priorities import PRIORITY
 from service.scheduling.stopping import add_reason
-from service.scheduling.submission import PRIORITY
 from service.scheduling.verdicts import Goal, result_of
 from service.storage.identifiers import new_id
 from service.storage.tables import JobRow, StudyRow

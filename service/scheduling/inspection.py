@@ -17,6 +17,7 @@ from service.access.audit import record
 from service.access.principal import Principal
 from service.access.visibility import existing_model
 from service.scheduling.backend import JOBS, Backend, now
+from service.scheduling.fairness import welcome_back
 from service.scheduling.views import model_view
 from service.scheduling.waiting import why_model_waits
 from service.storage.identifiers import new_id
@@ -29,6 +30,7 @@ def queue_inspection(session: Session, model: ModelRow) -> None:
     """Have it inspected by the next worker. The model's row must be in the session."""
     model.state, model.problem = "inspecting", None
     session.flush()
+    welcome_back(session, model.user_id)
     session.add(
         JobRow(
             id=new_id("job"),

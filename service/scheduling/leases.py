@@ -1,8 +1,8 @@
-"""The queue: claiming, renewing, handing back, and what becomes of leases that expire.
+"""Leases: renewing, handing back, and what becomes of those that expire.
 
-A lease is made in one transaction; its expiry is by the database's clock. Whoever holds the token may renew, hand
-back, complete or fail the job; every such change is fenced by the token, so that after an expiry nothing that the
-old holder does has any effect. Lock order, everywhere: the study, then its job.
+A lease is made in one transaction (:mod:`.taking`); its expiry is by the database's clock. Whoever holds the token
+may renew, hand back, complete or fail the job; every such change is fenced by the token, so that after an expiry
+nothing that the old holder does has any effect. Lock order, everywhere: the study, then its job, then its user.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from sqlalchemy import exists, or_, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFoundError
@@ -18,11 +18,11 @@ from ranksearch.contracts.jobs import Lease
 from service.metrics import Metrics
 from service.scheduling.backend import JOBS, Backend, locked_study, now
 from service.scheduling.events import trial_event
-from service.scheduling.lifecycle import begin, end_if_overdue, fail_job
-from service.scheduling.submission import PRIORITY
+from service.scheduling.fairness import let_go
+from service.scheduling.lifecycle import fail_job
+from service.scheduling.priorities import PRIORITY
 from service.settings import Settings
 from service.storage.clock import moment
-from service.storage.identifiers import new_lease_token
 from service.storage.tables import JobRow, StudyRow, WorkerRow
 
 __all__ = [
@@ -30,47 +30,14 @@ __all__ = [
     "hand_back",
     "held",
     "lease_lost",
+    "lease_of",
     "release",
     "renew",
     "study_of",
-    "take_next",
     "wait_again",
 ]
 
 log = logging.getLogger(__name__)
-
-
-def take_next(backend: Backend, worker: str) -> tuple[str, Lease] | None:
-    """Lease the next job to ``worker``; None when there is none. Returns the job's id.
-
-    Looks without a write lock first, because mostly there is nothing.
-    """
-    with backend.reading() as session:
-        at = now(session)
-        overdue = (JobRow.state == "leased") & (JobRow.lease_expires_at < at)
-        if not session.scalar(select(exists().where(or_(JobRow.state == "waiting", overdue)))):
-            return None
-    expire(backend)
-    with backend.writing() as session:
-        if session.scalar(select(WorkerRow.left | WorkerRow.draining).where(WorkerRow.id == worker)):
-            return None
-        found = _lock_next(session)
-        if found is None:
-            return None
-        job, study = found
-        at = now(session)
-        job.state, job.worker, job.lease_token = "leased", worker, new_lease_token()
-        job.lease_expires_at = at + backend.settings.lease_seconds
-        job.attempts += 1
-        if job.started_at is None:
-            Backend.count_after(session, partial(Metrics.waited, kind=job.kind, seconds=at - job.queued_at))
-        job.started_at = job.started_at or at
-        session.flush()
-        if study is not None:
-            begin(session, study)
-            if job.trial_number is not None and job.kind == "trial":
-                trial_event(session, study, job)
-        return job.id, _lease(backend, job)
 
 
 def renew(backend: Backend, job_id: str, token: str) -> Lease:
@@ -86,7 +53,7 @@ def renew(backend: Backend, job_id: str, token: str) -> Lease:
         job.lease_expires_at = at + backend.settings.lease_seconds
         session.execute(update(WorkerRow).where(WorkerRow.id == job.worker).values(last_seen_at=at))
         draining = session.scalar(select(WorkerRow.draining).where(WorkerRow.id == job.worker)) or False
-        return _lease(backend, job, draining=draining)
+        return lease_of(backend, job, draining=draining)
 
 
 def release(backend: Backend, job_id: str, token: str) -> None:
@@ -145,8 +112,8 @@ def lease_lost(job: JobRow) -> ConflictError:
 
 def wait_again(session: Session, study: StudyRow | None, job: JobRow) -> None:
     """Put a leased job back into the queue, ahead of new trials."""
-    job.done_token, job.state = job.lease_token, "waiting"
-    job.lease_token = job.lease_expires_at = None
+    let_go(session, job)
+    job.state = "waiting"
     if job.kind == "trial":
         job.priority = PRIORITY["handed_back"]
         if study is not None and job.trial_number is not None:
@@ -164,8 +131,7 @@ def hand_back(
         Backend.count_after(session, partial(Metrics.retried, kind=job.kind, code=problem.get("code")))
         wait_again(session, study, job)
         return
-    job.done_token = job.lease_token
-    job.lease_token = job.lease_expires_at = None
+    let_go(session, job)
     exhausted = EvaluationError(
         "attempts_exhausted",
         f"{job.attempts} attempts gave no result; the last: {problem.get('detail')}",
@@ -176,36 +142,14 @@ def hand_back(
     fail_job(session, study, job, exhausted, settings)
 
 
-def _lease(backend: Backend, job: JobRow, *, draining: bool = False) -> Lease:
+def lease_of(backend: Backend, job: JobRow, *, draining: bool = False) -> Lease:
+    """A job's lease, as its worker is told."""
     return Lease(
         token=job.lease_token or "",
         seconds=backend.settings.lease_seconds,
         expires_at=moment(job.lease_expires_at or 0.0),
         draining=draining,
     )
-
-
-def _lock_next(session: Session) -> tuple[JobRow, StudyRow | None] | None:
-    """The first waiting job, locked with its study. New trials of a study whose time is up are dropped on the way.
-
-    On SQLite this transaction is alone; elsewhere others may take the job while its study is being locked, and
-    then the next one is looked for.
-    """
-    order = (JobRow.priority, JobRow.queued_at, JobRow.ordinal, JobRow.id)
-    open_ = or_(JobRow.study_id.is_(None), StudyRow.state != "paused")
-    jobs = select(JobRow.id, JobRow.study_id).outerjoin(StudyRow).where(JobRow.state == "waiting", open_)
-    first = jobs.order_by(*order).limit(1)
-    while (candidate := session.execute(first).first()) is not None:
-        study = None if candidate.study_id is None else locked_study(session, candidate.study_id)
-        job = session.scalars(
-            select(JobRow).where(JobRow.id == candidate.id, JobRow.state == "waiting").with_for_update(skip_locked=True)
-        ).first()
-        if job is None:
-            continue
-        is_new = job.kind == "trial" and job.trial_number is None
-        if study is None or not (is_new and end_if_overdue(session, study)):
-            return job, study
-    return None
 
 
 def study_of(session: Session, job_id: str) -> StudyRow | None:

@@ -28,6 +28,7 @@ from service.metrics import Metrics
 from service.scheduling.backend import OPTUNA, Backend, now
 from service.scheduling.blob_rows import hold
 from service.scheduling.events import artifact_event
+from service.scheduling.fairness import let_go
 from service.scheduling.inspection import take_profile
 from service.scheduling.leases import hand_back, held, study_of
 from service.scheduling.lifecycle import after_baseline, after_final, after_sensitivity, after_trial, fail_job
@@ -58,8 +59,8 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
         job = held(session, job_id, request.lease_token)
         outcome = request.outcome
         _check_belongs(job, outcome)
-        job.done_token, job.state, job.finished_at = job.lease_token, "done", now(session)
-        job.lease_token = job.lease_expires_at = job.problem = None
+        let_go(session, job)
+        job.state, job.finished_at, job.problem = "done", now(session), None
         if isinstance(outcome, InspectOutcome):
             take_profile(session, session.get_one(ModelRow, job.model_id), outcome.profile)
             backend.forget_spaces(job.model_id)
@@ -99,8 +100,7 @@ def fail(backend: Backend, job_id: str, request: FailRequest) -> None:
         if request.retry:
             hand_back(session, study, job, problem, backend.settings)
         else:
-            job.done_token = job.lease_token
-            job.lease_token = job.lease_expires_at = None
+            let_go(session, job)
             fail_job(session, study, job, problem, backend.settings)
         backend.ring_after(session, OPTUNA)
 

@@ -18,6 +18,7 @@ from service.access.principal import Principal
 from service.access.visibility import existing_study
 from service.scheduling.backend import JOBS, Backend
 from service.scheduling.events import study_event
+from service.scheduling.fairness import welcome_back
 from service.scheduling.stopping import start_clock, stop_clock
 from service.scheduling.views import progress_of, study_view
 from service.settings import Settings
@@ -75,6 +76,7 @@ def resume(backend: Backend, caller: Principal, study_id: str) -> Study:
                 expected="state paused",
                 mend="it goes on by itself" if study.state in {"queued", "running"} else None,
             )
+        welcome_back(session, study.user_id)
         go_on(session, study)
         record(session, caller, "study.resume", study.id)
         study_event(session, study)

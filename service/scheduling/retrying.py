@@ -19,10 +19,11 @@ from service.access.principal import Principal
 from service.access.visibility import existing_study
 from service.scheduling.backend import JOBS, OPTUNA, Backend, now
 from service.scheduling.events import artifact_event, study_event
+from service.scheduling.fairness import let_go, welcome_back
 from service.scheduling.finals import feasible_trials, order_of, take_as_best
 from service.scheduling.pausing import go_on
+from service.scheduling.priorities import PRIORITY
 from service.scheduling.stopping import start_clock
-from service.scheduling.submission import PRIORITY
 from service.scheduling.verdicts import goal_of
 from service.scheduling.views import TERMINAL, study_view
 from service.storage.tables import JobRow, StudyRow
@@ -60,6 +61,7 @@ def retry(backend: Backend, caller: Principal, study_id: str) -> Study:
                 got=f"state {study.state}",
                 expected="a study with failed trials, finalists or artifact",
             )
+        welcome_back(session, study.user_id)
         _take_up(session, study, failed)
         record(session, caller, "study.retry", study.id, jobs=len(failed))
         log.info("retry study=%s jobs=%d", study.id, len(failed))
@@ -109,8 +111,8 @@ def _reopen(session: Session, study: StudyRow) -> None:
         take_as_best(study, min(candidates, key=lambda job: order_of(goal, job)))
     making = (JobRow.study_id == study.id, JobRow.kind == "compress", JobRow.state.in_(("waiting", "leased")))
     for job in session.scalars(select(JobRow).where(*making)):
+        let_go(session, job)
         job.state, job.finished_at = "cancelled", now(session)
-        job.lease_token = job.lease_expires_at = None
 
 
 def _wait_anew(job: JobRow) -> None:

@@ -22,6 +22,8 @@ from service.access.principal import Principal
 from service.scheduling.backend import JOBS, Backend, now, profile_of
 from service.scheduling.data_checks import check_apart, check_label_range, metric_of, slice_of
 from service.scheduling.events import study_event
+from service.scheduling.fairness import welcome_back
+from service.scheduling.priorities import PRIORITY
 from service.scheduling.verdicts import goal_of
 from service.scheduling.views import study_view
 from service.scheduling.waiting import why_study_waits
@@ -29,10 +31,7 @@ from service.search.feasibility import check_feasible
 from service.storage.identifiers import new_id
 from service.storage.tables import IdempotencyRow, JobRow, ModelRow, StudyRow
 
-__all__ = ["PRIORITY", "submit"]
-
-PRIORITY = {"inspect": 0, "baseline": 1, "sensitivity": 2, "compress": 3, "final": 4, "handed_back": 5, "trial": 6}
-"""Smaller goes first."""
+__all__ = ["submit"]
 
 
 @dataclass(frozen=True)
@@ -64,6 +63,7 @@ def submit(backend: Backend, caller: Principal, request: StudyRequest, key: str 
         if earlier is not None:
             return _same_again(session, backend, earlier, body), False
         checked = _check(session, backend, caller, request)
+        welcome_back(session, caller.user)
         study = _insert(session, caller, checked)
         if key is not None:
             made = {"body_sha256": body, "study_id": study.id, "created_at": study.created_at}

@@ -1,0 +1,8 @@
+"""What goes first among the jobs of one study."""
+
+from __future__ import annotations
+
+__all__ = ["PRIORITY"]
+
+PRIORITY = {"inspect": 0, "baseline": 1, "sensitivity": 2, "compress": 3, "final": 4, "handed_back": 5, "trial": 6}
+"""Smaller goes first."""
