@@ -25,6 +25,7 @@ from service.scheduling.backend import OPTUNA, Backend
 from service.scheduling.bell import Bell
 from service.scheduling.gauges import DatabaseGauges
 from service.scheduling.mirroring import mirror
+from service.scheduling.outages import forgive_outage
 from service.scheduling.reconcile import sweep
 from service.scheduling.retention import Retention
 from service.search.optuna_records import OptunaRecords
@@ -53,6 +54,7 @@ def open_backend(settings: Settings, metrics: Metrics | None = None) -> Backend:
     blobs, records = _blob_store(settings), OptunaRecords(database)
     backend = Backend(settings, database, blobs, records, Bell(), metrics or Metrics())
     backend.metrics.registry.register(DatabaseGauges(backend))
+    forgive_outage(backend)
     mirror(backend)
     return backend
 

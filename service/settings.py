@@ -54,6 +54,13 @@ class Settings(BaseModel):
 
     lease_seconds: float = Field(default=60, gt=0, description="how long a worker has a job without renewing its lease")
     max_attempts: int = Field(default=3, ge=1, description="of a job, until it fails")
+    retry_base_seconds: float = Field(
+        default=2, ge=0, description="until a job's second attempt; twice as long before each further one"
+    )
+    retry_cap_seconds: float = Field(default=300, gt=0, description="the longest wait between two attempts")
+    max_crashes: int = Field(
+        default=2, ge=1, description="of workers or evaluating processes with the same job, until it fails as poison"
+    )
     max_failures_in_row: int = Field(default=5, ge=1, description="trials of a study, until it pauses itself")
     sweep_seconds: float = Field(
         default=2, gt=0, description="between sweeps: expired leases, studies whose time is up"

@@ -299,6 +299,7 @@ class EvaluationError(RankSearchError):
         "evaluation_out_of_memory": 500,
         "evaluation_not_finite": 500,
         "attempts_exhausted": 500,
+        "trial_poisoned": 500,
         "trial_cancelled": 500,
         "study_failing": 500,
         "no_feasible_trial": 500,

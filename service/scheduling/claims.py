@@ -24,8 +24,9 @@ from ranksearch.contracts.jobs import (
 from ranksearch.contracts.loglines import note
 from ranksearch.contracts.resources import Blob
 from ranksearch.contracts.study_requests import DataSlice, StudyRequest
+from service.scheduling.attempts import hand_back
 from service.scheduling.backend import Backend
-from service.scheduling.leases import hand_back, held, study_of
+from service.scheduling.leases import held, study_of
 from service.scheduling.planning import plan_trial, space_of_study
 from service.scheduling.sensitivity import CALIBRATION_IMAGES, VALIDATION_IMAGES, choices_of
 from service.scheduling.taking import take_next

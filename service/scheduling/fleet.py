@@ -17,8 +17,9 @@ from ranksearch.contracts.errors import ConflictError, NotFoundError
 from ranksearch.contracts.jobs import ClaimRequest
 from service.access.audit import record
 from service.access.principal import Principal
+from service.scheduling.attempts import wait_again
 from service.scheduling.backend import JOBS, Backend, now
-from service.scheduling.leases import study_of, wait_again
+from service.scheduling.leases import study_of
 from service.storage.tables import JobRow, WorkerRow
 from service.version import VERSION
 

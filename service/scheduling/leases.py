@@ -16,25 +16,19 @@ from sqlalchemy.orm import Session
 from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFoundError
 from ranksearch.contracts.jobs import Lease
 from service.metrics import Metrics
-from service.scheduling.backend import JOBS, Backend, locked_study, now
-from service.scheduling.events import trial_event
-from service.scheduling.fairness import let_go
-from service.scheduling.lifecycle import fail_job
-from service.scheduling.priorities import PRIORITY
-from service.settings import Settings
+from service.scheduling.attempts import hand_back, wait_again
+from service.scheduling.backend import Backend, locked_study, now
 from service.storage.clock import moment
 from service.storage.tables import JobRow, StudyRow, WorkerRow
 
 __all__ = [
     "expire",
-    "hand_back",
     "held",
     "lease_lost",
     "lease_of",
     "release",
     "renew",
     "study_of",
-    "wait_again",
 ]
 
 log = logging.getLogger(__name__)
@@ -108,38 +102,6 @@ def lease_lost(job: JobRow) -> ConflictError:
         expected="the token of the job's present lease",
         mend="drop what was computed and claim again",
     )
-
-
-def wait_again(session: Session, study: StudyRow | None, job: JobRow) -> None:
-    """Put a leased job back into the queue, ahead of new trials."""
-    let_go(session, job)
-    job.state = "waiting"
-    if job.kind == "trial":
-        job.priority = PRIORITY["handed_back"]
-        if study is not None and job.trial_number is not None:
-            session.flush()
-            trial_event(session, study, job)
-    Backend.ring_after(session, JOBS)
-
-
-def hand_back(
-    session: Session, study: StudyRow | None, job: JobRow, problem: dict[str, object], settings: Settings
-) -> None:
-    """An attempt gave no result: wait again, or fail after the last one."""
-    if job.attempts < settings.max_attempts:
-        job.problem = problem
-        Backend.count_after(session, partial(Metrics.retried, kind=job.kind, code=problem.get("code")))
-        wait_again(session, study, job)
-        return
-    let_go(session, job)
-    exhausted = EvaluationError(
-        "attempts_exhausted",
-        f"{job.attempts} attempts gave no result; the last: {problem.get('detail')}",
-        got=problem.get("code"),
-        mend=str(problem["mend"]) if problem.get("mend") else "look at the workers' logs",
-        last=problem,
-    )
-    fail_job(session, study, job, exhausted, settings)
 
 
 def lease_of(backend: Backend, job: JobRow, *, draining: bool = False) -> Lease:

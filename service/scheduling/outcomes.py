@@ -25,12 +25,13 @@ from ranksearch.contracts.jobs import (
 from ranksearch.contracts.loglines import note
 from ranksearch.contracts.studies import TrialResult
 from service.metrics import Metrics
+from service.scheduling.attempts import hand_back
 from service.scheduling.backend import OPTUNA, Backend, now
 from service.scheduling.blob_rows import hold
 from service.scheduling.events import artifact_event
 from service.scheduling.fairness import let_go
 from service.scheduling.inspection import take_profile
-from service.scheduling.leases import hand_back, held, study_of
+from service.scheduling.leases import held, study_of
 from service.scheduling.lifecycle import after_baseline, after_final, after_sensitivity, after_trial, fail_job
 from service.scheduling.planning import space_of_study
 from service.scheduling.sensitivity import check_table

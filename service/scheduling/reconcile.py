@@ -9,6 +9,7 @@ from service.scheduling.fleet import drop_forgotten
 from service.scheduling.leases import expire
 from service.scheduling.lifecycle import stop_overdue
 from service.scheduling.mirroring import mirror
+from service.scheduling.outages import note_presence
 
 __all__ = ["sweep"]
 
@@ -16,7 +17,8 @@ log = logging.getLogger(__name__)
 
 
 def sweep(backend: Backend) -> None:
-    """Expired leases, studies whose time is up, what Optuna was not told, old workers."""
+    """That a service is there, expired leases, studies whose time is up, what Optuna was not told, old workers."""
+    note_presence(backend)
     expired, stopped, told, forgotten = (
         expire(backend),
         stop_overdue(backend),

@@ -173,7 +173,13 @@ def database_url(dialect: str, data_dir: Path, request: pytest.FixtureRequest) -
 @pytest.fixture
 def start(data_dir: Path, database_url: str) -> Iterator[Start]:
     """Starts services on the test's data directory and database; all are stopped at the end. Settings may be given."""
-    usual = {"data_dir": data_dir, "database_url": database_url, "token": TOKEN, "sweep_seconds": 3600}
+    usual = {
+        "data_dir": data_dir,
+        "database_url": database_url,
+        "token": TOKEN,
+        "sweep_seconds": 3600,
+        "retry_base_seconds": 0,
+    }
     with ExitStack() as stack:
 
         def started(**changes: Any) -> Running:

@@ -165,32 +165,6 @@ def test_an_outcome_of_another_kind_is_refused(service):
     agent.complete(job)
 
 
-def test_a_poisonous_trial_fails_after_three_attempts(service, let_leases_expire):
-    study = service.submit()["id"]
-    agent = service.agent()
-    number = trial_job(service, agent)["trial"]
-    for _ in range(2):
-        let_leases_expire()
-        agent.must_claim("trial")
-    let_leases_expire()
-    sweep(service.backend)
-    trial = service.get(f"/v1/studies/{study}/trials/{number}")
-    assert (trial["state"], trial["error"]["code"], trial["attempts"]) == ("FAIL", "attempts_exhausted", 3)
-    assert "stopped renewing" in trial["error"]["detail"]
-
-
-def test_a_failure_that_asks_for_a_retry_gets_three_attempts(service):
-    study = service.submit()["id"]
-    agent = service.agent()
-    job = trial_job(service, agent)
-    for _ in range(3):
-        agent.fail(job, retry=True, detail="out of memory")
-        job = agent.must_claim("trial")
-    trial = service.trials(study)[0]
-    assert (trial["state"], trial["error"]["code"]) == ("FAIL", "attempts_exhausted")
-    assert "out of memory" in trial["error"]["detail"]
-
-
 def test_two_threads_never_get_the_same_job(service):
     service.submit(n_trials=30)
     agent = service.agent()
