@@ -15,14 +15,18 @@ from pathlib import Path
 
 import optuna
 import uvicorn
+from sqlalchemy.exc import SQLAlchemyError
 
+from ranksearch.contracts.errors import UnavailableError
 from ranksearch.contracts.loglines import log_lines
 from service.app import create_app
 from service.connections import bounded_heads
 from service.scheduling.backend import Backend
 from service.settings import Settings
+from service.storage.engine import Database
+from service.storage.migrations import newest_revision, schema_revision, schema_state
 
-__all__ = ["DataDirInUse", "Server", "announce", "keep_token", "lock_data_dir", "log_as_set", "serve"]
+__all__ = ["DataDirInUse", "Server", "announce", "check_database", "keep_token", "lock_data_dir", "log_as_set", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -108,8 +112,41 @@ def log_as_set(settings: Settings) -> None:
     logging.getLogger("alembic").setLevel(max(logging.getLogger().level, logging.INFO))  # its debug lines are SQL
 
 
+def check_database(settings: Settings) -> None:
+    """Refuse early, and in a few words, what no start could use.
+
+    Raises:
+        UnavailableError: the database does not answer, or a newer program has changed its schema.
+    """
+    database = Database(settings.url)
+    try:
+        revision = schema_revision(database)
+    except SQLAlchemyError as problem:
+        raise UnavailableError(
+            "storage_unavailable",
+            "the database does not answer",
+            got=" ".join(str(getattr(problem, "orig", problem)).split()),
+            mend="check that it runs, and the address and password of --database-url",
+        ) from None
+    finally:
+        database.close()
+    if schema_state(revision) == "unknown":
+        raise UnavailableError(
+            "service_not_ready",
+            "a newer program has changed the database's schema",
+            got=f"schema {revision}",
+            expected=f"at most {newest_revision()}",
+            mend="run that version, or restore a back-up that this one made: python -m service restore",
+        )
+
+
 def serve(settings: Settings) -> None:
-    """Run until SIGTERM or SIGINT. The caller owns the data directory."""
+    """Run until SIGTERM or SIGINT. The caller owns the data directory.
+
+    Raises:
+        UnavailableError: see :func:`check_database`.
+    """
+    check_database(settings)
     host, port = settings.host, settings.port
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # asyncio turns Nagle's algorithm off (it would cost an answer 40 ms) only where the protocol is named.

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -108,3 +110,21 @@ def test_it_imports_neither_torch_nor_the_worker():
     code = "import sys, service.__main__; print({'torch', 'proxy', 'worker', 'tensorly'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_database_that_is_away_is_said_in_a_few_words_without_its_password(tmp_path, capfd):
+    url = "postgresql://u:hush-hush@127.0.0.1:1/n?connect_timeout=2"
+    assert main(["--data-dir", str(tmp_path), "--port", "0", "--database-url", url]) == 1
+    said = capfd.readouterr().err
+    assert "the database does not answer" in said
+    assert not {"Traceback", "hush-hush"} & set(said.replace(":", " ").split())
+
+
+def test_a_schema_of_a_newer_program_is_refused(sqlite_template, tmp_path, capfd):
+    shutil.copy(sqlite_template, tmp_path / "ranksearch.db")
+    with sqlite3.connect(tmp_path / "ranksearch.db") as connection:
+        connection.execute("UPDATE rs_alembic_version SET version_num = '9999'")
+    assert main(["--data-dir", str(tmp_path), "--port", "0"]) == 1
+    said = capfd.readouterr().err
+    assert "a newer program" in said
+    assert "Traceback" not in said
