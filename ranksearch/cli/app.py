@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ranksearch.cli import datasets, deployment, models, steering, studies, submit, upkeep, watch, workers
+from ranksearch.cli import datasets, deletion, deployment, models, steering, studies, submit, upkeep, watch, workers
 from ranksearch.cli.exit_codes import ExitCode, exit_code
 from ranksearch.cli.options import MACHINE
 from ranksearch.contracts.errors import RankSearchError
@@ -83,6 +83,7 @@ app.command("pause")(steering.pause)
 app.command("resume")(steering.resume)
 app.command("retry")(steering.retry)
 app.command("cancel")(steering.cancel)
+app.command("delete")(deletion.delete)
 app.command("doctor")(upkeep.doctor)
 app.command("backup")(upkeep.backup)
 app.command("restore")(upkeep.restore)

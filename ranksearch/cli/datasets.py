@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ranksearch.cli.deletion import Yes, ask, tell
 from ranksearch.cli.options import Json, Token, Url, connect
 from ranksearch.contracts.dataset_summaries import summarise_dataset
 from ranksearch.terminal.output import on_terminal, say, show, show_json, waiting
@@ -15,12 +16,12 @@ from ranksearch.terminal.tables import datasets_table
 
 __all__ = ["app", "pack_data"]
 
-app = typer.Typer(help="List data sets, or upload one.")
+app = typer.Typer(help="List data sets, upload one, or delete one.")
 
 
 @app.callback(invoke_without_command=True)
 def datasets(context: typer.Context, *, url: Url = None, token: Token = None, json: Json = False) -> None:
-    """List data sets, or upload one."""
+    """List data sets, upload one, or delete one."""
     if context.invoked_subcommand is not None:
         return
     with connect(url, token) as client:
@@ -49,6 +50,23 @@ def upload(
         show_json(dataset)
     else:
         show(datasets_table([dataset]))
+
+
+@app.command()
+def delete(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Its id.")],
+    *,
+    yes: Yes = False,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Delete a data set that no study needs."""
+    with connect(url, token) as client:
+        found = client.datasets.get(dataset)
+        ask(f"data set {found.id} ({found.name})", yes=yes)
+        client.datasets.delete(found.id)
+    tell(found.id, machine=json)
 
 
 def pack_data(

@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
+from ranksearch.cli.deletion import Yes, ask, tell
 from ranksearch.cli.options import Json, Token, Url, connect
 from ranksearch.terminal.output import on_terminal, say, show, show_json
 from ranksearch.terminal.tables import models_table
 
 __all__ = ["app"]
 
-app = typer.Typer(help="List models, upload one, or have one inspected again.")
+app = typer.Typer(help="List models, upload one, have one inspected again, or delete one.")
 
 
 @app.callback(invoke_without_command=True)
 def models(context: typer.Context, *, url: Url = None, token: Token = None, json: Json = False) -> None:
-    """List models, upload one, or have one inspected again."""
+    """List models, upload one, have one inspected again, or delete one."""
     if context.invoked_subcommand is not None:
         return
     with connect(url, token) as client:
@@ -70,3 +71,20 @@ def inspect(
         show_json(found)
     else:
         show(models_table([found]))
+
+
+@app.command()
+def delete(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Its id.")],
+    *,
+    yes: Yes = False,
+    url: Url = None,
+    token: Token = None,
+    json: Json = False,
+) -> None:
+    """Delete a model that no study needs."""
+    with connect(url, token) as client:
+        found = client.models.get(model)
+        ask(f"model {found.id} ({found.name})", yes=yes)
+        client.models.delete(found.id)
+    tell(found.id, machine=json)

@@ -62,6 +62,15 @@ class _Documents(Generic[Document]):
         """All of them, page by page as they are asked for."""
         return self._transport.pages(self._kind, self._path)
 
+    def delete(self, document: str) -> None:
+        """Delete one that no study needs.
+
+        Raises:
+            NotFoundError: there is none.
+            ConflictError: ``in_use``; ``extra["studies"]`` are the studies that need it.
+        """
+        self._transport.request("DELETE", f"{self._path}/{segment(document)}", repeatable=True)
+
 
 class Datasets(_Documents[Dataset]):
     """Data set documents: ``client.datasets``."""

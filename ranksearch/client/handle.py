@@ -93,6 +93,10 @@ class StudyHandle:
         """Stop the study; what it found so far stays."""
         return self._studies.cancel(self.id)
 
+    def delete(self) -> None:
+        """Delete the study, which must have ended, with all that it found."""
+        self._studies.delete(self.id)
+
 
 def study_error(study: Study) -> RankSearchError:
     """Why a study failed or is paused."""

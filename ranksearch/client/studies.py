@@ -96,6 +96,15 @@ class Studies:
         """
         return self._transport.parsed(Study, self._transport.request("POST", f"{_path(study)}/retry", repeatable=False))
 
+    def delete(self, study: str) -> None:
+        """Delete a study that has ended, with its trials, events and artifacts.
+
+        Raises:
+            NotFoundError: there is none.
+            ConflictError: ``in_use``: it has not ended, or a study that runs learns from it.
+        """
+        self._transport.request("DELETE", _path(study), repeatable=True)
+
     def trials(self, study: str) -> Iterator[Trial]:
         """Its trials, page by page as they are asked for."""
         return self._transport.pages(Trial, f"{_path(study)}/trials")

@@ -37,13 +37,13 @@ def existing_model(
     return _seen(caller, row, NotFoundError("model_not_found", "there is no such model", got=model))
 
 
-def existing_dataset(session: Session, caller: Principal, dataset: str) -> DatasetRow:
-    """A data set that the caller sees.
+def existing_dataset(session: Session, caller: Principal, dataset: str, *, lock: bool = False) -> DatasetRow:
+    """A data set that the caller sees; locked until the transaction ends where asked for.
 
     Raises:
         NotFoundError: no such data set.
     """
-    row = session.get(DatasetRow, dataset)
+    row = session.get(DatasetRow, dataset, with_for_update=lock or None)
     return _seen(caller, row, NotFoundError("dataset_not_found", "there is no such data set", got=dataset))
 
 

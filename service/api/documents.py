@@ -15,6 +15,7 @@ from service.api.downloads import BLOB_ANSWERS, blob_response
 from service.api.problems import PROBLEMS
 from service.api.uploads import BODY, or_here, placed, receive
 from service.scheduling import answers
+from service.scheduling.deletion import delete_dataset, delete_model
 from service.scheduling.inspection import inspect_again
 from service.scheduling.intake import take_blob, take_dataset, take_model
 
@@ -56,6 +57,12 @@ def inspect_model(response: Response, backend: TheBackend, caller: Submitter, mo
     return inspected
 
 
+@router.delete("/models/{model}", status_code=204, tags=["models"])
+def remove_model(backend: TheBackend, caller: Submitter, model: str) -> None:
+    """Delete a model. 409 ``in_use`` while a study needs it or a worker inspects it."""
+    delete_model(backend, caller, model)
+
+
 @router.post("/datasets", status_code=201, tags=["datasets"], openapi_extra=BODY, responses=or_here(Dataset))
 async def upload_dataset(
     request: Request, response: Response, backend: TheBackend, caller: Submitter, name: NameQuery
@@ -76,6 +83,12 @@ def list_datasets(backend: TheBackend, caller: Reader, cursor: Cursor = None, li
 def get_dataset(backend: TheBackend, caller: Reader, dataset: str) -> Dataset:
     """One data set."""
     return answers.dataset(backend, caller, dataset)
+
+
+@router.delete("/datasets/{dataset}", status_code=204, tags=["datasets"])
+def remove_dataset(backend: TheBackend, caller: Submitter, dataset: str) -> None:
+    """Delete a data set. 409 ``in_use`` while a study needs it."""
+    delete_dataset(backend, caller, dataset)
 
 
 @router.put("/blobs/{sha256}", status_code=201, tags=["blobs"], openapi_extra=BODY, responses=or_here(Blob))

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Header, Query
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from ranksearch.contracts.errors import AccessError
+from ranksearch.contracts.errors import AccessError, NotFoundError
 from ranksearch.contracts.studies import Event
 from service.access.principal import Principal
 from service.access.verification import Verifier
@@ -79,7 +79,10 @@ async def _lines(backend: Backend, verifier: Verifier, caller: Principal, study:
                     await run_in_threadpool(verifier.check, caller)
                 except AccessError:
                     return
-            events, ended = await run_in_threadpool(events_after, backend, caller, study, after)
+            try:
+                events, ended = await run_in_threadpool(events_after, backend, caller, study, after)
+            except NotFoundError:  # deleted meanwhile
+                return
             for event in events:
                 yield _written(event)
                 after, quiet = event.id, 0.0

@@ -15,6 +15,7 @@ from service.api.dependencies import Cursor, Limit, TheBackend
 from service.api.downloads import BLOB_ANSWERS, blob_response
 from service.api.problems import PROBLEMS
 from service.scheduling import answers, solutions
+from service.scheduling.deletion import delete_study
 from service.scheduling.lifecycle import cancel
 from service.scheduling.pausing import pause, resume
 from service.scheduling.retrying import retry
@@ -53,6 +54,12 @@ def list_studies(
 def get_study(backend: TheBackend, caller: Reader, study: str) -> Study:
     """One study; ``waiting_for`` says why nothing moves, when nothing moves."""
     return answers.study(backend, caller, study)
+
+
+@router.delete("/{study}", status_code=204)
+def remove_study(backend: TheBackend, caller: Submitter, study: str) -> None:
+    """Delete a study that has ended, with its trials, events and artifacts. 409 ``in_use`` while it is needed."""
+    delete_study(backend, caller, study)
 
 
 @router.post("/{study}/cancel")

@@ -6,10 +6,12 @@ import threading
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Final
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session, undefer
 
+from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import Method
 from service.metrics import Metrics
@@ -26,12 +28,14 @@ from service.storage.clock import database_now
 from service.storage.engine import Database
 from service.storage.tables import ModelRow, StudyRow, UserRow
 
-__all__ = ["JOBS", "OPTUNA", "Backend", "locked_study", "now", "profile_of", "study_topic"]
+__all__ = ["HOLD", "JOBS", "OPTUNA", "Backend", "locked_study", "now", "profile_of", "study_topic"]
 
 JOBS = "jobs"
 """The bell's topic for work that can be claimed."""
 OPTUNA = "optuna"
 """And for trials that Optuna does not know yet as they are."""
+HOLD: Final = {"read": True, "key_share": True}
+"""For ``with_for_update``: until the transaction ends nobody can delete the row. Several may hold it at once."""
 _RINGS = "rings"
 _COUNTS = "counts"
 _CHARGES = "charges"
@@ -140,6 +144,12 @@ class Backend:
             for key in [key for key in self._spaces if key[0] == model]:
                 del self._spaces[key]
 
+    def forget_study(self, study: str) -> None:
+        """The study is deleted."""
+        with self._lock:
+            self._transfers.pop(study, None)
+            self._planning.pop(study, None)
+
     def transfer(self, study: str, read: Callable[[], tuple[Past, ...]]) -> tuple[Past, ...]:
         """What ``study`` learns from earlier ones, as ``read`` finds it at the study's first trial here."""
         with self._lock:
@@ -172,8 +182,15 @@ def now(session: Session) -> float:
 
 
 def locked_study(session: Session, study: str) -> StudyRow:
-    """The study, locked until the transaction ends; always locked before any of its jobs."""
-    return session.scalars(select(StudyRow).where(StudyRow.id == study).with_for_update()).one()
+    """The study, locked until the transaction ends; always locked before any of its jobs.
+
+    Raises:
+        NotFoundError: it was deleted.
+    """
+    row = session.scalars(select(StudyRow).where(StudyRow.id == study).with_for_update()).first()
+    if row is None:
+        raise NotFoundError("study_not_found", "there is no such study", got=study)
+    return row
 
 
 def study_topic(study: str) -> str:

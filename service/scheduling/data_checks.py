@@ -10,6 +10,7 @@ from ranksearch.contracts.goals import Metric
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.study_requests import DataSlice, StudyRequest
 from service.access.principal import Principal
+from service.scheduling.backend import HOLD
 from service.storage.tables import DatasetRow
 
 __all__ = ["check_apart", "check_label_range", "metric_of", "slice_of"]
@@ -67,7 +68,7 @@ def slice_of(
         NotFoundError: there is no such data set in the caller's project.
         DatasetError: it ends before the slice does, or its images do not fit the model.
     """
-    row = session.get(DatasetRow, wanted.dataset)
+    row = session.get(DatasetRow, wanted.dataset, with_for_update=HOLD)
     if row is None or row.project_id != caller.project:
         raise NotFoundError(
             "dataset_not_found",

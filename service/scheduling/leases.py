@@ -115,7 +115,11 @@ def lease_of(backend: Backend, job: JobRow, *, draining: bool = False) -> Lease:
 
 
 def study_of(session: Session, job_id: str) -> StudyRow | None:
-    """The study that a job belongs to, locked; None for an inspection, or where there is no such job."""
+    """The study that a job belongs to, locked; None for an inspection, or where there is no such job.
+
+    Raises:
+        NotFoundError: the study was deleted meanwhile.
+    """
     study_id = session.scalar(select(JobRow.study_id).where(JobRow.id == job_id))
     return None if study_id is None else locked_study(session, study_id)
 

@@ -19,7 +19,7 @@ from ranksearch.contracts.studies import Study
 from ranksearch.contracts.study_requests import StudyRequest
 from service.access.audit import record
 from service.access.principal import Principal
-from service.scheduling.backend import JOBS, Backend, now, profile_of
+from service.scheduling.backend import HOLD, JOBS, Backend, now, profile_of
 from service.scheduling.data_checks import check_apart, check_label_range, metric_of, slice_of
 from service.scheduling.events import study_event
 from service.scheduling.fairness import welcome_back
@@ -129,7 +129,7 @@ def _limits(request: StudyRequest, profile: ModelProfile) -> dict[str, float]:
 def _check_earlier(session: Session, caller: Principal, request: StudyRequest) -> None:
     """The studies to learn from must be of the same model: ranks of another one mean nothing here."""
     for earlier in request.from_studies:
-        row = session.get(StudyRow, earlier)
+        row = session.get(StudyRow, earlier, with_for_update=HOLD)
         if row is None or row.project_id != caller.project:
             raise NotFoundError(
                 "study_not_found",
@@ -161,7 +161,7 @@ def _check_methods(methods: Sequence[Method]) -> None:
 
 
 def _inspected_model(session: Session, caller: Principal, model: str) -> ModelRow:
-    row = session.get(ModelRow, model)
+    row = session.get(ModelRow, model, with_for_update=HOLD)
     if row is None or row.project_id != caller.project:
         raise NotFoundError(
             "model_not_found",

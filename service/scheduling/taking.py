@@ -11,6 +11,7 @@ from functools import partial
 from sqlalchemy import exists, func, or_, select
 from sqlalchemy.orm import Session
 
+from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.jobs import ClaimRequest, Lease
 from service.metrics import Metrics
 from service.scheduling.backend import Backend, locked_study, now
@@ -72,7 +73,10 @@ def _taken(session: Session, proposal: Proposal, *, fair: bool) -> JobRow | None
     if proposal.study is None:
         study, which = None, JobRow.id == proposal.job
     else:
-        study, which = locked_study(session, proposal.study), JobRow.study_id == proposal.study
+        try:
+            study, which = locked_study(session, proposal.study), JobRow.study_id == proposal.study
+        except NotFoundError:  # deleted meanwhile, with its jobs
+            return None
         if study.state == "paused":
             return None
     jobs = select(JobRow).where(which, *ripe(at)).order_by(JobRow.priority, JobRow.ordinal, JobRow.id).limit(1)
