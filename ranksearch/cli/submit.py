@@ -18,13 +18,16 @@ from ranksearch.cli.submit_options import (
     LevelName,
     Macs,
     MaxDrop,
+    MaxParallel,
     Methods,
     MetricName,
     NTrials,
     Objectives,
     Params,
     Plateau,
+    Priority,
     PrunerName,
+    Require,
     SamplerName,
     SearchImagesPair,
     Seed,
@@ -33,6 +36,7 @@ from ranksearch.cli.submit_options import (
     WarmStarts,
     bounds,
     images,
+    requirements,
     words,
 )
 from ranksearch.cli.watch import lines
@@ -81,6 +85,9 @@ def submit(
     timeout: StudyTimeout = None,
     plateau: Plateau = None,
     target: Target = None,
+    priority: Priority = None,
+    max_parallel: MaxParallel = None,
+    require: Require = None,
     name: Annotated[str | None, typer.Option("--name", help="By which you will find it.")] = None,
     watch: Annotated[
         bool | None,
@@ -118,6 +125,9 @@ def submit(
         "study_timeout": timeout,
         "plateau": plateau,
         "target": target,
+        "priority": priority,
+        "max_parallel": max_parallel,
+        "requirements": requirements(require),
         "name": name,
     }
     with connect(url, token) as client:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final
+import re
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -19,13 +20,16 @@ __all__ = [
     "LevelName",
     "Macs",
     "MaxDrop",
+    "MaxParallel",
     "Methods",
     "MetricName",
     "NTrials",
     "Objectives",
     "Params",
     "Plateau",
+    "Priority",
     "PrunerName",
+    "Require",
     "SamplerName",
     "SearchImagesPair",
     "Seed",
@@ -34,6 +38,7 @@ __all__ = [
     "WarmStarts",
     "bounds",
     "images",
+    "requirements",
     "words",
 ]
 
@@ -42,6 +47,8 @@ BOUNDS: Final = ("macs", "params", "latency_ms")
 _GOAL: Final = "What to search for"
 _SEARCH: Final = "How to search"
 _END: Final = "When to stop"
+_QUEUE: Final = "Beside others"
+_UNITS: Final = {"KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "TiB": 2**40, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 
 Macs = Annotated[
     str | None,
@@ -174,6 +181,22 @@ Target = Annotated[
     float | None,
     typer.Option("--target", help="A metric that is good enough: 0.9 of accuracy.", rich_help_panel=_END),
 ]
+Priority = Annotated[
+    int | None,
+    typer.Option("--priority", help="Among your own studies, -100 to 100: larger goes first.", rich_help_panel=_QUEUE),
+]
+MaxParallel = Annotated[
+    int | None,
+    typer.Option("--max-parallel", help="Trials that run at once, at most.", min=1, rich_help_panel=_QUEUE),
+]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        help="What a worker must have: device=cuda, memory=16GiB, or a label, such as site=berlin; may be repeated.",
+        rich_help_panel=_QUEUE,
+    ),
+]
 
 
 def bounds(macs: str | None, params: str | None, latency_ms: str | None) -> dict[str, int | float | str] | None:
@@ -207,6 +230,44 @@ def images(text: str | None) -> Images | None:
         )
     calibration, validation = (None if number == "all" else int(number) for number in numbers)
     return {"calibration": calibration, "validation": validation}
+
+
+def requirements(wanted: list[str] | None) -> dict[str, Any] | None:
+    """``["device=cuda", "memory=16GiB", "site=berlin"]`` as what a worker must have; None without any.
+
+    Raises:
+        InputError: one is no ``NAME=VALUE``, named twice, or an amount of memory that is none.
+    """
+    if not wanted:
+        return None
+    pairs = [requirement.partition("=") for requirement in wanted]
+    given = {name.strip(): value.strip() for name, _, value in pairs}
+    if len(given) < len(pairs) or not all(name.strip() and value.strip() for name, _, value in pairs):
+        raise InputError(
+            "invalid_request",
+            "--require cannot be used",
+            got=", ".join(wanted),
+            expected="NAME=VALUE, each name once, such as device=cuda, memory=16GiB or site=berlin",
+        )
+    named: dict[str, Any] = {"labels": {name: given[name] for name in given if name not in {"device", "memory"}}}
+    if "device" in given:
+        named["device"] = given["device"]
+    if "memory" in given:
+        named["memory_bytes"] = _bytes(given["memory"])
+    return named
+
+
+def _bytes(amount: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", amount)
+    unit = None if found is None else 1 if found[2] in {"", "B"} else _UNITS.get(found[2])
+    if found is None or unit is None:
+        raise InputError(
+            "invalid_request",
+            "--require memory cannot be used",
+            got=amount,
+            expected=f"a number of bytes, or with one of {', '.join(_UNITS)}, such as 16GiB",
+        )
+    return int(float(found[1]) * unit)
 
 
 def _number(word: str, bound: str) -> int | float | str:

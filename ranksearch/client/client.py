@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import httpx
 
@@ -24,7 +24,7 @@ from ranksearch.contracts.checkups import Checkup
 from ranksearch.contracts.goals import Level, Metric, Objective, Pruner, Sampler, WarmStart
 from ranksearch.contracts.ranks import Method
 from ranksearch.contracts.resources import Model
-from ranksearch.contracts.study_requests import DataSlice
+from ranksearch.contracts.study_requests import DataSlice, Requirements
 
 __all__ = ["Client"]
 
@@ -94,6 +94,9 @@ class Client:
         study_timeout: float | None = None,
         plateau: int | None = None,
         target: float | None = None,
+        priority: int | None = None,
+        max_parallel: int | None = None,
+        requirements: Requirements | Mapping[str, Any] | None = None,
         seed: int | None = None,
         batch_size: int | None = None,
         name: str | None = None,
@@ -136,6 +139,10 @@ class Client:
             study_timeout: seconds from the first trial's claim to the last new trial.
             plateau: end after so many trials without a better one.
             target: end once a trial's metric is at least as good as this.
+            priority: among your own studies, from -100 to 100; larger goes first.
+            max_parallel: trials that run at once, at most.
+            requirements: what a worker must have: ``{"device": "cuda", "memory_bytes": 16 * 2**30,
+                "labels": {"site": "berlin"}}``.
             seed: of the search.
             batch_size: of the evaluations.
             name: by which people know the study.
@@ -167,6 +174,9 @@ class Client:
             timeout=study_timeout,
             plateau=plateau,
             target=target,
+            priority=priority,
+            max_parallel=max_parallel,
+            requirements=requirements,
             seed=seed,
             batch_size=batch_size,
             name=name,

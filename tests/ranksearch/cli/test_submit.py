@@ -58,12 +58,30 @@ def test_the_defaults_are_the_contracts(asked):
         ("--max-drop 0.01", {"max_drop": 0.01, "objectives": ["macs"]}),
         ("--max-drop 0.01 --objectives params", {"max_drop": 0.01, "objectives": ["params"]}),
         ("--objectives proxy,macs", {"objectives": ["proxy", "macs"], "max_drop": None}),
+        ("--priority -7", {"priority": -7}),
+        ("--max-parallel 4", {"max_parallel": 4}),
+        ("--require device=cuda", {"requirements": {"device": "cuda", "memory_bytes": None, "labels": {}}}),
+        (
+            "--require memory=1.5GiB --require site=berlin --require rack=7",
+            {"requirements": {"device": None, "memory_bytes": 3 * 2**29, "labels": {"site": "berlin", "rack": "7"}}},
+        ),
+        ("--require memory=16GB", {"requirements": {"device": None, "memory_bytes": 16 * 10**9, "labels": {}}}),
         ("--from-study first --from-study sty_0", {"from_studies": [wire.STUDY, wire.STUDY]}),
     ],
 )
 def test_an_option_becomes_a_member(asked, options, members):
     request = asked(*options.split())
     assert {member: request[member] for member in members} == members
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    ["cuda", "=cuda", "device=", "device=gpu", "memory=much", "memory=16Gib", "memory=0", "site=a --require site=b"],
+)
+def test_a_requirement_that_is_none_is_bad_input(ranksearch, service, wanted):
+    done = ranksearch("submit", wire.MODEL, wire.DATASET, "--require", *wanted.split())
+    assert (done.exit_code, "expected" in done.stderr) == (5, True)
+    assert not any(request.method == "POST" for request in service.requests)
 
 
 @pytest.mark.parametrize(
