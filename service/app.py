@@ -28,6 +28,7 @@ from service.scheduling.mirroring import mirror
 from service.scheduling.outages import forgive_outage
 from service.scheduling.reconcile import sweep
 from service.scheduling.retention import Retention
+from service.scheduling.shared_bell import SharedBell
 from service.search.optuna_records import OptunaRecords
 from service.settings import Settings
 from service.storage.blob_bucket import BucketBlobStore
@@ -49,10 +50,12 @@ def open_backend(settings: Settings, metrics: Metrics | None = None) -> Backend:
     """Open the stores, bring the schema to the newest version and finish what a crash left unfinished."""
     settings.data_dir.mkdir(parents=True, exist_ok=True)
     database = Database(settings.url)
-    migrate(database)
-    admit_bootstrap_token(database, settings.token)
-    blobs, records = _blob_store(settings), OptunaRecords(database)
-    backend = Backend(settings, database, blobs, records, Bell(), metrics or Metrics())
+    with database.alone("start", patient=True):  # the first of several services makes the tables, the others wait
+        migrate(database)
+        admit_bootstrap_token(database, settings.token)
+        records = OptunaRecords(database)
+    bell = SharedBell(database) if database.is_shared else Bell()
+    backend = Backend(settings, database, _blob_store(settings), records, bell, metrics or Metrics())
     backend.metrics.registry.register(DatabaseGauges(backend))
     forgive_outage(backend)
     mirror(backend)
@@ -97,6 +100,7 @@ def create_app(settings: Settings) -> FastAPI:
             asyncio.create_task(_sweep_now_and_then(backend, app.state.verifier)),
             asyncio.create_task(_mirror_when_rung(backend)),
             asyncio.create_task(_collect_now_and_then(backend)),
+            asyncio.create_task(backend.bell.hear()),
         ]
         try:
             yield

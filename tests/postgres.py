@@ -19,11 +19,10 @@ from typing import Any
 import psycopg
 import pytest
 
-__all__ = ["PostgresServer", "find_binaries", "postgres"]
+__all__ = ["PostgresServer", "find_binaries", "own_server", "postgres"]
 
 NOT_DURABLE = {
     "fsync": "off",
-    "synchronous_commit": "off",
     "full_page_writes": "off",
     "max_connections": "200",
     "shared_buffers": "32MB",
@@ -31,7 +30,7 @@ NOT_DURABLE = {
     "autovacuum": "off",
     "log_min_messages": "warning",
 }
-"""A killed server process loses nothing of this; only a machine that loses its power would."""
+"""What is committed is with the system, so a killed server loses nothing of it; a machine without power would."""
 
 
 class PostgresServer:
@@ -153,9 +152,9 @@ def _unprivileged() -> pwd.struct_passwd | None:
     return next(known[name] for name in ("postgres", "nobody") if name in known)
 
 
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[PostgresServer]:
-    """One server for all tests of this process; each takes a database of its own."""
+@contextmanager
+def own_server() -> Iterator[PostgresServer]:
+    """A server to kill, as long as the block lasts. Skips the test where PostgreSQL is not installed."""
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("no PostgreSQL here: neither pg_config nor initdb is found (Debian's package is `postgresql`)")
@@ -165,3 +164,10 @@ def postgres() -> Iterator[PostgresServer]:
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for all tests of this process; each takes a database of its own."""
+    with own_server() as server:
+        yield server

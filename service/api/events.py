@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
@@ -20,8 +22,11 @@ from service.api.dependencies import TheBackend, TheVerifier
 from service.api.problems import PROBLEMS
 from service.scheduling.backend import Backend, study_topic
 from service.scheduling.events import events_after
+from service.storage.engine import is_away
 
 __all__ = ["router"]
+
+log = logging.getLogger(__name__)
 
 STREAM: dict[int | str, dict[str, Any]] = {
     200: {
@@ -68,33 +73,54 @@ async def watch(
 
 
 async def _lines(backend: Backend, verifier: Verifier, caller: Principal, study: str, after: int) -> AsyncIterator[str]:
-    settings, quiet, checked = backend.settings, 0.0, time.monotonic()
+    settings, checked = backend.settings, time.monotonic()
+    spoke, longest = checked, min(settings.poll_seconds, settings.keep_alive_seconds)
     with backend.metrics.event_streams.track_inprogress(), backend.bell.listening(study_topic(study)) as ear:
         yield ": connected\n\n"
         while not backend.bell.closed:
             ear.clear()
-            if time.monotonic() - checked > _CHECK_SECONDS:
+            due = time.monotonic() - checked > _CHECK_SECONDS
+            if due:
                 checked = time.monotonic()
-                try:
-                    await run_in_threadpool(verifier.check, caller)
-                except AccessError:
-                    return
-            try:
-                events, ended = await run_in_threadpool(events_after, backend, caller, study, after)
-            except NotFoundError:  # deleted meanwhile
-                return
+            events, ended = await run_in_threadpool(_news, backend, verifier if due else None, caller, study, after)
             for event in events:
                 yield _written(event)
-                after, quiet = event.id, 0.0
+                after, spoke = event.id, time.monotonic()
             if ended:
                 return
             if events:
                 continue
-            await ear.wait(settings.poll_seconds)
-            quiet += settings.poll_seconds
-            if quiet >= settings.keep_alive_seconds:
-                quiet = 0.0
+            await ear.wait(longest)
+            if time.monotonic() - spoke >= settings.keep_alive_seconds:
+                spoke = time.monotonic()
                 yield ": keep-alive\n\n"
+
+
+def _news(
+    backend: Backend, verifier: Verifier | None, caller: Principal, study: str, after: int
+) -> tuple[list[Event], bool]:
+    """As :func:`events_after`.
+
+    The stream ends where its caller may see them no longer, or they were deleted; it waits where the database is away.
+
+    Args:
+        backend: the stores.
+        verifier: looks whether the caller still may; None where it did a moment ago.
+        caller: whose stream it is.
+        study: its id.
+        after: the number of the last event that was sent.
+    """
+    try:
+        if verifier is not None:
+            verifier.check(caller)
+        return events_after(backend, caller, study, after)
+    except (AccessError, NotFoundError):
+        return [], True
+    except SQLAlchemyError as problem:
+        if not is_away(problem):
+            raise
+        log.warning("the database is away, and a stream of %s waits for it: %s", study, problem)
+        return [], False
 
 
 def _written(event: Event) -> str:

@@ -10,8 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import DBAPIError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -25,6 +24,7 @@ from ranksearch.contracts.errors import (
 from ranksearch.contracts.resources import Problem
 from service.metrics import Metrics
 from service.storage.blobs import storage_full
+from service.storage.engine import is_away
 
 __all__ = ["PROBLEMS", "install_problems", "problem_response", "unexpected"]
 
@@ -150,7 +150,7 @@ def _storage_problem(problem: BaseException | None) -> RankSearchError | None:
             return full
         if isinstance(problem, DBAPIError) and "database or disk is full" in str(problem.orig):
             return storage_full()
-        if isinstance(problem, OperationalError | PoolTimeout):
+        if is_away(problem):
             return UnavailableError(
                 "service_busy", "the database does not answer in time", mend="send the request again in a moment"
             )

@@ -28,12 +28,23 @@ from service.storage.clock import database_now
 from service.storage.engine import Database
 from service.storage.tables import ModelRow, StudyRow, UserRow
 
-__all__ = ["HOLD", "JOBS", "OPTUNA", "Backend", "locked_study", "now", "profile_of", "study_topic"]
+__all__ = [
+    "HOLD",
+    "JOBS",
+    "OPTUNA",
+    "Backend",
+    "locked_study",
+    "model_topic",
+    "now",
+    "planning_of",
+    "profile_of",
+    "study_topic",
+]
 
 JOBS = "jobs"
 """The bell's topic for work that can be claimed."""
 OPTUNA = "optuna"
-"""And for trials that Optuna does not know yet as they are."""
+"""And for trials that Optuna does not know yet as they are; who made it so tells it, so no other service hears it."""
 HOLD: Final = {"read": True, "key_share": True}
 """For ``with_for_update``: until the transaction ends nobody can delete the row. Several may hold it at once."""
 _RINGS = "rings"
@@ -70,7 +81,8 @@ class Backend:
         self._spaces: OrderedDict[tuple[str, tuple[str, ...], tuple[str, ...], bool], SearchSpace] = OrderedDict()
         self._transfers: OrderedDict[str, tuple[Past, ...]] = OrderedDict()
         self._lock = threading.Lock()
-        self._planning: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._tasks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+        bell.follow(self._forget)
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -80,14 +92,18 @@ class Backend:
 
     @contextmanager
     def writing(self) -> Iterator[Session]:
-        """See :meth:`Database.writing`; what :meth:`ring_after` collected rings after the commit.
+        """See :meth:`Database.writing`; what :meth:`ring_after` collected rings after the commit, in every process.
 
         Users are charged last of all: their rows are locked after every other, and for a moment only.
         """
         with self.database.writing() as session:
             yield session
+            topics: set[str] = session.info.get(_RINGS, set())
+            elsewhere = topics - {OPTUNA}
+            if elsewhere:
+                self.bell.ring_elsewhere(session, elsewhere)
             _charge(session)
-        for topic in session.info.get(_RINGS, ()):
+        for topic in topics:
             self.bell.ring(topic)
         for count in session.info.get(_COUNTS, ()):
             count(self.metrics)
@@ -107,10 +123,13 @@ class Backend:
         """Count something once the transaction is committed."""
         session.info.setdefault(_COUNTS, []).append(count)
 
-    def planning_lock(self, study: str) -> threading.Lock:
-        """Held while a trial of ``study`` is planned, so that two do not get the same ranks."""
+    @contextmanager
+    def alone(self, task: str) -> Iterator[None]:
+        """A block that one thread of all services is in at a time; ``task`` says for which work."""
         with self._lock:
-            return self._planning[study]
+            here = self._tasks[task]
+        with here, self.database.alone(task):
+            yield
 
     def space(
         self,
@@ -138,17 +157,17 @@ class Backend:
                 self._spaces.popitem(last=False)
         return space
 
-    def forget_spaces(self, model: str) -> None:
-        """The model has another profile."""
+    def _forget(self, topic: str | None) -> None:
+        """A model has another profile; with None, any model may."""
         with self._lock:
-            for key in [key for key in self._spaces if key[0] == model]:
+            for key in [key for key in self._spaces if topic is None or model_topic(key[0]) == topic]:
                 del self._spaces[key]
 
     def forget_study(self, study: str) -> None:
         """The study is deleted."""
         with self._lock:
             self._transfers.pop(study, None)
-            self._planning.pop(study, None)
+            self._tasks.pop(planning_of(study), None)
 
     def transfer(self, study: str, read: Callable[[], tuple[Past, ...]]) -> tuple[Past, ...]:
         """What ``study`` learns from earlier ones, as ``read`` finds it at the study's first trial here."""
@@ -191,6 +210,16 @@ def locked_study(session: Session, study: str) -> StudyRow:
     if row is None:
         raise NotFoundError("study_not_found", "there is no such study", got=study)
     return row
+
+
+def model_topic(model: str) -> str:
+    """The bell's topic for a model's profile."""
+    return f"model:{model}"
+
+
+def planning_of(study: str) -> str:
+    """The task of :meth:`Backend.alone` in which a study's trials are planned: two must not get the same ranks."""
+    return f"plan {study}"
 
 
 def study_topic(study: str) -> str:

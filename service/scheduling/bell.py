@@ -1,7 +1,7 @@
 """Wakes those who wait for something in this process: long polls and event streams.
 
 A ring carries nothing and may be missed; whoever waits looks into the database again, and does so now and then
-without being woken too, because another process may have changed it.
+without being woken, too. Between processes that share a database rings are carried by :mod:`.shared_bell`.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
+
+from sqlalchemy.orm import Session
 
 __all__ = ["Bell", "Ear"]
 
@@ -27,6 +29,11 @@ class Ear:
         """Forget earlier rings."""
         if not self._bell.closed:
             self._event.clear()
+
+    @property
+    def rung(self) -> bool:
+        """Whether it was rung since it was cleared."""
+        return self._event.is_set()
 
     async def wait(self, seconds: float) -> None:
         """Return when rung, when the bell is closed, or after ``seconds``."""
@@ -46,6 +53,7 @@ class Bell:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._ears: dict[str, set[Ear]] = defaultdict(set)
+        self._followers: list[Callable[[str | None], None]] = []
         self.closed = False
 
     @contextmanager
@@ -64,16 +72,37 @@ class Bell:
                 if not self._ears[topic]:
                     del self._ears[topic]
 
+    def follow(self, follower: Callable[[str | None], None]) -> None:
+        """Have ``follower`` called with every topic that is rung; with None where rings may have been missed."""
+        self._followers.append(follower)
+
     def ring(self, topic: str) -> None:
         """Wake all who listen to ``topic``."""
+        for follower in self._followers:
+            follower(topic)
         with self._lock:
             ears = list(self._ears.get(topic, ()))
         for ear in ears:
             ear.wake()
 
+    def ring_all(self) -> None:
+        """Wake everybody: rings may have been missed."""
+        for follower in self._followers:
+            follower(None)
+        self._wake_all()
+
+    def ring_elsewhere(self, session: Session, topics: Collection[str]) -> None:
+        """Ring in other processes once the session's transaction is committed. Here there are none."""
+
+    async def hear(self) -> None:
+        """Take in what other processes ring, until cancelled. Here there are none."""
+
     def close(self) -> None:
         """The service stops: wake everybody, and let nobody sleep again."""
         self.closed = True
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         with self._lock:
             ears = [ear for topic in self._ears.values() for ear in topic]
         for ear in ears:

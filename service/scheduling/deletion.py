@@ -17,7 +17,7 @@ from ranksearch.contracts.errors import ConflictError
 from service.access.audit import record
 from service.access.principal import Principal
 from service.access.visibility import existing_dataset, existing_model, existing_study
-from service.scheduling.backend import Backend
+from service.scheduling.backend import Backend, model_topic
 from service.scheduling.views import TERMINAL
 from service.storage.tables import EventRow, IdempotencyRow, JobRow, StudyRow
 
@@ -52,7 +52,7 @@ def delete_model(backend: Backend, caller: Principal, model_id: str) -> None:
         session.flush()
         session.delete(model)
         record(session, caller, "model.delete", model_id, name=model.name, sha256=model.sha256)
-    backend.forget_spaces(model_id)
+        Backend.ring_after(session, model_topic(model_id))
 
 
 def delete_dataset(backend: Backend, caller: Principal, dataset_id: str) -> None:

@@ -15,6 +15,7 @@ from service.scheduling.blob_rows import store
 from service.scheduling.views import blob_view
 from service.storage.blobs import Incoming
 from service.storage.inserting import insert_absent
+from service.storage.races import again_when_raced
 from service.storage.tables import FactorRow
 
 __all__ = ["no_such_factors", "take_factors", "use_factors"]
@@ -23,6 +24,7 @@ _NOTED_SECONDS = 3600.0
 """That factors are used is noted at most so often: it is for telling those that nobody needs any more."""
 
 
+@again_when_raced
 def take_factors(backend: Backend, incoming: Incoming, key: str) -> tuple[Blob, bool]:
     """Keep factors; where the key has some already, these are dropped. The flag says whether they are new."""
     with backend.reading() as session:

@@ -20,6 +20,7 @@ from service.access.principal import Principal
 from service.scheduling.attempts import wait_again
 from service.scheduling.backend import JOBS, Backend, now
 from service.scheduling.leases import study_of
+from service.storage.races import again_when_raced
 from service.storage.tables import JobRow, WorkerRow
 from service.version import VERSION
 
@@ -50,6 +51,7 @@ def admit(request: ClaimRequest) -> None:
     )
 
 
+@again_when_raced
 def saw_worker(backend: Backend, request: ClaimRequest) -> None:
     """Note that a worker asks for work, and what it says of itself. Writes what is new, or was said a while ago."""
     if not backend.sightings.is_news(request):
@@ -98,6 +100,7 @@ def undrain(backend: Backend, caller: Principal, worker: str) -> None:
     _set_draining(backend, caller, worker, draining=False)
 
 
+@again_when_raced
 def leave(backend: Backend, worker: str) -> None:
     """A worker says goodbye: what it holds is handed back, and its waiting claim ends empty-handed.
 

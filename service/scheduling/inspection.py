@@ -21,6 +21,7 @@ from service.scheduling.fairness import welcome_back
 from service.scheduling.views import model_view
 from service.scheduling.waiting import why_model_waits
 from service.storage.identifiers import new_id
+from service.storage.races import again_when_raced
 from service.storage.tables import JobRow, ModelRow, StudyRow
 
 __all__ = ["give_up_inspection", "inspect_again", "queue_inspection", "take_profile"]
@@ -47,6 +48,7 @@ def queue_inspection(session: Session, model: ModelRow) -> None:
     Backend.ring_after(session, JOBS)
 
 
+@again_when_raced
 def inspect_again(backend: Backend, caller: Principal, model_id: str) -> Model:
     """Have a model inspected once more, such as for latencies that an older worker did not measure.
 

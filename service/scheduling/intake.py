@@ -21,11 +21,13 @@ from service.scheduling.views import dataset_view, model_view
 from service.scheduling.waiting import why_model_waits
 from service.storage.blobs import Incoming
 from service.storage.identifiers import new_id
+from service.storage.races import again_when_raced
 from service.storage.tables import DatasetRow, ModelRow
 
 __all__ = ["take_blob", "take_dataset", "take_model"]
 
 
+@again_when_raced
 def take_blob(backend: Backend, incoming: Incoming) -> tuple[Blob, bool]:
     """Make it a blob; the flag says whether it is new."""
 
@@ -35,6 +37,7 @@ def take_blob(backend: Backend, incoming: Incoming) -> tuple[Blob, bool]:
     return store(backend, incoming, insert)
 
 
+@again_when_raced
 def take_model(backend: Backend, caller: Principal, incoming: Incoming, name: str) -> tuple[Model, bool]:
     """Make it a model and queue its inspection; the same document again is, in one project, the same model.
 
@@ -72,6 +75,7 @@ def take_model(backend: Backend, caller: Principal, incoming: Incoming, name: st
     return store(backend, incoming, insert)
 
 
+@again_when_raced
 def take_dataset(backend: Backend, caller: Principal, incoming: Incoming, name: str) -> tuple[Dataset, bool]:
     """Make it a data set; the same document again is, in one project, the same data set.
 

@@ -19,6 +19,7 @@ from service.metrics import Metrics
 from service.scheduling.attempts import hand_back, wait_again
 from service.scheduling.backend import Backend, locked_study, now
 from service.storage.clock import moment
+from service.storage.races import again_when_raced
 from service.storage.tables import JobRow, StudyRow, WorkerRow
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 
+@again_when_raced
 def renew(backend: Backend, job_id: str, token: str) -> Lease:
     """Make a lease last longer.
 
@@ -50,6 +52,7 @@ def renew(backend: Backend, job_id: str, token: str) -> Lease:
         return lease_of(backend, job, draining=draining)
 
 
+@again_when_raced
 def release(backend: Backend, job_id: str, token: str) -> None:
     """Hand a job back undone: it waits again, and this attempt is not counted. Repeated, it does nothing.
 

@@ -27,6 +27,7 @@ from service.scheduling.stopping import add_reason, stop_if_answered, stop_if_ov
 from service.scheduling.verdicts import Goal, goal_of
 from service.scheduling.views import TERMINAL, study_view
 from service.settings import Settings
+from service.storage.races import again_when_raced
 from service.storage.tables import JobRow, ModelRow, StudyRow
 
 __all__ = [
@@ -138,6 +139,7 @@ def fail_job(
         artifact_event(session, study, job)
 
 
+@again_when_raced
 def cancel(backend: Backend, caller: Principal, study_id: str) -> Study:
     """Stop a study: what waits is cancelled, what runs loses its lease. Cancelled again, it stays cancelled.
 

@@ -24,10 +24,17 @@ _AT_ONCE = 500
 
 
 def mirror(backend: Backend) -> int:
-    """Tell everything that Optuna does not know yet. Returns how many trials that were."""
+    """Tell everything that Optuna does not know yet. Returns how many trials that were.
+
+    One at a time: of two, the slower could tell what it read before the other did, and have a trial run that ended.
+    """
     with backend.reading() as session:
-        studies = session.scalars(select(JobRow.study_id).where(*_news()).distinct()).all()
-    return sum(_mirror_study(backend, study) for study in studies if study is not None)
+        if session.scalars(select(JobRow.id).where(*_news()).limit(1)).first() is None:
+            return 0
+    with backend.alone("mirror"):
+        with backend.reading() as session:
+            studies = session.scalars(select(JobRow.study_id).where(*_news()).distinct()).all()
+        return sum(_mirror_study(backend, study) for study in studies if study is not None)
 
 
 def _mirror_study(backend: Backend, study_id: str) -> int:

@@ -26,7 +26,7 @@ from ranksearch.contracts.loglines import note
 from ranksearch.contracts.studies import TrialResult
 from service.metrics import Metrics
 from service.scheduling.attempts import hand_back
-from service.scheduling.backend import OPTUNA, Backend, now
+from service.scheduling.backend import OPTUNA, Backend, model_topic, now
 from service.scheduling.blob_rows import hold
 from service.scheduling.events import artifact_event
 from service.scheduling.fairness import let_go
@@ -37,6 +37,7 @@ from service.scheduling.planning import space_of_study
 from service.scheduling.sensitivity import check_table
 from service.scheduling.verdicts import Goal, goal_of, guide_of_pruned, result_of
 from service.settings import Settings
+from service.storage.races import again_when_raced
 from service.storage.tables import JobRow, ModelRow, StudyRow
 
 __all__ = ["complete", "fail"]
@@ -44,6 +45,7 @@ __all__ = ["complete", "fail"]
 log = logging.getLogger(__name__)
 
 
+@again_when_raced
 def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
     """Take a result. The same call again does nothing.
 
@@ -64,7 +66,7 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
         job.state, job.finished_at, job.problem = "done", now(session), None
         if isinstance(outcome, InspectOutcome):
             take_profile(session, session.get_one(ModelRow, job.model_id), outcome.profile)
-            backend.forget_spaces(job.model_id)
+            Backend.ring_after(session, model_topic(job.model_id))
         elif study is not None and isinstance(outcome, CompressOutcome):
             _compressed(session, study, job, outcome)
         elif study is not None and isinstance(outcome, SensitivityOutcome):
@@ -82,6 +84,7 @@ def _seconds(job: JobRow, outcome: Outcome) -> Mapping[str, float] | None:
     return outcome.result.seconds.model_dump() if isinstance(outcome, TrialOutcome) and job.kind == "trial" else None
 
 
+@again_when_raced
 def fail(backend: Backend, job_id: str, request: FailRequest) -> None:
     """Take the news that there is no result. The same call again does nothing.
 

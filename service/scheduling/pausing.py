@@ -22,6 +22,7 @@ from service.scheduling.fairness import welcome_back
 from service.scheduling.stopping import start_clock, stop_clock
 from service.scheduling.views import progress_of, study_view
 from service.settings import Settings
+from service.storage.races import again_when_raced
 from service.storage.tables import JobRow, StudyRow, UserRow
 
 __all__ = ["go_on", "pause", "pause_if_failing", "resume"]
@@ -32,6 +33,7 @@ _HOPELESS = 3
 """So many trials fail, and none completes, until a study pauses."""
 
 
+@again_when_raced
 def pause(backend: Backend, caller: Principal, study_id: str, why: str | None = None) -> Study:
     """Give out no further job of a study. Paused again, it stays as it is.
 
@@ -59,6 +61,7 @@ def pause(backend: Backend, caller: Principal, study_id: str, why: str | None = 
         return study_view(session, study)
 
 
+@again_when_raced
 def resume(backend: Backend, caller: Principal, study_id: str) -> Study:
     """Go on with a paused study.
 

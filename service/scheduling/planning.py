@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from service.scheduling.backend import OPTUNA, Backend, locked_study
+from service.scheduling.backend import OPTUNA, Backend, locked_study, planning_of
 from service.scheduling.events import trial_event
 from service.scheduling.leases import lease_lost
 from service.scheduling.sensitivity import pairs_of
@@ -48,7 +48,7 @@ def plan_trial(backend: Backend, job_id: str, token: str) -> float:
         study_id = job.study_id
         if job.kind != "trial" or job.trial_number is not None or study_id is None:
             return 0.0
-    with backend.planning_lock(study_id):
+    with backend.alone(planning_of(study_id)):
         with backend.reading() as session:
             wanted = _read(session, backend, job_id)
         start = time.perf_counter()

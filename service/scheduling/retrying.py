@@ -26,6 +26,7 @@ from service.scheduling.priorities import PRIORITY
 from service.scheduling.stopping import start_clock
 from service.scheduling.verdicts import goal_of
 from service.scheduling.views import TERMINAL, study_view
+from service.storage.races import again_when_raced
 from service.storage.tables import JobRow, StudyRow
 
 __all__ = ["retry"]
@@ -36,6 +37,7 @@ _KINDS = ("baseline", "trial", "final", "compress")
 """What can be tried again by itself; a sensitivity table is of no use once trials were made without it."""
 
 
+@again_when_raced
 def retry(backend: Backend, caller: Principal, study_id: str) -> Study:
     """Have all failed jobs of a study done again, with their attempts counted from the beginning.
 

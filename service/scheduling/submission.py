@@ -29,6 +29,7 @@ from service.scheduling.views import study_view
 from service.scheduling.waiting import why_study_waits
 from service.search.feasibility import check_feasible
 from service.storage.identifiers import new_id
+from service.storage.races import again_when_raced
 from service.storage.tables import IdempotencyRow, JobRow, ModelRow, StudyRow
 
 __all__ = ["submit"]
@@ -43,6 +44,7 @@ class _Checked:
     request: StudyRequest
 
 
+@again_when_raced
 def submit(backend: Backend, caller: Principal, request: StudyRequest, key: str | None = None) -> tuple[Study, bool]:
     """Create a study and all its jobs, in one transaction; the flag says whether it is new.
 

@@ -21,6 +21,7 @@ from service.scheduling.fairness import running_of
 from service.scheduling.leases import expire, lease_of
 from service.scheduling.lifecycle import begin, end_if_overdue
 from service.storage.identifiers import new_lease_token
+from service.storage.races import again_when_raced
 from service.storage.tables import JobRow, StudyRow, UserRow, WorkerRow
 
 __all__ = ["take_next"]
@@ -31,6 +32,7 @@ _FAIR_TRIES = 8
 """After these a job is taken even where its user was given another one since it was proposed."""
 
 
+@again_when_raced
 def take_next(backend: Backend, worker: ClaimRequest) -> tuple[str, Lease] | None:
     """Lease the next job to a worker; None when there is none for it. Returns the job's id.
 

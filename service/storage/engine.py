@@ -6,28 +6,35 @@ its ``with`` block; rows must not be used after it, so what leaves a block are w
 Atomicity: ``writing()`` commits everything in its block or nothing. On SQLite such a block takes the write lock at
 its beginning (``BEGIN IMMEDIATE``), so that a read in it cannot grow stale before the write; and writers of this
 process queue on a lock of ours first, because SQLite's own way of waiting is to sleep and try again. On PostgreSQL it
-is ``READ COMMITTED``: what a write depends on is locked (``with_for_update``) before it is read, and a lock is waited
-for as long as SQLite's.
+is ``READ COMMITTED``: what a write depends on is locked (``with_for_update``), and read anew when it is; a lock is
+waited for as long as SQLite waits for its own.
 
 Isolation: ``reading()`` sees one snapshot, from its first query on: SQLite's own way with WAL, ``REPEATABLE READ READ
 ONLY`` on PostgreSQL. It never waits for a writer and never makes one wait.
+
+Processes: an SQLite file belongs to one service; a PostgreSQL database may be shared by several. What only one of them
+may do at a time is done under :meth:`Database.alone`.
 """
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import InvalidatePoolError
-from sqlalchemy.orm import Session
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
-__all__ = ["Database", "engine_options", "prepare_engine"]
+__all__ = ["Database", "engine_options", "is_away", "prepare_engine"]
+
+log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 30.0
 _WRITES = "ranksearch_writes"
@@ -45,6 +52,12 @@ _POSTGRESQL = {
     "options": f"-c lock_timeout={BUSY_SECONDS:.0f}s -c idle_in_transaction_session_timeout={BUSY_SECONDS:.0f}s",
 }
 """Of libpq; members of the URL's query have precedence."""
+
+
+def is_away(problem: BaseException) -> bool:
+    """Whether the database did not answer, or not in time, so that the same may succeed in a moment."""
+    lost = isinstance(problem, DBAPIError) and problem.connection_invalidated
+    return lost or isinstance(problem, OperationalError | PoolTimeout)
 
 
 def engine_options(url: str) -> dict[str, Any]:
@@ -114,6 +127,17 @@ def _prepare_sqlite(engine: Engine, *, always_immediate: bool) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
+class _WritingSession(Session):
+    """A session in which a row that is locked is a row that is read anew."""
+
+
+@event.listens_for(_WritingSession, "do_orm_execute")
+def _read_what_is_locked(state: ORMExecuteState) -> None:
+    """A row that the session has seen before keeps, by itself, the values of that time, however it is locked now."""
+    if state.is_select and getattr(state.statement, "_for_update_arg", None) is not None:
+        state.update_execution_options(populate_existing=True)
+
+
 class Database:
     """Our tables' database.
 
@@ -130,6 +154,20 @@ class Database:
         self.reading_engine = self.engine.execution_options(**snapshot)
         self.writing_engine = self.engine.execution_options(**{_WRITES: True})
         self._write_lock = threading.RLock() if sqlite else None
+        # A pool of its own: who holds such a lock needs a second connection, and in one pool they could all be first.
+        self._locks = None if sqlite else create_engine(url, pool_size=2, max_overflow=-1, **engine_options(url))
+        if self._locks is not None:
+            prepare_engine(self._locks)
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may be at work on the same database."""
+        return self._locks is not None
+
+    def connect_arguments(self) -> dict[str, Any]:
+        """What psycopg is to be given for a connection of one's own to a shared database."""
+        _, named = self.engine.dialect.create_connect_args(self.engine.url)
+        return {**named, **engine_options(self.url)["connect_args"]}
 
     @contextmanager
     def reading(self) -> Iterator[Session]:
@@ -142,7 +180,7 @@ class Database:
         """A session whose block is one transaction: committed at its end, rolled back when it raises."""
         with (
             self.one_writer(),
-            Session(self.writing_engine, expire_on_commit=False) as session,
+            _WritingSession(self.writing_engine, expire_on_commit=False) as session,
             session.begin(),
         ):
             yield session
@@ -153,6 +191,32 @@ class Database:
         with self._write_lock or nullcontext():
             yield
 
+    @contextmanager
+    def alone(self, task: str, *, patient: bool = False) -> Iterator[None]:
+        """Hold a lock on ``task`` that only one process can have; on SQLite there is only one process.
+
+        It ends with this process or its connection, however they end.
+
+        Args:
+            task: any words.
+            patient: wait for as long as it takes, and hold it for as long as it takes; otherwise each is bounded.
+        """
+        if self._locks is None:
+            yield
+            return
+        with self._locks.connect() as connection:
+            if patient:
+                connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+                connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(task, 0))))
+            yield
+            try:
+                connection.rollback()
+            except DBAPIError:
+                log.warning("the lock on %r was lost before it was given back", task, exc_info=True)
+
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
+        if self._locks is not None:
+            self._locks.dispose()

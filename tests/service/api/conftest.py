@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -36,14 +37,20 @@ class Process:
         return self.process.wait(15)
 
 
-def launch(data_dir: Path, *arguments: str) -> Process:
+def launch(data_dir: Path, *arguments: str, token: str | None = None) -> Process:
+    """Start one, with the token of its data directory or a given one."""
     command = [sys.executable, "-m", "service", "--data-dir", str(data_dir), "--port", "0", *arguments]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    environment = {} if token is None else {"RANKSEARCH_SERVICE_TOKEN": token}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | environment)
     announced = data_dir / "service.json"
-    Process.wait_for(lambda: announced.exists() or process.poll() is not None)
-    assert process.poll() is None, process.stderr and process.stderr.read().decode()
+    try:
+        Process.wait_for(lambda: announced.exists() or process.poll() is not None, seconds=60)
+        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+    except AssertionError:
+        process.kill()
+        raise
     url = httpx.URL(json.loads(announced.read_text())["url"])
-    token = (data_dir / "token").read_text().strip()
+    token = token or (data_dir / "token").read_text().strip()
     http = httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=20)
     return Process(data_dir, process, http, token, url.host, url.port or 0)
 

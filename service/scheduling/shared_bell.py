@@ -1,0 +1,68 @@
+"""A bell that is heard by every service on the same PostgreSQL database, by its LISTEN and NOTIFY.
+
+A ring is sent within the transaction that it tells of: PostgreSQL delivers it at the commit, and not at all where there
+is none. Each process hears with one connection of its own; while that is lost, rings are missed, so once it stands
+again everybody is woken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Collection
+
+import psycopg
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from service.scheduling.bell import Bell
+from service.storage.engine import Database
+
+__all__ = ["SharedBell"]
+
+log = logging.getLogger(__name__)
+
+_CHANNEL = "ranksearch"
+_LONGEST_PAUSE_SECONDS = 5.0
+
+
+class SharedBell(Bell):
+    """As its base, with :meth:`hear` running.
+
+    Args:
+        database: on PostgreSQL.
+    """
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self._database = database
+        self._name = secrets.token_hex(6)  # of this process, which wakes its own waiters without a detour
+
+    def ring_elsewhere(self, session: Session, topics: Collection[str]) -> None:
+        """See :class:`Bell`."""
+        rings = [func.pg_notify(_CHANNEL, f"{self._name} {topic}") for topic in sorted(topics)]
+        session.execute(select(*rings))
+
+    async def hear(self) -> None:
+        """See :class:`Bell`."""
+        pause = 0.0
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(
+                    **self._database.connect_arguments(), autocommit=True
+                ) as connection:
+                    await connection.execute(f"LISTEN {_CHANNEL}")
+                    pause = 0.0
+                    self.ring_all()
+                    async for notification in connection.notifies():
+                        self._heard(notification.payload)
+            except psycopg.Error as problem:
+                pause = min(_LONGEST_PAUSE_SECONDS, 2 * pause + 0.1)
+                log.warning("the connection that hears of other services is lost; again in %.1f s: %s", pause, problem)
+            await asyncio.sleep(pause)
+
+    def _heard(self, payload: str) -> None:
+        sender, _, topic = payload.partition(" ")
+        if sender != self._name:
+            self.ring(topic)
