@@ -7,16 +7,18 @@
 3. Among studies that are equal but for their age, one whose model the worker has in memory already. The one that
    should have been next is passed over so often at most, and then goes first.
 
-One look at each study of the users that are asked, through an index, however many jobs wait in it.
+No job is looked at that is not nearly given out: what goes before new trials is found through the index on that, and
+trials through the index on their study, study by study in the order of the line.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.jobs import ClaimRequest
@@ -26,7 +28,10 @@ from service.scheduling.fitting import Abilities, fits
 from service.scheduling.priorities import PRIORITY
 from service.storage.tables import JobRow, ModelRow, StudyRow
 
-__all__ = ["PATIENCE", "Candidate", "Proposal", "candidates_of", "choose", "ripe"]
+__all__ = ["PATIENCE", "Candidate", "Proposal", "choose", "ripe"]
+
+_AT_ONCE = 16
+"""Studies whose waiting trials are looked for in one query."""
 
 PATIENCE = 8
 """So often a study is passed over for others whose model is in a worker's memory."""
@@ -53,26 +58,15 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Candidate:
-    """A study with a job that could be given out, and that job's place among the kinds."""
+    """A study that may have a job for the worker."""
 
     study: str
     priority: int
-    kind: int
     created_at: float
     sha256: str
     passed_over: int
     max_parallel: int | None
     requirements: dict[str, Any] | None
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        """Candidates of the same rank differ in their age alone. Smaller goes first."""
-        return -self.priority, self.kind
-
-    @property
-    def place(self) -> tuple[int, int, float, str]:
-        """In the user's queue."""
-        return *self.rank, self.created_at, self.study
 
 
 def choose(session: Session, worker: ClaimRequest) -> Proposal | None:
@@ -87,10 +81,10 @@ def choose(session: Session, worker: ClaimRequest) -> Proposal | None:
         inspection = _inspection(session, account.user, at)
         if inspection is not None:
             return Proposal(account, study=None, job=inspection, contested=contested)
-        best = _best(candidates_of(session, account.user, at), worker, load)
+        best = _best(session, account.user, worker, load, at)
         if best is not None:
-            chosen, passed_over = best
-            return Proposal(account, chosen.study, contested=contested, passed_over=passed_over)
+            study, passed_over = best
+            return Proposal(account, study, contested=contested, passed_over=passed_over)
     return None
 
 
@@ -99,53 +93,79 @@ def ripe(at: float) -> tuple[ColumnElement[bool], ...]:
     return JobRow.state == "waiting", or_(JobRow.not_before.is_(None), JobRow.not_before <= at)
 
 
-def candidates_of(session: Session, user: str, at: float) -> list[Candidate]:
-    """The studies of a user that have a job to give out, whoever could take it, in the order of the queue."""
-    first = select(JobRow.priority).where(JobRow.study_id == StudyRow.id, *ripe(at)).order_by(JobRow.priority).limit(1)
-    kind = first.correlate(StudyRow).scalar_subquery()
-    columns = (
-        StudyRow.created_at,
-        ModelRow.sha256,
-        StudyRow.passed_over,
-        StudyRow.max_parallel,
-        StudyRow.requirements,
-    )
-    searching = (
-        select(StudyRow.id, StudyRow.priority, kind, *columns)
-        .join(ModelRow)
-        .where(StudyRow.user_id == user, StudyRow.state.in_(("queued", "running")))
-    )
-    made = (JobRow.priority == PRIORITY["compress"], JobRow.kind == "compress", StudyRow.user_id == user)
-    compressing = (
-        select(StudyRow.id, StudyRow.priority, JobRow.priority, *columns)
-        .join(JobRow, JobRow.study_id == StudyRow.id)
-        .join(ModelRow, ModelRow.id == StudyRow.model_id)
-        .where(*ripe(at), *made)
-    )
-    rows = [row for query in (searching, compressing) for row in session.execute(query) if row[2] is not None]
-    return sorted((Candidate(*row) for row in rows), key=lambda candidate: candidate.place)
-
-
 def _inspection(session: Session, user: str, at: float) -> str | None:
     jobs = select(JobRow.id).join(ModelRow).where(*ripe(at), JobRow.priority == PRIORITY["inspect"])
     mine = jobs.where(JobRow.kind == "inspect", ModelRow.user_id == user)
     return session.scalars(mine.order_by(JobRow.queued_at, JobRow.id).limit(1)).first()
 
 
-def _best(candidates: Sequence[Candidate], worker: ClaimRequest, load: Load) -> tuple[Candidate, str | None] | None:
-    """The one to give out, and the study that it was preferred to for its model."""
+def _best(session: Session, user: str, worker: ClaimRequest, load: Load, at: float) -> tuple[str, str | None] | None:
+    """The study of a user's to serve, and the one that it was preferred to because the worker holds its model.
+
+    Most studies are never looked at: of equal priority, those with something more urgent than new trials come first,
+    and these are few; else the first in line with a trial to give out does.
+    """
     abilities = Abilities(worker.device, worker.memory_bytes, worker.labels)
     able = [
         candidate
-        for candidate in candidates
+        for candidate in _line(session, user)
         if (candidate.max_parallel is None or load.of_study[candidate.study] < candidate.max_parallel)
         and fits(candidate.requirements, abilities)
     ]
-    if not able:
-        return None
-    head, held = able[0], set(worker.holds)
-    if not held or head.sha256 in held or head.passed_over >= PATIENCE:
-        return head, None
-    equals = (candidate for candidate in able if candidate.rank == head.rank)
-    near = next((candidate for candidate in equals if candidate.sha256 in held), None)
-    return (head, None) if near is None else (near, head.study)
+    urgent, held = _urgent(session, user, at), set(worker.holds)
+    for _, group in groupby(able, key=lambda candidate: candidate.priority):
+        equals = list(group)
+        first = min((urgent[one.study] for one in equals if one.study in urgent), default=None)
+        if first is not None:
+            equals = [one for one in equals if urgent.get(one.study) == first]
+            head: Candidate | None = equals[0]
+        else:
+            equals = [one for one in equals if one.study not in urgent]
+            head = _first_with_a_trial(session, equals, at)
+        if head is None:
+            continue
+        if not held or head.sha256 in held or head.passed_over >= PATIENCE:
+            return head.study, None
+        near = [one for one in equals if one.sha256 in held]
+        nearest = next(iter(near), None) if first is not None else _first_with_a_trial(session, near, at)
+        return (head.study, None) if nearest is None else (nearest.study, head.study)
+    return None
+
+
+def _line(session: Session, user: str) -> list[Candidate]:
+    """The user's studies that search, or whose network waits to be made, by priority and age."""
+    columns = (
+        StudyRow.id,
+        StudyRow.priority,
+        StudyRow.created_at,
+        ModelRow.sha256,
+        StudyRow.passed_over,
+        StudyRow.max_parallel,
+        StudyRow.requirements,
+    )
+    mine = select(*columns).join(ModelRow, ModelRow.id == StudyRow.model_id).where(StudyRow.user_id == user)
+    searching = mine.where(StudyRow.state.in_(("queued", "running")))
+    made = (JobRow.state == "waiting", JobRow.priority == PRIORITY["compress"], JobRow.kind == "compress")
+    compressing = mine.join(JobRow, JobRow.study_id == StudyRow.id).where(*made)
+    line = [Candidate(*row) for query in (searching, compressing) for row in session.execute(query)]
+    return sorted(line, key=lambda one: (-one.priority, one.created_at, one.study))
+
+
+def _urgent(session: Session, user: str, at: float) -> dict[str, int]:
+    """By study, the first of what goes before new trials and can be given out."""
+    before_trials = (JobRow.priority > PRIORITY["inspect"], JobRow.priority < PRIORITY["trial"])
+    jobs = select(JobRow.study_id, func.min(JobRow.priority)).join(StudyRow, StudyRow.id == JobRow.study_id)
+    rows = session.execute(jobs.where(*ripe(at), *before_trials, StudyRow.user_id == user).group_by(JobRow.study_id))
+    return {study: kind for study, kind in rows if study is not None}
+
+
+def _first_with_a_trial(session: Session, line: Sequence[Candidate], at: float) -> Candidate | None:
+    """The first that has one to give out. Each is looked up through an index, some at a time."""
+    trial = exists().where(JobRow.study_id == StudyRow.id, *ripe(at)).correlate(StudyRow)
+    for start in range(0, len(line), _AT_ONCE):
+        some = line[start : start + _AT_ONCE]
+        having = select(StudyRow.id).where(StudyRow.id.in_([one.study for one in some]), trial)
+        found = set(session.scalars(having))
+        if found:
+            return next(one for one in some if one.study in found)
+    return None
