@@ -46,6 +46,6 @@ def exit_code(error: RankSearchError) -> ExitCode:
         return ExitCode.TIMEOUT
     if error.code == "study_paused":
         return ExitCode.PAUSED
-    if error.code in {"storage_full", "extra_missing"}:
+    if error.code in {"storage_full", "quota_exceeded", "extra_missing"}:
         return ExitCode.FAILED
     return next((code for kind, code in _OF_CLASS if isinstance(error, kind)), ExitCode.FAILED)

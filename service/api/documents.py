@@ -32,7 +32,9 @@ async def upload_model(
     request: Request, response: Response, backend: TheBackend, caller: Submitter, name: NameQuery
 ) -> Model:
     """Upload a model document (the raw bytes). 201 and an inspection; 200 where it is here already."""
-    model, created = await receive(request, backend, partial(take_model, backend, caller, name=name))
+    model, created = await receive(
+        request, backend, partial(take_model, backend, caller, name=name), project=caller.project
+    )
     placed(response, f"/v1/models/{model.id}", created=created)
     return model
 
@@ -68,7 +70,9 @@ async def upload_dataset(
     request: Request, response: Response, backend: TheBackend, caller: Submitter, name: NameQuery
 ) -> Dataset:
     """Upload a data set document (the raw bytes). 201; 200 where it is here already."""
-    dataset, created = await receive(request, backend, partial(take_dataset, backend, caller, name=name))
+    dataset, created = await receive(
+        request, backend, partial(take_dataset, backend, caller, name=name), project=caller.project
+    )
     placed(response, f"/v1/datasets/{dataset.id}", created=created)
     return dataset
 

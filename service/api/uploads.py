@@ -19,6 +19,7 @@ from starlette.requests import ClientDisconnect
 
 from ranksearch.contracts.base import Resource
 from ranksearch.contracts.errors import RankSearchError, UploadError
+from service.access.quota import quota_exceeded, room_left
 from service.scheduling.backend import Backend
 from service.storage.blobs import Incoming
 
@@ -45,7 +46,12 @@ def or_here(resource: type[Resource]) -> dict[int | str, dict[str, Any]]:
 
 
 async def receive(
-    request: Request, backend: Backend, take: Callable[[Incoming], Taken], sha256: str | None = None
+    request: Request,
+    backend: Backend,
+    take: Callable[[Incoming], Taken],
+    sha256: str | None = None,
+    *,
+    project: str | None = None,
 ) -> Taken:
     """Receive a body and hand it to ``take``, in a thread, once it is complete and checked.
 
@@ -54,17 +60,22 @@ async def receive(
         backend: whose blob store and whose limit.
         take: commits what has arrived, or raises.
         sha256: what the body must hash to, besides.
+        project: whose quota bounds it, before and while it arrives; ``take`` has the last word. What the project has
+            already is recognised by its announced digest.
 
     Raises:
         UploadError: it did not arrive as announced, or is too large.
-        UnavailableError: the disk is full.
+        UnavailableError: the disk is full, or the project's quota.
     """
     try:
         expected = _expected_digests(request, sha256)
         announced = _announced(request, backend.settings.max_upload_bytes)
+        room = None if project is None else await run_in_threadpool(_room, backend, project, expected)
+        if room is not None and announced is not None and announced > room:
+            raise quota_exceeded(f"{announced} bytes", room)
         incoming = await run_in_threadpool(backend.blobs.receive, announced)
         try:
-            await _stream(request, incoming, backend.settings.max_upload_bytes, announced)
+            await _stream(request, incoming, backend.settings.max_upload_bytes, announced, room)
             _check_digests(incoming, expected)
             return await run_in_threadpool(take, incoming)
         finally:
@@ -81,13 +92,20 @@ def placed(response: Response, location: str, *, created: bool) -> None:
         response.status_code = 200
 
 
-async def _stream(request: Request, incoming: Incoming, limit: int, announced: int | None) -> None:
+def _room(backend: Backend, project: str, expected: list[str]) -> int | None:
+    with backend.reading() as session:
+        return room_left(session, project, expected)
+
+
+async def _stream(request: Request, incoming: Incoming, limit: int, announced: int | None, room: int | None) -> None:
     batch = bytearray()
     try:
         async for chunk in request.stream():
             batch += chunk
             if incoming.size + len(batch) > limit:
                 raise _too_large(f"more than {limit} bytes", limit)
+            if room is not None and incoming.size + len(batch) > room:
+                raise quota_exceeded(f"more than {room} bytes", room)
             if len(batch) >= _BATCH:
                 await run_in_threadpool(incoming.write, bytes(batch))
                 batch.clear()

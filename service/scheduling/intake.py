@@ -14,6 +14,7 @@ from ranksearch.contracts.model_summaries import summarise_model
 from ranksearch.contracts.resources import Blob, Dataset, Model
 from service.access.audit import record
 from service.access.principal import Principal
+from service.access.quota import check_room
 from service.scheduling.backend import Backend, now
 from service.scheduling.blob_rows import store
 from service.scheduling.inspection import queue_inspection
@@ -45,6 +46,7 @@ def take_model(backend: Backend, caller: Principal, incoming: Incoming, name: st
 
     Raises:
         DocumentError: it is not a usable model document.
+        UnavailableError: ``quota_exceeded``.
     """
     incoming.seal()
     summary = summarise_model(incoming.path)
@@ -54,6 +56,7 @@ def take_model(backend: Backend, caller: Principal, incoming: Incoming, name: st
         row = session.scalars(select(ModelRow).filter_by(project_id=caller.project, sha256=blob.sha256)).first()
         created = row is None
         if row is None:
+            check_room(session, caller.project, blob.sha256, blob.size)
             row = ModelRow(
                 id=new_id("mdl"),
                 name=name,
@@ -81,6 +84,7 @@ def take_dataset(backend: Backend, caller: Principal, incoming: Incoming, name: 
 
     Raises:
         DatasetError: it is not a usable data set document.
+        UnavailableError: ``quota_exceeded``.
     """
     incoming.seal()
     summary = check_dataset_values(incoming.path)
@@ -89,6 +93,7 @@ def take_dataset(backend: Backend, caller: Principal, incoming: Incoming, name: 
         row = session.scalars(select(DatasetRow).filter_by(project_id=caller.project, sha256=blob.sha256)).first()
         created = row is None
         if row is None:
+            check_room(session, caller.project, blob.sha256, blob.size)
             row = DatasetRow(
                 id=new_id("dts"),
                 name=name,

@@ -12,7 +12,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from ranksearch.contracts.errors import EvaluationError, InputError, NotFoundError
+from ranksearch.contracts.errors import EvaluationError, InputError, NotFoundError, UnavailableError
 from ranksearch.contracts.jobs import (
     CompleteRequest,
     CompressOutcome,
@@ -24,6 +24,7 @@ from ranksearch.contracts.jobs import (
 )
 from ranksearch.contracts.loglines import note
 from ranksearch.contracts.studies import TrialResult
+from service.access.quota import check_room
 from service.metrics import Metrics
 from service.scheduling.attempts import hand_back
 from service.scheduling.backend import OPTUNA, Backend, model_topic, now
@@ -38,7 +39,7 @@ from service.scheduling.sensitivity import check_table
 from service.scheduling.verdicts import Goal, goal_of, guide_of_pruned, result_of
 from service.settings import Settings
 from service.storage.races import again_when_raced
-from service.storage.tables import JobRow, ModelRow, StudyRow
+from service.storage.tables import BlobRow, JobRow, ModelRow, StudyRow
 
 __all__ = ["complete", "fail"]
 
@@ -68,7 +69,7 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
             take_profile(session, session.get_one(ModelRow, job.model_id), outcome.profile)
             Backend.ring_after(session, model_topic(job.model_id))
         elif study is not None and isinstance(outcome, CompressOutcome):
-            _compressed(session, study, job, outcome)
+            _compressed(session, study, job, outcome, backend.settings)
         elif study is not None and isinstance(outcome, SensitivityOutcome):
             check_table(space_of_study(session, backend, study), outcome)
             study.sensitivity = {**outcome.kl}
@@ -124,7 +125,7 @@ def _check_belongs(job: JobRow, outcome: Outcome) -> None:
         )
 
 
-def _compressed(session: Session, study: StudyRow, job: JobRow, outcome: CompressOutcome) -> None:
+def _compressed(session: Session, study: StudyRow, job: JobRow, outcome: CompressOutcome, settings: Settings) -> None:
     if not hold(session, outcome.sha256):
         raise NotFoundError(
             "blob_not_found",
@@ -132,6 +133,11 @@ def _compressed(session: Session, study: StudyRow, job: JobRow, outcome: Compres
             got=outcome.sha256,
             mend=f"upload it first: PUT /v1/blobs/{outcome.sha256}",
         )
+    try:
+        check_room(session, study.project_id, outcome.sha256, session.get_one(BlobRow, outcome.sha256).size)
+    except UnavailableError as problem:  # the bytes stay for their grace: made again by then, they cost no upload
+        fail_job(session, study, job, problem, settings)
+        return
     job.artifact = outcome.sha256
     artifact_event(session, study, job)
 
