@@ -1,16 +1,20 @@
 # make demo   see it work, from nothing
 # make test   everything the tests need, and the tests
 # make check  lint, types, arrows
+# make soak   minutes of killing workers, services and the database
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test check wheel clean
+.PHONY: demo test soak check wheel clean
 
 demo: .venv/.demo
 	$(BIN)/ranksearch demo $(DEMO)
 
 test: .venv/.dev
 	$(BIN)/pytest $(TESTS)
+
+soak: .venv/.dev
+	$(BIN)/pytest -s -m soak tests/system/soak
 
 check: .venv/.dev
 	$(BIN)/ruff check .

@@ -1,4 +1,3 @@
-import json
 import threading
 import time
 
@@ -6,7 +5,6 @@ import pytest
 
 from ranksearch.contracts.errors import AccessError, ConflictError, UnavailableError
 from ranksearch.contracts.jobs import ClaimRequest
-from ranksearch.contracts.loglines import JsonLines
 from tests.worker.stand_ins import CRASH, GOOD, SHA, SLOW, Service, child, job
 from worker.agent import Agent
 from worker.blob_cache import BlobCache
@@ -162,16 +160,3 @@ def test_used_factors_are_offered_to_the_fleet(serve):
 def test_a_worker_says_goodbye_at_its_end(serve):
     service = serve(Service(), GOOD, lambda s: s.idle.is_set())
     assert ("leave", "wrk_1") in service.calls
-
-
-def test_every_line_about_a_job_names_it_its_study_and_its_trial(serve, caplog):
-    caplog.handler.setFormatter(JsonLines())
-    caplog.set_level("INFO")
-    renewal = [ConflictError("lease_lost", "another worker has it")]
-    trial = job(seconds=0.2).model_copy(update={"study": "sty_1", "trial": 7})
-    serve(Service([trial], errors={"renew": renewal}), SLOW, lambda s: s.idle.is_set())
-    lines = [json.loads(line) for line in caplog.text.splitlines()]
-    about_it = [line for line in lines if line["logger"] in {"worker.agent", "worker.leases"} and "job" in line]
-    assert {line["logger"] for line in about_it} == {"worker.agent", "worker.leases"}
-    told = {(line["job"], line["study"], line["trial"], line["worker"]) for line in about_it}
-    assert told == {("job_1", "sty_1", 7, "wrk_1")}
