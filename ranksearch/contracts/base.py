@@ -9,7 +9,8 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 __all__ = ["Name", "Page", "Request", "Resource", "Sha256", "Timestamp"]
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="lower-case hexadecimal sha256")]
-Name = Annotated[str, Field(min_length=1, max_length=200)]
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""What people call things: one line, without what steers a terminal."""
 Timestamp = AwareDatetime
 """UTC, by the database's clock."""
 

@@ -308,6 +308,7 @@ class EvaluationError(RankSearchError):
 
 def _shortened(value: object, limit: int = 500) -> str:
     text = value if isinstance(value, str) else repr(value)
+    text = text.encode("utf-8", "backslashreplace").decode()  # half a surrogate pair can be neither sent nor shown
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 

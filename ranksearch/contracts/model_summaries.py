@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -73,6 +74,13 @@ def model_summary(header: TensorFileHeader) -> ModelSummary:
         _refuse_model("the document's kind is unknown", got=kind, expected="graph or registry")
     if (architecture is not None) != (kind == "registry") or ("graph" in metadata) != (kind == "graph"):
         _refuse_model("a graph document needs a graph and a registry document an architecture", got=sorted(metadata))
+    if architecture is not None and not _ARCHITECTURE.fullmatch(architecture):
+        raise DocumentError(
+            "document_unknown_architecture",
+            "the architecture is no name of a registry",
+            got=architecture,
+            expected="such as torchvision:resnet18",
+        )
     inputs = _model_member(metadata, "inputs", _SPECS)
     outputs = _model_member(metadata, "outputs", _SPECS)
     if not inputs or not outputs:
@@ -92,6 +100,7 @@ def model_summary(header: TensorFileHeader) -> ModelSummary:
     )
 
 
+_ARCHITECTURE = re.compile(r"[a-z]{1,40}:\w{1,200}", re.ASCII)
 _SPECS = TypeAdapter(Annotated[tuple[TensorSpec, ...], Field(max_length=1024)])
 _NAMES = TypeAdapter(Annotated[tuple[Name, ...], Field(max_length=100_000)])
 

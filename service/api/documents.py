@@ -7,7 +7,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Query, Request, Response
 
-from ranksearch.contracts.base import Page
+from ranksearch.contracts.base import Name, Page
 from ranksearch.contracts.resources import Blob, Dataset, Model
 from service.api.access import Reader, ReaderOrAgent, Submitter, WorkingAgent
 from service.api.dependencies import Cursor, Limit, TheBackend
@@ -21,7 +21,7 @@ from service.scheduling.intake import take_blob, take_dataset, take_model
 
 __all__ = ["router"]
 
-NameQuery = Annotated[str, Query(min_length=1, max_length=200)]
+NameQuery = Annotated[Name, Query()]
 Sha256Path = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)

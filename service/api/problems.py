@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from optuna.exceptions import StorageInternalError
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DataError, DBAPIError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
@@ -48,6 +49,17 @@ _RETRY_AFTER = {"model_not_inspected": "2", "service_busy": "1", "storage_full":
 _MEND_JSON = "send the body as JSON, with the header Content-Type: application/json"
 
 
+class ProblemResponse(JSONResponse):
+    """A problem document. Half a surrogate pair, which somebody sent and is told of, goes out as JSON's escape."""
+
+    media_type = "application/problem+json"
+
+    def render(self, content: Any) -> bytes:  # noqa: ANN401 - as Starlette's
+        """See Starlette."""
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace")
+
+
 def problem_response(problem: RankSearchError) -> Response:
     """The answer that carries ``problem``."""
     headers: dict[str, str] = {}
@@ -55,9 +67,7 @@ def problem_response(problem: RankSearchError) -> Response:
         headers["www-authenticate"] = 'Bearer realm="ranksearch"'
     if problem.code in _RETRY_AFTER:
         headers["retry-after"] = _RETRY_AFTER[problem.code]
-    return JSONResponse(
-        problem.to_problem(), status_code=problem.status, headers=headers, media_type="application/problem+json"
-    )
+    return ProblemResponse(problem.to_problem(), status_code=problem.status, headers=headers)
 
 
 def unexpected(problem: Exception, request_id: str) -> Response:
@@ -150,6 +160,12 @@ def _storage_problem(problem: BaseException | None) -> RankSearchError | None:
             return full
         if isinstance(problem, DBAPIError) and "database or disk is full" in str(problem.orig):
             return storage_full()
+        if isinstance(problem, DataError):
+            return InputError(
+                "invalid_request",
+                "the request holds a text or a number that the database cannot take",
+                expected="text without the character NUL, and numbers of at most 64 bits",
+            )
         if is_away(problem):
             return UnavailableError(
                 "service_busy", "the database does not answer in time", mend="send the request again in a moment"

@@ -185,3 +185,29 @@ def test_the_description_documents_problems(service):
 
 def test_the_description_can_be_made_without_starting(service):
     assert isinstance(TestClient(service.app).app.openapi()["paths"], dict)
+
+
+@pytest.mark.parametrize("path", ["/v1/models/%00", "/v1/studies/a%00b/trials", "/v1/studies/%00/artifacts/%00"])
+def test_an_id_that_no_database_can_look_up(service, path):
+    answer = service.http.get(path)
+    assert is_problem(answer)
+    assert answer.status_code in (404, 422)
+
+
+def test_text_that_the_database_cannot_take_is_the_senders_mistake(service):
+    about = {"worker": "w\0", "name": "w", "device": "cpu", "version": "0"}
+    answer = service.http.post("/v1/jobs/claim", json=about)
+    assert answer.status_code < 500
+    assert answer.status_code in (200, 204) or is_problem(answer)
+
+
+def test_half_a_surrogate_pair_is_told_back_as_an_escape(service):
+    answer = post(service, b'{"model": "m", "\\ud800": 1}')
+    assert is_problem(answer)
+    assert answer.status_code == 422
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\r\nb", "\x1b[2J", "\x7f"])
+def test_a_name_of_control_characters(service, name):
+    answer = service.http.post("/v1/models", params={"name": name}, content=b"")
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
