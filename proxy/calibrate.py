@@ -51,6 +51,7 @@ def calibrate(
     *,
     reference: nn.Module | OutputMoments | DenseFeatures | None = None,
     level: str = "statistics",
+    memory: int | None = None,
 ) -> Calibration:
     """Adapt a compressed network to its own features, in place.
 
@@ -70,6 +71,8 @@ def calibrate(
             ``reconstruction`` its :func:`record_dense`. Not needed by ``statistics`` where every factorised layer
             has its BatchNorm.
         level: ``statistics`` or ``reconstruction``.
+        memory: bytes that the dense network's features may take, where ``reconstruction`` records them; with few, it
+            takes more passes over the batches, which then never meet in memory. None: 2 GiB.
 
     Raises:
         MissingInput: no batch, or a reference is needed.
@@ -81,7 +84,7 @@ def calibrate(
             raise MissingInput(
                 "reconstruction needs the dense network", mend="pass reference=model, or its record_dense"
             )
-        images, corrected = reconstruct(model, reference, batches)
+        images, corrected = reconstruct(model, reference, batches, memory=memory)
         return Calibration(level, images, (), corrected)
     if level != "statistics" or isinstance(reference, DenseFeatures):
         raise UnsupportedMethod(

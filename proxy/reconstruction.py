@@ -63,7 +63,7 @@ _ALIVE = 6
 
 
 def reconstruct(
-    model: nn.Module, dense: nn.Module | DenseFeatures, batches: Iterable[Any]
+    model: nn.Module, dense: nn.Module | DenseFeatures, batches: Iterable[Any], *, memory: int | None = None
 ) -> tuple[int, tuple[str, ...]]:
     """Refit every factorised layer, in forward order, in place.
 
@@ -71,6 +71,7 @@ def reconstruct(
         model: the compressed network.
         dense: the network it came from, or its features on the calibration images, recorded before.
         batches: tensors of images, or (images, …) tuples; kept in memory. Not looked at where features are given.
+        memory: bytes that the dense network's features may take where they are recorded here; None: 2 GiB.
 
     Returns:
         Images seen, and the layers refitted, in that order.
@@ -82,7 +83,8 @@ def reconstruct(
         raise MissingInput("there are no calibration images", expected="at least one batch")
     device = next(model.parameters()).device
     count = sum(len(batch) for batch in images)
-    portions = _portions(recorded_bytes(dense, images[0][:1], factorized_layers(model)), count)
+    sizes = recorded_bytes(dense, images[0][:1], factorized_layers(model))
+    portions = _portions(sizes, count, _BYTES_AT_ONCE if memory is None else memory)
     if portions is not None:
         whole = torch.cat(images).to(device)
         done = [_in_one_pass(model, record_dense(dense, [whole], names), names)[1] for names in portions]
@@ -94,19 +96,20 @@ def reconstruct(
     return count, tuple(refitted)
 
 
-def _portions(sizes: Mapping[str, int], images: int) -> list[list[str]] | None:
+def _portions(sizes: Mapping[str, int], images: int, memory: int) -> list[list[str]] | None:
     """Layers, in their order, whose features may be in memory together; None where those of one are too many.
 
     Args:
         sizes: bytes of every layer's features of one image.
         images: how many there are.
+        memory: bytes that they may take.
     """
-    if max(sizes.values(), default=0) * images * _ALIVE > _BYTES_AT_ONCE:
+    if max(sizes.values(), default=0) * images * _ALIVE > memory:
         return None
     portions: list[list[str]] = []
     held = 0
     for name, size in sizes.items():
-        if not portions or held + size * images > _BYTES_AT_ONCE:
+        if not portions or held + size * images > memory:
             portions.append([])
             held = 0
         portions[-1].append(name)

@@ -17,7 +17,7 @@ from typing import Any
 
 from ranksearch.contracts.errors import InputError, UnavailableError
 
-__all__ = ["Device", "find_devices", "main"]
+__all__ = ["Device", "find_devices", "main", "main_memory"]
 
 _SECONDS = 120.0
 _CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
@@ -44,7 +44,7 @@ def find_devices(wanted: str) -> list[Device]:
     """
     names = _names(wanted)
     if set(names) == {"cpu"}:
-        return [Device("cpu", _ram()) for _ in names]
+        return [Device("cpu", main_memory()) for _ in names]
     command = [sys.executable, "-m", "worker.devices", wanted]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RANKSEARCH_")}
     try:
@@ -105,13 +105,13 @@ def _known() -> dict[str, int | None]:
         for number in range(cuda.device_count()):
             known[f"cuda:{number}"] = int(cuda.get_device_properties(number).total_memory)
     if torch.backends.mps.is_available():
-        known["mps"] = _ram()  # it shares the machine's
-    known["cpu"] = _ram()
+        known["mps"] = main_memory()  # it shares the machine's
+    known["cpu"] = main_memory()
     return known
 
 
-def _ram() -> int | None:
-    """What this machine has, or the container if it may use less."""
+def main_memory() -> int | None:
+    """Bytes that this machine has, or the container if it may use less; None where that is not known."""
     try:
         ram = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (OSError, ValueError):

@@ -56,19 +56,21 @@ def listed(client, state="idle"):
     return {worker.name: worker for worker in client.workers.list() if worker.state == state}
 
 
-def test_each_device_of_a_machine_is_a_worker_with_its_labels_and_memory(local, start, submit):
+def test_each_device_of_a_machine_is_a_worker_that_evaluates_with_its_labels_and_memory(local, start, submit):
     start("--devices", "cpu,cpu", "--label", "site=berlin", "--label", "rack=4")
     with local.client() as client:
-        handle = submit(client, n_trials=TRIALS)
-        wait_for(lambda: len(listed(client, "busy")) == 2)
-        handle.wait(timeout=240)
-        assert_exact(client, handle, TRIALS)
-        workers = {worker.name: worker for worker in client.workers.list()}
+        workers = wait_for(lambda: len(found := listed(client)) == 2 and found)
         assert set(workers) == {"box#0", "box#1"}
-        assert {trial.worker for trial in client.studies.trials(handle.id)} == {each.id for each in workers.values()}
         for worker in workers.values():
             assert worker.labels == {"site": "berlin", "rack": "4"}
             assert 0 < worker.memory_bytes <= psutil.virtual_memory().total
+        for seed, (working, drained) in enumerate((("box#0", "box#1"), ("box#1", "box#0"))):
+            client.workers.undrain(workers[working].id)
+            client.workers.drain(workers[drained].id)
+            handle = submit(client, n_trials=2, seed=seed)
+            handle.wait(timeout=240)
+            assert_exact(client, handle, 2)
+            assert {trial.worker for trial in client.studies.trials(handle.id)} == {workers[working].id}
 
 
 def test_a_drained_worker_finishes_its_trial_and_ends_well(local, start, submit):

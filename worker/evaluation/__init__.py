@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from pathlib import Path
+from functools import partial
 
-from ranksearch.contracts.jobs import BaselineTask, CompressTask, InspectTask, Outcome, SensitivityTask, Task
+from ranksearch.contracts.jobs import BaselineTask, CompressTask, InspectTask, Outcome, SensitivityTask
 from ranksearch.contracts.resources import Problem
 from worker.evaluation.baseline import measure_dense
 from worker.evaluation.compressed import write_compressed
 from worker.evaluation.faults import as_problem
+from worker.evaluation.memory import with_fewer_at_once
 from worker.evaluation.profile import inspect
 from worker.evaluation.sensitivity import measure_sensitivity
 from worker.evaluation.session import Session
@@ -25,7 +26,7 @@ def evaluate(session: Session, assignment: Assignment) -> Report:
     """Do the task; whatever goes wrong is reported, not raised."""
     session.used.clear()
     try:
-        outcome = _outcome(session, assignment.task, assignment.files, assignment.output)
+        outcome = with_fewer_at_once(session, assignment.task, partial(_outcome, session, assignment))
     except Exception as error:
         problem, retry = as_problem(error)
         log.warning("%s failed: %s", assignment.task.kind, problem, exc_info=error)
@@ -36,7 +37,8 @@ def evaluate(session: Session, assignment: Assignment) -> Report:
     return Report(number=assignment.number, outcome=outcome, holds=session.holds, factors=used)
 
 
-def _outcome(session: Session, task: Task, files: dict[str, Path], output: Path) -> Outcome:
+def _outcome(session: Session, assignment: Assignment) -> Outcome:
+    task, files, output = assignment.task, assignment.files, assignment.output
     if isinstance(task, InspectTask):
         return inspect(session, task, files)
     if isinstance(task, BaselineTask):

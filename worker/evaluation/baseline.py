@@ -9,6 +9,7 @@ import proxy
 from ranksearch.contracts.jobs import BaselineTask, TrialOutcome
 from ranksearch.contracts.profiles import Cost
 from worker.evaluation.measured import first_image, latency_of, result_of
+from worker.evaluation.pieces import in_pieces
 from worker.evaluation.session import Session
 from worker.evaluation.stopwatch import Stopwatch
 
@@ -27,7 +28,8 @@ def measure_dense(session: Session, task: BaselineTask, files: Mapping[str, Path
     images = session.images(task.validation, path, task.batch_size, network)
     with clock.part("validation"):
         reference = session.metric_reference(task.model, network, task.validation, images, task.metric)
-        score = proxy.score(network, images, reference=reference, metric=task.metric)
+        with in_pieces(network, images.at_once):
+            score = proxy.score(network, images, reference=reference, metric=task.metric)
     seconds = clock.seconds()
     cost = proxy.cost(network, (first_image(images),))
     dense = Cost(macs=cost.macs, params=cost.params)

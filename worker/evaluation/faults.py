@@ -10,7 +10,7 @@ import torch
 from proxy import ProxyError
 from ranksearch.contracts.errors import DatasetError, EvaluationError, RankSearchError, RanksError
 
-__all__ = ["as_problem"]
+__all__ = ["as_problem", "ran_out_of_memory", "refused_images"]
 
 _RANKS = {
     "unknown_layer": "unknown_layer",
@@ -19,14 +19,17 @@ _RANKS = {
     "rank_out_of_range": "rank_out_of_range",
 }
 
+# Of torch's allocator in main memory, of cuBLAS and of CUDA itself: RuntimeErrors without a class of their own.
+_OUT_OF_MEMORY = ("can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDA error: out of memory")
+
 
 def as_problem(error: Exception) -> tuple[RankSearchError, bool]:
     """The error to report, and whether another attempt could end differently."""
     if isinstance(error, RankSearchError):
-        return error, False
+        return error, error.code == "evaluation_out_of_memory"  # on a larger device
     if isinstance(error, ProxyError):
         return _from_proxy(error), False
-    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+    if ran_out_of_memory(error):
         return (
             EvaluationError(
                 "evaluation_out_of_memory",
@@ -44,6 +47,13 @@ def as_problem(error: Exception) -> tuple[RankSearchError, bool]:
         ),
         False,
     )
+
+
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether this is about memory: of a device, or of the machine."""
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def refused_images(error: RuntimeError, shape: tuple[int, ...]) -> DatasetError:

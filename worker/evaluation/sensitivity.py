@@ -14,6 +14,8 @@ import proxy
 from proxy.tally import Tally
 from ranksearch.contracts.jobs import SensitivityOutcome, SensitivityTask
 from ranksearch.contracts.ranks import LayerRanks
+from worker.evaluation.calibration import calibrate
+from worker.evaluation.pieces import in_pieces
 from worker.evaluation.profile import SOLVER
 from worker.evaluation.replay import DensePass, recorded_bytes
 from worker.evaluation.session import Images, Session
@@ -54,8 +56,10 @@ def _by_statistics(session: Session, task: SensitivityTask, files: Mapping[str, 
     logits = session.reference(task.model, network, task.validation, images)
     for cell, factors in _factors(session, task, network):
         small = proxy.assemble(network, {cell[0]: factors})
-        proxy.calibrate(small, calibration.only(), reference=moments, level="statistics")
-        yield cell, proxy.score(small, images.only(), reference=logits, metric="kl").value
+        calibrate(small, calibration, moments, "statistics", session.device)
+        with in_pieces(small, images.at_once):
+            value = proxy.score(small, images.only(), reference=logits, metric="kl").value
+        yield cell, value
 
 
 def _by_reconstruction(
@@ -123,7 +127,7 @@ def _entering(network: nn.Module, layer: nn.Module, images: Images) -> list[Tens
 
     handle = layer.register_forward_pre_hook(reach)
     try:
-        for batch in images.only():
+        for batch in images.pieces():
             with suppress(_ReachedError):
                 network(batch)
     finally:
@@ -135,7 +139,7 @@ def _measured(network: nn.Module, chains: Mapping[Cell, nn.Module], images: Imag
     tallies = {cell: Tally("kl", None) for cell in chains}
     for batch in images.only():
         at_once = max(1, _BYTES_AT_ONCE // max(recorded_bytes(network, batch[:1]), 1))
-        for part in torch.split(batch, at_once):
+        for part in torch.split(batch, min(at_once, images.at_once)):
             dense = DensePass(network, part)
             for cell, chain in chains.items():
                 answer = dense.exchanged(network.get_submodule(cell[0]), chain)

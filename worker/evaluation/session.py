@@ -18,7 +18,9 @@ from ranksearch.contracts.goals import Level, Metric
 from ranksearch.contracts.jobs import DataSelection
 from ranksearch.contracts.resources import Blob
 from ranksearch.documents import example_inputs, load, load_data
-from worker.evaluation.faults import refused_images
+from worker.devices import main_memory
+from worker.evaluation.faults import ran_out_of_memory, refused_images
+from worker.evaluation.pieces import in_pieces
 from worker.factor_cache import DiskCache
 
 __all__ = ["Images", "Session"]
@@ -69,13 +71,20 @@ class Images:
         batch_size: images a batch; the last one may hold fewer.
         device: where the batches are wanted.
         dtype: type of the images, a floating-point one.
+        at_once: images that a forward pass may take at once: fewer than a batch where memory is short.
 
     Raises:
         DatasetError: the document is not usable, or holds fewer images than selected.
     """
 
     def __init__(
-        self, path: Path, selection: DataSelection, batch_size: int, device: torch.device, dtype: torch.dtype
+        self,
+        path: Path,
+        selection: DataSelection,
+        batch_size: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        at_once: int | None = None,
     ) -> None:
         self._data = load_data(path)
         self._device, self._dtype = device, dtype
@@ -89,8 +98,10 @@ class Images:
         edges = range(selection.start, selection.stop, batch_size)
         self._bounds = [(start, min(start + batch_size, selection.stop)) for start in edges]
         self.count = selection.stop - selection.start
+        self.at_once = min(at_once or batch_size, batch_size)
+        self.are_cut = self.at_once < batch_size
         channels, height, width = self._data.image_shape
-        self._resident = 4 * self.count * channels * height * width <= _RESIDENT_BYTES
+        self._resident = not self.are_cut and 4 * self.count * channels * height * width <= _RESIDENT_BYTES
         self._kept: list[Batch] | None = None
 
     def __iter__(self) -> Iterator[Batch]:
@@ -112,6 +123,10 @@ class Images:
         """The batches without their labels."""
         return (images for images, _ in self)
 
+    def pieces(self) -> Iterator[Tensor]:
+        """The same, in pieces of at most ``at_once``."""
+        return (piece for images in self.only() for piece in torch.split(images, self.at_once))
+
     def _batch(self, start: int, stop: int) -> Batch:
         labels = self._data.labels
         images = self._data.images(start, stop).to(self._device, self._dtype)
@@ -130,6 +145,8 @@ class Session:
 
     Attributes:
         used: keys of factors that the task at hand uses and that other workers may want.
+        at_once: images that a forward pass may take at once; None: whole batches.
+        enough: (sha256 of a model, batch size) → so many at once, as found out where memory was short.
     """
 
     def __init__(self, *, device: str, cache_dir: Path, threads: int = 0) -> None:
@@ -146,6 +163,8 @@ class Session:
         self._features: Recent[proxy.FeatureMoments] = Recent(_SELECTIONS)
         self._recorded: Recent[proxy.DenseFeatures | None] = Recent(1)
         self.used: list[str] = []
+        self.at_once: int | None = None
+        self.enough: dict[tuple[str, int], int] = {}
 
     @property
     def holds(self) -> list[str]:
@@ -165,6 +184,13 @@ class Session:
     def device_name(self) -> str:
         """As results name it."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
+
+    @property
+    def memory_bytes(self) -> int | None:
+        """Of the device."""
+        if self.device.type == "cuda":
+            return int(torch.cuda.get_device_properties(self.device).total_memory)
+        return main_memory()
 
     def network(self, blob: Blob, path: Path) -> nn.Module:
         """The dense network of a model document, in eval mode on the device. Not to be changed.
@@ -192,8 +218,9 @@ class Session:
         wanted: torch.dtype = getattr(torch, specs[0].dtype)
         # Normalised images are no whole numbers: a network of integers gets floats, and says that it takes none.
         dtype = wanted if wanted.is_floating_point else torch.float32
-        key = (selection.blob.sha256, selection.start, selection.stop, batch_size, dtype)
-        return self._images.get(key, lambda: Images(path, selection, batch_size, self.device, dtype))
+        at_once = min(self.at_once or batch_size, batch_size)
+        key = (selection.blob.sha256, selection.start, selection.stop, batch_size, at_once, dtype)
+        return self._images.get(key, lambda: Images(path, selection, batch_size, self.device, dtype, at_once))
 
     def moments(self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images) -> proxy.OutputMoments:
         """The dense layers' output moments on a selection, which layers without a BatchNorm are corrected to.
@@ -203,7 +230,8 @@ class Session:
         """
         names = self.hashes(blob, network)
         return self._moments.get(
-            _key(blob, selection, images), _taking(images, lambda: proxy.output_moments(network, images.only(), names))
+            _key(blob, selection, images),
+            _taking(images, lambda: proxy.output_moments(network, images.pieces(), names)),
         )
 
     def calibration_reference(
@@ -221,6 +249,8 @@ class Session:
             return self.moments(blob, network, selection, images)
 
         def recorded() -> proxy.DenseFeatures | None:
+            if images.are_cut:
+                return None
             names = [name for name, reason in static_reasons(network).items() if reason is None]
             if images.count * sum(recorded_bytes(network, next(images.only())[:1], names).values()) > _RECORDED_BYTES:
                 return None
@@ -239,7 +269,7 @@ class Session:
         if metric != "features":
             return self.reference(blob, network, selection, images)
         return self._features.get(
-            _key(blob, selection, images), _taking(images, lambda: proxy.feature_moments(network, images.only()))
+            _key(blob, selection, images), _taking(images, lambda: proxy.feature_moments(network, images.pieces()))
         )
 
     @torch.no_grad()
@@ -249,8 +279,12 @@ class Session:
         Raises:
             DatasetError: the network does not take these images.
         """
-        outputs = _taking(images, lambda: [network(batch) for batch in images.only()])
-        return self._references.get(_key(blob, selection, images), outputs)
+
+        def outputs() -> list[Tensor]:
+            with in_pieces(network, images.at_once):
+                return [network(batch) for batch in images.only()]
+
+        return self._references.get(_key(blob, selection, images), _taking(images, outputs))
 
 
 def _key(blob: Blob, selection: DataSelection, images: Images) -> tuple[object, ...]:
@@ -263,9 +297,9 @@ def _taking(images: Images, make: Callable[[], Value]) -> Callable[[], Value]:
     def made() -> Value:
         try:
             return make()
-        except torch.OutOfMemoryError:
-            raise
         except RuntimeError as error:
+            if ran_out_of_memory(error):
+                raise
             raise refused_images(error, images.image_shape) from error
 
     return made

@@ -12,7 +12,9 @@ from torch import nn
 import proxy
 from ranksearch.contracts.jobs import CompressTask, TrialOutcome, TrialTask
 from ranksearch.contracts.profiles import Cost
+from worker.evaluation.calibration import calibrate
 from worker.evaluation.measured import first_image, latency_of, result_of
+from worker.evaluation.pieces import in_pieces
 from worker.evaluation.profile import SOLVER
 from worker.evaluation.racing import falls_behind
 from worker.evaluation.session import Session
@@ -39,7 +41,8 @@ def measure_trial(session: Session, task: TrialTask, files: Mapping[str, Path]) 
     small = calibrated(session, task, files, clock)
     with clock.part("validation"):
         stop = falls_behind(task.race, len(images))
-        score = proxy.score(small, images, reference=reference, metric=task.metric, stop=stop)
+        with in_pieces(small, images.at_once):
+            score = proxy.score(small, images, reference=reference, metric=task.metric, stop=stop)
     seconds = clock.seconds()
     counted = proxy.cost(small, (first_image(images),))
     cost = Cost(macs=counted.macs, params=counted.params)
@@ -67,5 +70,5 @@ def calibrated(
     with clock.part("assembly"):
         small = proxy.assemble(dense, factors)
     with clock.part("calibration"):
-        proxy.calibrate(small, images.only(), reference=reference, level=task.level)
+        calibrate(small, images, reference, task.level, session.device)
     return small
