@@ -84,7 +84,7 @@ def reconstruct(
     device = next(model.parameters()).device
     count = sum(len(batch) for batch in images)
     sizes = recorded_bytes(dense, images[0][:1], factorized_layers(model))
-    portions = _portions(sizes, count, _BYTES_AT_ONCE if memory is None else memory)
+    portions = _portions(sizes, count, memory)
     if portions is not None:
         whole = torch.cat(images).to(device)
         done = [_in_one_pass(model, record_dense(dense, [whole], names), names)[1] for names in portions]
@@ -96,14 +96,15 @@ def reconstruct(
     return count, tuple(refitted)
 
 
-def _portions(sizes: Mapping[str, int], images: int, memory: int) -> list[list[str]] | None:
+def _portions(sizes: Mapping[str, int], images: int, memory: int | None = None) -> list[list[str]] | None:
     """Layers, in their order, whose features may be in memory together; None where those of one are too many.
 
     Args:
         sizes: bytes of every layer's features of one image.
         images: how many there are.
-        memory: bytes that they may take.
+        memory: bytes that they may take; None: 2 GiB.
     """
+    memory = _BYTES_AT_ONCE if memory is None else memory
     if max(sizes.values(), default=0) * images * _ALIVE > memory:
         return None
     portions: list[list[str]] = []
