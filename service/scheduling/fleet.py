@@ -24,7 +24,17 @@ from service.storage.races import again_when_raced
 from service.storage.tables import JobRow, WorkerRow
 from service.version import VERSION
 
-__all__ = ["Standing", "admit", "drain", "drop_forgotten", "leave", "saw_worker", "standing_of", "undrain"]
+__all__ = [
+    "Standing",
+    "admit",
+    "drain",
+    "drop_forgotten",
+    "larger_worker_there",
+    "leave",
+    "saw_worker",
+    "standing_of",
+    "undrain",
+]
 
 log = logging.getLogger(__name__)
 
@@ -112,6 +122,13 @@ def leave(backend: Backend, worker: str) -> None:
         ids = session.scalars(select(JobRow.id).where(JobRow.worker == worker, JobRow.state == "leased")).all()
     for job_id in ids:
         _take_back(backend, job_id, worker)
+
+
+def larger_worker_there(session: Session, away_seconds: float, memory_bytes: int) -> bool:
+    """Whether a worker that takes jobs has more memory than this, so that what was too large may fit there."""
+    present = WorkerRow.last_seen_at >= now(session) - away_seconds
+    takes_jobs = (present, WorkerRow.left.is_(False), WorkerRow.draining.is_(False))
+    return session.scalar(select(exists().where(*takes_jobs, WorkerRow.memory_bytes > memory_bytes))) or False
 
 
 def drop_forgotten(backend: Backend) -> int:

@@ -23,6 +23,7 @@ from ranksearch.contracts.jobs import (
     TrialOutcome,
 )
 from ranksearch.contracts.loglines import note
+from ranksearch.contracts.resources import Problem
 from ranksearch.contracts.studies import TrialResult
 from service.access.quota import check_room
 from service.metrics import Metrics
@@ -31,6 +32,7 @@ from service.scheduling.backend import OPTUNA, Backend, model_topic, now
 from service.scheduling.blob_rows import hold
 from service.scheduling.events import artifact_event
 from service.scheduling.fairness import let_go
+from service.scheduling.fleet import larger_worker_there
 from service.scheduling.inspection import take_profile
 from service.scheduling.leases import held, study_of
 from service.scheduling.lifecycle import after_baseline, after_final, after_sensitivity, after_trial, fail_job
@@ -102,12 +104,20 @@ def fail(backend: Backend, job_id: str, request: FailRequest) -> None:
         job = held(session, job_id, request.lease_token)
         note(study=job.study_id, trial=job.trial_number, worker=job.worker)
         log.warning("job failed job=%s kind=%s worker=%s code=%s", job.id, job.kind, job.worker, request.problem.code)
-        if request.retry:
+        if request.retry and not _too_large_for_all(session, backend.settings, request.problem):
             hand_back(session, study, job, problem, backend.settings)
         else:
             let_go(session, job)
             fail_job(session, study, job, problem, backend.settings)
         backend.ring_after(session, OPTUNA)
+
+
+def _too_large_for_all(session: Session, settings: Settings, problem: Problem) -> bool:
+    """Whether memory ran out, and no worker has more of it than the one that says so."""
+    memory = (problem.extra or {}).get("memory_bytes")
+    if problem.code != "evaluation_out_of_memory" or not isinstance(memory, int):
+        return False
+    return not larger_worker_there(session, settings.worker_away_seconds, memory)
 
 
 def _check_belongs(job: JobRow, outcome: Outcome) -> None:

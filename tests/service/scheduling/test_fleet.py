@@ -6,6 +6,7 @@ from sqlalchemy import event, update
 from service.scheduling.reconcile import sweep
 from service.storage.tables import WorkerRow
 from service.version import VERSION
+from tests.service import synthetic
 
 MAJOR, MINOR = (int(part) for part in VERSION.split(".")[:2])
 
@@ -179,3 +180,20 @@ def test_a_forgotten_worker_that_comes_back_is_listed_again(service):
     sweep(service.backend)
     claim(service)
     assert worker(service)["state"] == "idle"
+
+
+def out_of_memory(agent, job, memory_bytes):
+    problem = synthetic.problem("evaluation_out_of_memory", "too large") | {"extra": {"memory_bytes": memory_bytes}}
+    assert agent.post(job, "fail", problem=problem, retry=True).status_code == 204
+
+
+@pytest.mark.parametrize(("other", "state"), [(80 << 30, "FAIL"), (81 << 30, "WAITING")])
+def test_what_is_too_large_is_tried_again_only_where_there_is_more_memory(service, other, state):
+    study = service.submit()["id"]
+    agent = service.agent("w2")
+    agent.complete(agent.must_claim("baseline"))
+    claimed = claim(service, worker="other", memory_bytes=other)
+    assert claimed.status_code == 200
+    job = agent.must_claim("trial")
+    out_of_memory(agent, job, 80 << 30)
+    assert {trial["number"]: trial["state"] for trial in service.trials(study)}[job["trial"]] == state
