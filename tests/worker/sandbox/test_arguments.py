@@ -17,7 +17,7 @@ def test_without_options_the_child_is_confined_as_far_as_the_kernel_allows():
 
 
 @pytest.mark.parametrize(
-    ("text", "size"), [("1024", 1024), ("64K", 64 << 10), ("1.5g", 3 << 29), ("24GiB", 24 << 30), ("2TB", 2 << 40)]
+    ("text", "size"), [("1024", 1024), ("64K", 64 << 10), ("1.5g", 3 << 29), ("24GiB", 24 << 30), ("2TB", 2 * 10**12)]
 )
 def test_a_memory_limit_is_a_number_with_a_unit(text, size):
     assert parsed("--memory-limit", text).memory_limit == size
