@@ -13,13 +13,15 @@ from starlette.concurrency import run_in_threadpool
 from ranksearch.contracts.errors import UnavailableError
 from service.access.bootstrap import admit_bootstrap_token
 from service.access.verification import Verifier
-from service.api import documents, events, exposition, factors, health, jobs, studies
+from service.api import documents, events, exposition, factors, health, jobs, people, sessions, studies
 from service.api.access import OPEN_PATHS, Gate, check_routes, documented_scheme
+from service.api.attempts import SignInAttempts
 from service.api.limits import BodyLimit
 from service.api.logs import RequestLog
 from service.api.pace import BodyPace
 from service.api.problems import install_problems
 from service.api.readiness import ReadinessCheck
+from service.api.single_sign_on import open_provider
 from service.metrics import Metrics
 from service.scheduling.backend import OPTUNA, Backend
 from service.scheduling.bell import Bell
@@ -120,9 +122,12 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.metrics = metrics
     install_problems(app)
-    app.include_router(health.router)
+    app.state.sign_in_attempts, app.state.oidc = SignInAttempts(), open_provider(settings)
+    for router in (health.router, sessions.router):
+        app.include_router(router)
     locked = [Depends(documented_scheme)]
-    for router in (exposition.router, documents.router, studies.router, events.router, factors.router, jobs.router):
+    resources = (documents.router, studies.router, events.router, people.router)
+    for router in (exposition.router, *resources, factors.router, jobs.router):
         app.include_router(router, dependencies=locked)
     app.add_middleware(BodyLimit, limit=settings.max_json_bytes)
     app.add_middleware(BodyPace, seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second)

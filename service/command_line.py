@@ -20,7 +20,7 @@ from service.settings import Settings
 __all__ = ["add_options", "option_of", "read_data_dir", "read_settings", "settings_table", "variable_of"]
 
 PREFIX: Final = "RANKSEARCH_SERVICE_"
-SECRETS: Final = frozenset({"token"})
+SECRETS: Final = frozenset({"token", "oidc_client_secret"})
 _YES_NO: Final = bool
 
 

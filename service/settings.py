@@ -6,10 +6,11 @@ Each member can be given as an option of ``python -m service`` and as an environ
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 __all__ = ["Settings"]
 
@@ -51,6 +52,21 @@ class Settings(BaseModel):
         default="text", description="key=value for people, or one JSON object a line"
     )
     metrics_open: bool = Field(default=False, description="/metrics needs no token")
+
+    oidc_issuer: str | None = Field(
+        default=None, description="URL of a provider of single sign-on (OpenID Connect); default: none"
+    )
+    oidc_client_id: str | None = Field(default=None, description="by which the provider knows this service")
+    oidc_client_secret: str | None = Field(
+        default=None, repr=False, description="which the provider and this service know"
+    )
+    oidc_redirect_url: str | None = Field(
+        default=None, description="where the provider sends browsers back to: this service's /v1/oidc/callback"
+    )
+    oidc_auto_create: bool = Field(
+        default=False, description="whoever the provider signs in becomes a user; default: only users with that subject"
+    )
+    oidc_project: str = Field(default="default", description="of the users who are made so")
 
     lease_seconds: float = Field(default=60, gt=0, description="how long a worker has a job without renewing its lease")
     max_attempts: int = Field(default=3, ge=1, description="of a job, until it fails")
@@ -108,6 +124,22 @@ class Settings(BaseModel):
         if known is None or not separator:
             raise ValueError(f"the database must be sqlite:///FILE or postgresql://USER@HOST/NAME, not {scheme}:…")
         return f"{known}://{rest}"
+
+    @field_validator("oidc_issuer", "oidc_redirect_url")
+    @classmethod
+    def _encrypted(cls, url: str | None) -> str | None:
+        """Tokens and codes go over these: only on this machine without encryption."""
+        if url is None or re.match(r"https://[^/]|http://(localhost|127\.0\.0\.1|\[::1\])([:/]|$)", url):
+            return url
+        raise ValueError(f"it must begin with https://, not {url.partition('://')[0]}://…")
+
+    @model_validator(mode="after")
+    def _whole_provider(self) -> Settings:
+        needed = ("oidc_issuer", "oidc_client_id", "oidc_client_secret", "oidc_redirect_url")
+        missing = [name for name in needed if getattr(self, name) is None]
+        if missing and len(missing) < len(needed):
+            raise ValueError(f"single sign-on lacks {', '.join(missing)}")
+        return self
 
     @property
     def url(self) -> str:

@@ -11,13 +11,18 @@ from ranksearch.contracts.base import Name, Request, Resource, Timestamp
 __all__ = [
     "SCOPES",
     "AuditEvent",
+    "Handle",
     "NewToken",
     "Project",
+    "ProjectChange",
     "ProjectRequest",
     "Scope",
+    "SignIn",
+    "SignedIn",
     "Token",
     "TokenRequest",
     "User",
+    "UserChange",
     "UserRequest",
     "WhoAmI",
 ]
@@ -26,6 +31,10 @@ Scope = Literal["read", "submit", "work", "admin"]
 """``read``: look at the project's things; ``submit``: upload, submit, pause, cancel, and read; ``work``: what workers
 do, for all projects; ``admin``: everything, in all projects."""
 SCOPES: tuple[Scope, ...] = get_args(Scope)
+
+
+Handle = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[\w][\w .@+-]*$")]
+"""A name by which users and projects are addressed: letters, digits, ``_ . @ + -`` and blanks."""
 
 
 class TokenRequest(Request):
@@ -59,12 +68,25 @@ class NewToken(Token):
 
 
 class UserRequest(Request):
-    """``POST /v1/users``, and ``PATCH /v1/users/{name}`` with what is to change."""
+    """``POST /v1/users``."""
 
-    name: Name
-    projects: list[Name] = Field(default=["default"], min_length=1, max_length=1000)
+    name: Handle
+    subject: str | None = Field(
+        default=None, min_length=1, max_length=255, description="by which the provider of single sign-on knows them"
+    )
+    projects: list[Handle] = Field(default=["default"], min_length=1, max_length=1000)
     weight: float = Field(default=1, gt=0, le=1000, description="share of the fleet beside others")
     max_parallel: int | None = Field(default=None, ge=1, description="jobs that run for this user at once, at most")
+
+
+class UserChange(Request):
+    """``PATCH /v1/users/{name}``: what is left out stays as it is. A disabled user's tokens open nothing."""
+
+    subject: str | None = Field(default=None, min_length=1, max_length=255)
+    projects: list[Handle] | None = Field(default=None, min_length=1, max_length=1000, description="all of them, anew")
+    weight: float | None = Field(default=None, gt=0, le=1000)
+    max_parallel: int | None = Field(default=None, ge=1, description="null: no limit")
+    disabled: bool | None = None
 
 
 class User(Resource):
@@ -72,6 +94,7 @@ class User(Resource):
 
     id: str
     name: Name
+    subject: str | None = Field(default=None, description="by which the provider of single sign-on knows them")
     projects: list[str]
     weight: float
     max_parallel: int | None = None
@@ -83,8 +106,15 @@ class User(Resource):
 class ProjectRequest(Request):
     """``POST /v1/projects``."""
 
-    name: Name
+    name: Handle
     max_bytes: int | None = Field(default=None, ge=1, lt=2**62, description="that its documents may take")
+
+
+class ProjectChange(Request):
+    """``PATCH /v1/projects/{name}``: what is left out stays as it is."""
+
+    max_bytes: int | None = Field(default=None, ge=1, lt=2**62, description="null: no limit")
+    members: list[Handle] | None = Field(default=None, max_length=10_000, description="all of them, anew")
 
 
 class Project(Resource):
@@ -108,15 +138,27 @@ class WhoAmI(Resource):
     expires_at: Timestamp | None = None
 
 
+class SignIn(Request):
+    """``POST /v1/session``."""
+
+    token: str = Field(min_length=1, max_length=500, repr=False)
+
+
+class SignedIn(WhoAmI):
+    """A browser's session; ``csrf`` goes into the header ``X-CSRF-Token`` of whatever changes something."""
+
+    csrf: str = Field(repr=False)
+
+
 class AuditEvent(Resource):
     """Somebody did something."""
 
     id: int
     action: Annotated[str, Field(description='such as "study.submit" or "token.revoke"')]
     created_at: Timestamp
-    user: str | None = None
-    project: str | None = None
-    token: str | None = None
+    user: str | None = Field(default=None, description="name")
+    project: str | None = Field(default=None, description="name")
+    token: str | None = Field(default=None, description="id")
     subject: str | None = Field(default=None, description="id of what it was done to")
     request_id: str | None = None
     detail: dict[str, Any] | None = None

@@ -44,8 +44,8 @@ __all__ = [
 
 OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 """What anybody may see: that the service lives, and whether it can work."""
-OPEN_OPERATIONS: frozenset[tuple[str, str]] = frozenset()
-"""Of other addresses, what anybody may do."""
+OPEN_OPERATIONS = frozenset({("POST", "/v1/session"), ("GET", "/v1/oidc/login"), ("GET", "/v1/oidc/callback")})
+"""Of other addresses, what anybody may do: sign in."""
 COOKIE = "ranksearch_session"
 """Of a browser that has signed in."""
 

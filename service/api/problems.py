@@ -65,6 +65,8 @@ def problem_response(problem: RankSearchError) -> Response:
     headers: dict[str, str] = {}
     if isinstance(problem, AccessError) and problem.status == 401:  # noqa: PLR2004 - Unauthorized
         headers["www-authenticate"] = 'Bearer realm="ranksearch"'
+    if problem.code == "too_many_attempts":
+        headers["retry-after"] = str(problem.extra["retry_after"])
     if problem.code in _RETRY_AFTER:
         headers["retry-after"] = _RETRY_AFTER[problem.code]
     return ProblemResponse(problem.to_problem(), status_code=problem.status, headers=headers)
