@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 __all__ = ["Settings"]
 
@@ -132,14 +132,6 @@ class Settings(BaseModel):
         if url is None or re.match(r"https://[^/]|http://(localhost|127\.0\.0\.1|\[::1\])([:/]|$)", url):
             return url
         raise ValueError(f"it must begin with https://, not {url.partition('://')[0]}://…")
-
-    @model_validator(mode="after")
-    def _whole_provider(self) -> Settings:
-        needed = ("oidc_issuer", "oidc_client_id", "oidc_client_secret", "oidc_redirect_url")
-        missing = [name for name in needed if getattr(self, name) is None]
-        if missing and len(missing) < len(needed):
-            raise ValueError(f"single sign-on lacks {', '.join(missing)}")
-        return self
 
     @property
     def url(self) -> str:

@@ -50,7 +50,7 @@ def sign_in(
     attempts: TheAttempts,
     given: SignIn,
 ) -> SignedIn:
-    """Sign in with a token. The session is a cookie that scripts cannot read; ``csrf`` is for what changes something."""
+    """Sign in with a token: the session is a cookie that scripts cannot read, ``csrf`` for what changes something."""
     if request.headers.get("sec-fetch-site") == "cross-site":
         raise AccessError("csrf_invalid", "a page of another site cannot sign anybody in here")
     address = _address(request)
@@ -118,11 +118,9 @@ def finish_single_sign_on(
     attempts.begin(address)
     try:
         attempt = Attempt.unsealed(request.cookies.get(_ATTEMPT_COOKIE), _seal(settings.token), state)
-        if error is not None or code is None:
-            raise AccessError("sign_in_refused", "the provider did not sign anybody in", got=error)
         opened = admit(
             backend.database,
-            oidc.identity(code, attempt),
+            oidc.identity(_code(code, error), attempt),
             project=attempt.project,
             new_users=settings.oidc_project if settings.oidc_auto_create else None,
             address=address,
@@ -136,6 +134,12 @@ def finish_single_sign_on(
     response.delete_cookie(_ATTEMPT_COOKIE, path=_OIDC_PATH)
     _set_cookie(request, response, opened)
     return response
+
+
+def _code(code: str | None, error: str | None) -> str:
+    if error is not None or code is None:
+        raise AccessError("sign_in_refused", "the provider did not sign anybody in", got=error)
+    return code
 
 
 def _set_cookie(request: Request, response: Response, opened: Opened) -> None:

@@ -12,12 +12,25 @@ __all__ = ["open_provider", "provider", "subject_here"]
 
 
 def open_provider(settings: Settings) -> OidcProvider | None:
-    """The provider that the settings name; None where they name none."""
-    given = (settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret, settings.oidc_redirect_url)
-    issuer, client_id, client_secret, redirect_url = given
-    if issuer is None or client_id is None or client_secret is None or redirect_url is None:
+    """The provider that the settings name; None where they name none.
+
+    Raises:
+        InputError: they name it in part.
+    """
+    issuer, client_id = settings.oidc_issuer, settings.oidc_client_id
+    secret, redirect_url = settings.oidc_client_secret, settings.oidc_redirect_url
+    if issuer is not None and client_id is not None and secret is not None and redirect_url is not None:
+        return OidcProvider(issuer, client_id, secret, redirect_url)
+    if issuer is client_id is secret is redirect_url is None:
         return None
-    return OidcProvider(issuer, client_id, client_secret, redirect_url)
+    needed = ("oidc_issuer", "oidc_client_id", "oidc_client_secret", "oidc_redirect_url")
+    missing = [name for name in needed if getattr(settings, name) is None]
+    raise InputError(
+        "invalid_request",
+        "single sign-on is described in part",
+        expected=", ".join(needed),
+        mend=f"give {', '.join(missing)} as well, or none of them",
+    )
 
 
 async def provider(request: Request) -> OidcProvider:

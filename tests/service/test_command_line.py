@@ -19,7 +19,11 @@ VALUES = {
     "log_level": "debug",
     "log_format": "json",
     "metrics_open": "true",
+    "oidc_issuer": "https://login.example.org",
+    "oidc_redirect_url": "https://ranksearch.example.org/v1/oidc/callback",
+    "oidc_auto_create": "true",
 }
+SECRETS = {"token", "oidc_client_secret"}
 
 
 def read(*arguments, **environment):
@@ -46,11 +50,12 @@ def test_every_setting_can_be_given_by_the_environment(member):
     assert told != Settings.model_fields[member].default
 
 
-@pytest.mark.parametrize("member", [member for member in Settings.model_fields if member != "token"])
+@pytest.mark.parametrize("member", [member for member in Settings.model_fields if member not in SECRETS])
 def test_every_setting_but_secrets_can_be_given_by_option_which_wins(member):
-    option = [option_of(member)] if member == "metrics_open" else [option_of(member), sample(member)]
+    yes_no = isinstance(Settings.model_fields[member].default, bool)
+    option = [option_of(member)] if yes_no else [option_of(member), sample(member)]
     directory = [] if member == "data_dir" else ["--data-dir", "/srv/other"]
-    other = {variable_of(member): "false"} if member == "metrics_open" else {}
+    other = {variable_of(member): "false"} if yes_no else {}
     by_option = read(*directory, *option, **other)
     by_variable = read(*directory, **{variable_of(member): sample(member)})
     assert getattr(by_option, member) == getattr(by_variable, member)
@@ -60,6 +65,7 @@ def test_a_secret_is_on_no_command_line():
     parser = argparse.ArgumentParser()
     add_options(parser)
     assert "--token " not in parser.format_help()
+    assert "secret" not in parser.format_help()
 
 
 def test_a_yes_can_be_taken_back():
