@@ -8,7 +8,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ranksearch.cli import datasets, deletion, deployment, models, steering, studies, submit, upkeep, watch, workers
+from ranksearch.cli import (
+    datasets,
+    deletion,
+    deployment,
+    models,
+    people,
+    steering,
+    studies,
+    submit,
+    upkeep,
+    watch,
+    workers,
+)
 from ranksearch.cli.exit_codes import ExitCode, exit_code
 from ranksearch.cli.options import MACHINE
 from ranksearch.contracts.errors import RankSearchError
@@ -87,9 +99,14 @@ app.command("delete")(deletion.delete)
 app.command("doctor")(upkeep.doctor)
 app.command("backup")(upkeep.backup)
 app.command("restore")(upkeep.restore)
+app.command("whoami")(people.whoami)
+app.command("audit")(people.audit)
 app.add_typer(models.app, name="models")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(workers.app, name="workers")
+app.add_typer(people.tokens, name="tokens")
+app.add_typer(people.users, name="users")
+app.add_typer(people.projects, name="projects")
 app.command("pack-data")(datasets.pack_data)
 
 

@@ -14,12 +14,14 @@ from ranksearch.client.factors import Factors
 from ranksearch.client.goals import Budget, Images, StudyReference, draft
 from ranksearch.client.handle import StudyHandle
 from ranksearch.client.jobs import Jobs
+from ranksearch.client.people import Audit, Projects, Tokens, Users
 from ranksearch.client.progress import Progress
 from ranksearch.client.studies import Studies
 from ranksearch.client.study_bar import inspection_spinner
 from ranksearch.client.submission import DataReference, ModelReference, Submission
 from ranksearch.client.transport import Transport
 from ranksearch.client.workers import Workers
+from ranksearch.contracts.access import WhoAmI
 from ranksearch.contracts.checkups import Checkup
 from ranksearch.contracts.goals import Level, Metric, Objective, Pruner, Sampler, WarmStart
 from ranksearch.contracts.ranks import Method
@@ -62,12 +64,20 @@ class Client:
         self.workers = Workers(self._transport)
         self.blobs = Blobs(self._transport)
         self.jobs = Jobs(self._transport)
+        self.tokens = Tokens(self._transport)
+        self.users = Users(self._transport)
+        self.projects = Projects(self._transport)
+        self.audit = Audit(self._transport)
         self.factors = Factors(self._transport)
 
     @property
     def url(self) -> str:
         """Of the service, without a trailing slash."""
         return self._transport.address.url
+
+    def whoami(self) -> WhoAmI:
+        """Whose token this client has, and what it allows."""
+        return self._transport.fetch(WhoAmI, "/v1/whoami")
 
     def submit(
         self,

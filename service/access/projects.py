@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -14,6 +14,7 @@ from ranksearch.contracts.errors import ConflictError
 from service.access.audit import record
 from service.access.people import project_named, user_named
 from service.access.principal import Principal
+from service.access.quota import used_bytes
 from service.storage.clock import database_now, moment
 from service.storage.engine import Database
 from service.storage.identifiers import new_id
@@ -21,15 +22,12 @@ from service.storage.paging import newest_first
 from service.storage.tables import (
     DEFAULT_PROJECT,
     LOCAL_USER,
-    BlobRow,
-    DatasetRow,
     MemberRow,
-    ModelRow,
     ProjectRow,
     UserRow,
 )
 
-__all__ = ["change_project", "create_project", "list_projects", "used_bytes"]
+__all__ = ["change_project", "create_project", "list_projects"]
 
 
 def create_project(database: Database, caller: Principal, wanted: ProjectRequest) -> Project:
@@ -75,14 +73,6 @@ def list_projects(database: Database, cursor: str | None, limit: int) -> Page[Pr
     with database.reading() as session:
         rows, following = newest_first(session, select(ProjectRow), ProjectRow, cursor, limit)
         return Page(items=[_view(session, row) for row in rows], next=following)
-
-
-def used_bytes(session: Session, project: str) -> int:
-    """What a project's documents take; a blob that several of them are counts once."""
-    models = select(ModelRow.sha256).where(ModelRow.project_id == project)
-    datasets = select(DatasetRow.sha256).where(DatasetRow.project_id == project)
-    total = select(func.sum(BlobRow.size)).where(BlobRow.sha256.in_(models.union(datasets)))
-    return int(session.scalar(total) or 0)
 
 
 def _set_members(session: Session, project: ProjectRow, names: Sequence[str]) -> None:
