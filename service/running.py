@@ -110,6 +110,8 @@ def log_as_set(settings: Settings) -> None:
     optuna.logging.disable_default_handler()
     optuna.logging.enable_propagation()
     logging.getLogger("alembic").setLevel(max(logging.getLogger().level, logging.INFO))  # its debug lines are SQL
+    # At every start it says which dialect it talks, too; what it changes is news.
+    logging.getLogger("alembic.runtime.migration").addFilter(lambda record: str(record.msg).startswith("Running"))
 
 
 def check_database(settings: Settings) -> None:

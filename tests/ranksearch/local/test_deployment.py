@@ -72,7 +72,7 @@ def test_the_first_one_does_not_mind(local, client):
 def test_a_port_that_is_taken_is_named_with_the_logs_end(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UnavailableError, match=r"ended .*\n.*Address already in use"):
+        with pytest.raises(UnavailableError, match=r"(?s)ended .*Address already in use"):
             LocalDeployment(tmp_path, workers=0, port=port).start()
 
 
