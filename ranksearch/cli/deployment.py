@@ -42,20 +42,20 @@ def up(
     """Run the service and its workers on this machine until Ctrl-C. State stays for the next time."""
     deployment = LocalDeployment(data_dir or data_directory(), workers=workers, host=host, port=port, device=device)
     with _terminable(), deployment:
-        if json:
-            show_json(
-                {
-                    "url": deployment.url,
-                    "data_dir": str(deployment.data_dir),
-                    "service_pid": deployment.service.pid if deployment.service else None,
-                    "worker_pids": [child.pid for child in deployment.workers],
-                }
-            )
-            sys.stdout.flush()
-        else:
-            show(f"{deployment.url} with {workers} worker(s); state, token and logs in {deployment.data_dir}")
-            show("submit from this directory: ranksearch submit MODEL DATA      stop: Ctrl-C")
-        with contextlib.suppress(KeyboardInterrupt):  # the way to stop it
+        with contextlib.suppress(KeyboardInterrupt):  # the way to stop it, from the moment that it is announced
+            if json:
+                show_json(
+                    {
+                        "url": deployment.url,
+                        "data_dir": str(deployment.data_dir),
+                        "service_pid": deployment.service.pid if deployment.service else None,
+                        "worker_pids": [child.pid for child in deployment.workers],
+                    }
+                )
+                sys.stdout.flush()
+            else:
+                show(f"{deployment.url} with {workers} worker(s); state, token and logs in {deployment.data_dir}")
+                show("submit from this directory: ranksearch submit MODEL DATA      stop: Ctrl-C")
             deployment.supervise(say)
         say("stopping")
 
