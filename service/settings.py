@@ -86,7 +86,7 @@ class Settings(BaseModel):
         default=7 * 86_400, gt=0, description="after which a worker that is away leaves the list"
     )
     poll_seconds: float = Field(
-        default=1, gt=0, description="how often a waiting claim or event stream looks again without being woken"
+        default=5, gt=0, description="how often a waiting claim or event stream looks again without being woken"
     )
     keep_alive_seconds: float = Field(default=15, gt=0, description="between comments on a quiet event stream")
 
@@ -111,7 +111,7 @@ class Settings(BaseModel):
     event_days: float = Field(default=90, gt=0, description="until the events of a finished study are dropped")
 
     ready_seconds: float = Field(default=2, gt=0, description="within which database and blob store answer /readyz")
-    grace_seconds: int = Field(default=1, ge=0, description="for open requests to end when the service stops")
+    grace_seconds: int = Field(default=5, ge=0, description="for open requests to end when the service stops")
 
     @field_validator("database_url")
     @classmethod

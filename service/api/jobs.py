@@ -111,17 +111,20 @@ async def _wait_for_job(
     with backend.metrics.waiting_claims.track_inprogress(), backend.bell.listening(JOBS) as ear:
         while True:
             ear.clear()
-            await run_in_threadpool(fleet.saw_worker, backend, wanted)
             # From here to the answer nothing is interrupted: a lease that nobody hears of only expires.
-            claimed = await asyncio.shield(run_in_threadpool(claim, backend, wanted))
-            if claimed is not None:
-                return claimed
-            standing = await run_in_threadpool(fleet.standing_of, backend, wanted.worker)
-            if standing == "draining":
-                return standing
+            found = await asyncio.shield(run_in_threadpool(_look, backend, wanted))
+            if isinstance(found, Claimed) or found == "draining":
+                return found
             left = deadline - time.monotonic()
-            if standing == "left" or left <= 0 or backend.bell.closed:
+            if found == "left" or left <= 0 or backend.bell.closed:
                 return None
             await ear.wait(min(left, backend.settings.poll_seconds))
             if await request.is_disconnected():
                 return None
+
+
+def _look(backend: Backend, wanted: ClaimRequest) -> Claimed | fleet.Standing:
+    """Note that the worker is there and take the next job; without one, what keeps the worker from having one."""
+    fleet.saw_worker(backend, wanted)
+    claimed = claim(backend, wanted)
+    return fleet.standing_of(backend, wanted.worker) if claimed is None else claimed

@@ -12,6 +12,7 @@ import logging
 from functools import partial
 from typing import Any
 
+from sqlalchemy import exists, select
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import EvaluationError
@@ -24,7 +25,7 @@ from service.scheduling.priorities import PRIORITY
 from service.settings import Settings
 from service.storage.tables import JobRow, StudyRow
 
-__all__ = ["delay", "hand_back", "wait_again"]
+__all__ = ["delay", "hand_back", "wait_again", "wake_for_due_attempts"]
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,15 @@ def wait_again(session: Session, study: StudyRow | None, job: JobRow, after: flo
             session.flush()
             trial_event(session, study, job)
     Backend.ring_after(session, JOBS)
+
+
+def wake_for_due_attempts(backend: Backend) -> None:
+    """Those who wait for work are not told by the clock that an attempt is due."""
+    with backend.reading() as session:
+        due = exists().where(JobRow.state == "waiting", JobRow.not_before <= now(session))
+        if not session.scalar(select(due)):
+            return
+    backend.bell.ring(JOBS)
 
 
 def hand_back(

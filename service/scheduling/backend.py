@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -48,6 +49,7 @@ OPTUNA = "optuna"
 HOLD: Final = {"read": True, "key_share": True}
 """For ``with_for_update``: until the transaction ends nobody can delete the row. Several may hold it at once."""
 _RINGS = "rings"
+_CLOCK = "clock"
 _COUNTS = "counts"
 _CHARGES = "charges"
 _SEEN_SECONDS = 5.0
@@ -196,8 +198,17 @@ def profile_of(session: Session, model: str) -> ModelProfile:
 
 
 def now(session: Session) -> float:
-    """The database's clock."""
-    return float(session.scalar(select(database_now())) or 0.0)
+    """The database's clock.
+
+    It is asked once a session, which lives for a moment; from there on the steps are this process's own. A use case
+    asks for the time again and again, and each question would be a round trip.
+    """
+    asked, at = session.info.get(_CLOCK, (0.0, None))
+    if at is None:
+        at = float(session.scalar(select(database_now())) or 0.0)
+        asked = time.monotonic()
+        session.info[_CLOCK] = (asked, at)
+    return float(at + (time.monotonic() - asked))
 
 
 def locked_study(session: Session, study: str) -> StudyRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from service.scheduling.attempts import wake_for_due_attempts
 from service.scheduling.backend import Backend
 from service.scheduling.fleet import drop_forgotten
 from service.scheduling.leases import expire
@@ -25,5 +26,6 @@ def sweep(backend: Backend) -> None:
         mirror(backend),
         drop_forgotten(backend),
     )
+    wake_for_due_attempts(backend)
     if expired or stopped or forgotten:
         log.info("sweep expired=%d stopped=%d told=%d workers_forgotten=%d", expired, stopped, told, forgotten)

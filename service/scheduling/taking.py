@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from sqlalchemy import exists, func, or_, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import NotFoundError
@@ -39,11 +39,13 @@ def take_next(backend: Backend, worker: ClaimRequest) -> tuple[str, Lease] | Non
     Looks without a write lock first, because mostly there is nothing.
     """
     with backend.reading() as session:
-        at = now(session)
-        overdue = (JobRow.state == "leased") & (JobRow.lease_expires_at < at)
-        if not session.scalar(select(exists().where(or_(JobRow.state == "waiting", overdue)))):
-            return None
-    expire(backend)
+        waiting = exists().where(JobRow.state == "waiting")
+        overdue = exists().where(JobRow.state == "leased", JobRow.lease_expires_at < now(session))
+        some_wait, some_are_overdue = session.execute(select(waiting, overdue)).one()
+    if some_are_overdue:
+        expire(backend)
+    elif not some_wait:
+        return None
     for attempt in range(_TRIES):
         with backend.reading() as session:
             proposal = None if _is_out(session, worker) else choose(session, worker)

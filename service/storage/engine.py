@@ -155,7 +155,9 @@ class Database:
         self.writing_engine = self.engine.execution_options(**{_WRITES: True})
         self._write_lock = threading.RLock() if sqlite else None
         # A pool of its own: who holds such a lock needs a second connection, and in one pool they could all be first.
-        self._locks = None if sqlite else create_engine(url, pool_size=2, max_overflow=-1, **engine_options(url))
+        # Its connections are asked whether they live, however short they rested: nothing here can be done again.
+        locks: dict[str, Any] = {"pool_size": 2, "max_overflow": -1, "pool_pre_ping": True}
+        self._locks = None if sqlite else create_engine(url, **locks, **engine_options(url))
         if self._locks is not None:
             prepare_engine(self._locks)
 

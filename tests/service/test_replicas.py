@@ -207,17 +207,20 @@ def test_a_restart_of_the_database_is_a_pause(tmp_path):
     with own_server() as server, pair_on(server, server.create(), tmp_path) as (first, second):
         study, agent = prepared(first, salt=15)
         seen: list[str] = []
+        opened = threading.Event()
 
         def watch() -> None:
             with (
                 httpx.Client(base_url=first.http.base_url, headers=first.http.headers, timeout=60) as http,
                 connect_sse(http, "GET", f"/v1/studies/{study}/events") as source,
             ):
+                opened.set()
                 seen.extend(event.event for event in source.iter_sse())
 
         watching = threading.Thread(target=watch)
         watching.start()
         held = agent.must_claim("baseline")
+        assert opened.wait(20)
         server.kill()
         for replica in (first, second):
             answer = replica.http.get(f"/v1/studies/{study}")
