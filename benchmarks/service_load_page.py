@@ -40,11 +40,11 @@ def write(page: Page, found: dict[str, dict[str, Any]], chosen: Any) -> None:  #
             for name in names
             for part in ("claim", "completion")
         }
-        target = (chosen.page.parent if chosen.page else PAGES) / f"service_{axis}.svg"
+        target = (chosen.page.parent if chosen.page else PAGES) / f"service_load_{axis}.svg"
         line_plot(target, lines, x_label=label, y_label="milliseconds", log_x=True)
-        page.text(f"![a claim and a completion against {axis}](service_{axis}.svg)")
+        page.text(f"![a claim and a completion against {axis}](service_load_{axis}.svg)")
     page.figures = found
-    page.write("service", chosen, ["fastapi", "sqlalchemy", "optuna", "uvicorn", "psycopg"])
+    page.write("service_load", chosen, ["fastapi", "sqlalchemy", "optuna", "uvicorn", "psycopg"])
 
 
 def goals_of(name: str, one: dict[str, Any], own: float) -> list[tuple[str, ...]]:

@@ -18,7 +18,7 @@ from typing import Any
 import optuna
 from fleet import Claimed, Fleet, SyntheticWorker, Watcher, fleet, quantile
 from page import Page, options
-from service_page import CROWD, LINEAR_SECONDS, PARAMETERS, STREAMS, WORKERS, write
+from service_load_page import CROWD, LINEAR_SECONDS, PARAMETERS, STREAMS, WORKERS, write
 
 from tests.postgres import PostgresServer, find_binaries
 
