@@ -30,6 +30,10 @@ __all__ = ["DataDirInUse", "Server", "announce", "check_database", "keep_token",
 
 log = logging.getLogger(__name__)
 
+_IDLE_SECONDS = 75
+"""A connection without requests is kept for longer than clients and proxies keep theirs (5 and 60 seconds, mostly):
+the one that closes it must be the one that would use it next, or its request meets a closed door."""
+
 
 class DataDirInUse(Exception):
     """Another service runs on the same data directory."""
@@ -170,6 +174,7 @@ def serve(settings: Settings) -> None:
             http=bounded_heads(settings.header_seconds),
             forwarded_allow_ips=settings.forwarded_allow_ips,
             limit_concurrency=settings.max_connections,
+            timeout_keep_alive=_IDLE_SECONDS,
             timeout_graceful_shutdown=settings.grace_seconds,
         )
         for end in (

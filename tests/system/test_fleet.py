@@ -106,14 +106,27 @@ def test_a_worker_whose_clock_is_an_hour_ahead_keeps_its_leases(local, start, su
         assert {trial.attempts for trial in client.studies.trials(handle.id)} == {1}
 
 
+def suspended_in_a_trial(client, study, processes):
+    """The trial that they hold, now that they stand still; None, and they go on, where it had just ended."""
+    trial = running(client, study)
+    if not trial:
+        return None
+    for each in processes:
+        each.suspend()
+    now = next(one for one in client.studies.trials(study) if one.number == trial.number)
+    if now.state == "RUNNING":
+        return trial
+    for each in processes:
+        each.resume()
+    return None
+
+
 def test_a_worker_paused_beyond_its_lease_has_its_late_result_refused_and_goes_on(local, start, submit, tmp_path):
     process = start(name="paused")
     with local.client() as client:
         handle = submit(client, n_trials=TRIALS)
-        trial = wait_for(lambda: running(client, handle.id))
         paused = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        for each in paused:
-            each.suspend()
+        trial = wait_for(lambda: suspended_in_a_trial(client, handle.id, paused))
         other = start(name="other")
         taken = wait_for(
             lambda: next(

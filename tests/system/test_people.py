@@ -112,6 +112,6 @@ def test_a_scope_that_there_is_not_is_refused_in_words(ranksearch, scopes):
 def test_a_name_that_is_taken_is_refused(ranksearch, admin):
     admin.users.create("fred")
     done = ranksearch("users", "create", "fred")
-    assert done.exit_code != 0
+    assert done.exit_code == ExitCode.FAILED
+    assert isinstance(done.exception, SystemExit)
     assert "fred" in done.stderr
-    assert "Traceback" not in done.output
