@@ -57,7 +57,7 @@ def projects_table(projects: Iterable[Project]) -> Table:
 
 def audit_table(events: Iterable[AuditEvent]) -> Table:
     """One line an event."""
-    made = table("when", "action", "user", "project", "what")
+    made = table("when (UTC)", "action", "user", "project", "what")
     for event in events:
         when = f"{event.created_at:%Y-%m-%d %H:%M:%S}"
         who = (printable(name or "") for name in (event.user, event.project, event.subject))
