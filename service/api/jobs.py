@@ -21,7 +21,7 @@ from ranksearch.contracts.jobs import (
 )
 from ranksearch.contracts.loglines import note
 from ranksearch.contracts.resources import Worker
-from service.api.access import ReaderOrAgent, WorkingAgent
+from service.api.access import Administrator, ReaderOrAgent, WorkingAgent
 from service.api.dependencies import TheBackend
 from service.api.problems import PROBLEMS
 from service.scheduling import answers, fleet, leases, outcomes
@@ -86,13 +86,13 @@ def leave(backend: TheBackend, _caller: WorkingAgent, worker: str) -> None:
 
 
 @router.post("/workers/{worker}/drain", status_code=204)
-def drain_worker(backend: TheBackend, caller: WorkingAgent, worker: str) -> None:
+def drain_worker(backend: TheBackend, caller: Administrator, worker: str) -> None:
     """Have a worker finish what it does and take no more jobs. Repeated, it does nothing."""
     fleet.drain(backend, caller, worker)
 
 
 @router.post("/workers/{worker}/undrain", status_code=204)
-def undrain_worker(backend: TheBackend, caller: WorkingAgent, worker: str) -> None:
+def undrain_worker(backend: TheBackend, caller: Administrator, worker: str) -> None:
     """Let a drained worker take jobs again. Repeated, it does nothing."""
     fleet.undrain(backend, caller, worker)
 
