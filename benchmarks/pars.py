@@ -81,10 +81,10 @@ def all_pieces(epochs: float) -> list[Piece]:
     for alone in ALONE:
         pieces += [one for b in BUDGETS for one in allocations(20, alone, b, ("uniform", "equal_error"))]
         pieces += [search_piece(20, alone, budget, "auto", 0) for budget in (0.5, 0.33, 0.2)]
+    pieces += [tuned(56, CP3, b, row, epochs) for b in (0.33, 0.2) for row in ("auto", "equal_error", "uniform")]
     pieces += [table(56, CP3), *(one for b in BUDGETS for one in allocations(56, CP3, b, ("greedy",)))]
     pieces += [search_piece(56, CP3, budget, "auto", seed) for seed in (1, 2) for budget in BUDGETS]
     pieces += [search_piece(56, MIXED, budget, "auto", 0) for budget in BUDGETS]
-    pieces += [tuned(56, CP3, b, row, epochs) for b in (0.33, 0.2) for row in ("auto", "equal_error", "uniform")]
     return [piece for at, piece in enumerate(pieces) if piece not in pieces[:at]]
 
 
