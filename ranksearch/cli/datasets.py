@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ranksearch.cli.deletion import Yes, ask, tell
+from ranksearch.cli.deletion import Yes, delete_document
 from ranksearch.cli.options import Json, Token, Url, connect
 from ranksearch.contracts.dataset_summaries import summarise_dataset
 from ranksearch.terminal.output import on_terminal, say, show, show_json, waiting
@@ -63,10 +63,7 @@ def delete(
 ) -> None:
     """Delete a data set that no study needs."""
     with connect(url, token) as client:
-        found = client.datasets.get(dataset)
-        ask(f"data set {found.id} ({found.name})", yes=yes)
-        client.datasets.delete(found.id)
-    tell(found.id, machine=json)
+        delete_document(client.datasets, dataset, "data set", yes=yes, machine=json)
 
 
 def pack_data(

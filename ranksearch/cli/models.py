@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ranksearch.cli.deletion import Yes, ask, tell
+from ranksearch.cli.deletion import Yes, delete_document
 from ranksearch.cli.options import Json, Token, Url, connect
 from ranksearch.terminal.output import on_terminal, say, show, show_json
 from ranksearch.terminal.tables import models_table
@@ -84,7 +84,4 @@ def delete(
 ) -> None:
     """Delete a model that no study needs."""
     with connect(url, token) as client:
-        found = client.models.get(model)
-        ask(f"model {found.id} ({found.name})", yes=yes)
-        client.models.delete(found.id)
-    tell(found.id, machine=json)
+        delete_document(client.models, model, "model", yes=yes, machine=json)

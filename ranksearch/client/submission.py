@@ -124,5 +124,11 @@ def existing_file(reference: str | os.PathLike[str], kind: str) -> Path | None:
     if path.is_file():
         return path
     if not isinstance(reference, str) or path.suffix or os.sep in reference:
-        raise InputError("invalid_request", "there is no such file", got=str(reference), expected=f"{kind}, or an id")
+        raise InputError(
+            "invalid_request",
+            "there is no such file",
+            got=str(reference),
+            expected=f"{kind}, or an id",
+            mend="check the path; `ranksearch models` and `ranksearch datasets` list the ids",
+        )
     return None

@@ -40,6 +40,7 @@ class Parcel:
                 f"{path} cannot be read",
                 got=error.strerror or str(error),
                 expected="a readable file",
+                mend="check the path; ranksearch.pack writes models, `ranksearch pack-data` data sets",
             ) from error
 
     @property

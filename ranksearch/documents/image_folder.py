@@ -71,7 +71,8 @@ def pack_image_folder(
 def _found(root: Path) -> tuple[list[tuple[Path, int]], list[str] | None]:
     """Image files with their labels, and the class names; no names where there are no class folders."""
     if not root.is_dir():
-        raise DatasetError("dataset_source_unreadable", "there is no such folder", got=str(root))
+        mend = "check the path; `ranksearch pack-data` takes a folder of images, or an npz file"
+        raise DatasetError("dataset_source_unreadable", "there is no such folder", got=str(root), mend=mend)
     classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not classes:
         return [(file, 0) for file in _image_files(root)], None

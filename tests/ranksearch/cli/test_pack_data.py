@@ -57,4 +57,5 @@ def test_options_that_do_not_fit_a_folder_are_wrong_usage(ranksearch, folder, op
 
 
 def test_a_source_that_is_not_there_is_bad_input(ranksearch, tmp_path):
-    assert ranksearch("pack-data", tmp_path / "nothing", "--size", "8", "-o", tmp_path / "x").exit_code == 5
+    done = ranksearch("pack-data", tmp_path / "nothing", "--size", "8", "-o", tmp_path / "x")
+    assert (done.exit_code, "mend: check the path" in done.stderr) == (5, True)

@@ -199,5 +199,7 @@ def test_uploads(ranksearch, tmp_path, command):
     assert json.loads(done.stdout)["id"] in {wire.MODEL, wire.DATASET}
 
 
-def test_an_upload_of_nothing_is_bad_input(ranksearch, tmp_path):
-    assert ranksearch("models", "upload", tmp_path / "nothing").exit_code == 5
+@pytest.mark.parametrize("command", ["models", "datasets"])
+def test_an_upload_of_nothing_is_bad_input_and_says_what_to_do(ranksearch, tmp_path, command):
+    done = ranksearch(command, "upload", tmp_path / "nothing")
+    assert (done.exit_code, "mend: check the path" in done.stderr) == (5, True)

@@ -127,8 +127,9 @@ def test_an_empty_slice_is_refused(client):
 
 @pytest.mark.parametrize("model", ["m.safetensors", "./net", "folder/net.pt"])
 def test_a_path_without_a_file_is_named(client, model):
-    with pytest.raises(InputError, match="there is no such file"):
+    with pytest.raises(InputError, match="there is no such file") as refused:
         client.submit(model, wire.DATASET)
+    assert "ranksearch models" in refused.value.mend
 
 
 def test_the_handle_knows_the_best_url(client):
