@@ -32,6 +32,11 @@ class Process:
             assert time.monotonic() < deadline, "it did not happen in time"
             time.sleep(0.02)
 
+    @property
+    def log(self) -> str:
+        """What it has written to stderr so far: to a file, since a pipe that nobody reads stops it when it is full."""
+        return _log_of(self.data_dir).read_text()
+
     def stop(self) -> int:
         self.process.terminate()
         return self.process.wait(15)
@@ -41,11 +46,13 @@ def launch(data_dir: Path, *arguments: str, token: str | None = None) -> Process
     """Start one, with the token of its data directory or a given one."""
     command = [sys.executable, "-m", "service", "--data-dir", str(data_dir), "--port", "0", *arguments]
     environment = {} if token is None else {"RANKSEARCH_SERVICE_TOKEN": token}
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, env=os.environ | environment)
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    with _log_of(data_dir).open("ab") as log:
+        process = subprocess.Popen(command, stderr=log, env=os.environ | environment)
     announced = data_dir / "service.json"
     try:
         Process.wait_for(lambda: announced.exists() or process.poll() is not None, seconds=60)
-        assert process.poll() is None, process.stderr and process.stderr.read().decode()
+        assert process.poll() is None, _log_of(data_dir).read_text()
     except AssertionError:
         process.kill()
         raise
@@ -55,12 +62,14 @@ def launch(data_dir: Path, *arguments: str, token: str | None = None) -> Process
     return Process(data_dir, process, http, token, url.host, url.port or 0)
 
 
+def _log_of(data_dir: Path) -> Path:
+    return data_dir.with_name(f"{data_dir.name}.log")  # beside it: what is in it is the service's own
+
+
 def end(process: Process) -> None:
     process.http.close()
     process.process.kill()
     process.process.wait()
-    if process.process.stderr is not None:
-        process.process.stderr.close()
 
 
 @pytest.fixture(scope="session")

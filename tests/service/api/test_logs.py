@@ -87,7 +87,7 @@ def test_no_secret_is_logged(launched):
     service.http.get("/v1/models", headers={"authorization": "Bearer a-wrong-token-of-somebody"})
     service.http.get("/v1/models", params={"cursor": "x", "token": service.token})
     service.stop()
-    written = service.process.stderr.read().decode()
+    written = service.log
     told = [json.loads(line) for line in written.splitlines()]
     assert {line["logger"] for line in told} >= {"service.requests", "uvicorn.error", "alembic.runtime.migration"}
     secrets = [service.token, job["lease"]["token"], "a-wrong-token-of-somebody", "a-lease-token-that-is-wrong"]
