@@ -17,6 +17,8 @@ from service.storage.tables import DatasetRow, JobRow, ModelRow, ProjectRow, Stu
 
 __all__ = ["belonging", "existing_dataset", "existing_model", "existing_study", "refers_to_blob", "visible"]
 
+_NAMES = "names"
+
 Row = TypeVar("Row", ModelRow, DatasetRow, StudyRow)
 
 
@@ -58,9 +60,15 @@ def existing_study(session: Session, caller: Principal, study: str, *, lock: boo
 
 
 def belonging(session: Session, row: ModelRow | DatasetRow | StudyRow) -> dict[str, str]:
-    """The names of its ``owner`` and its ``project``."""
-    owner, project = session.get_one(UserRow, row.user_id), session.get_one(ProjectRow, row.project_id)
-    return {"owner": owner.name, "project": project.name}
+    """The names of its ``owner`` and its ``project``; each pair is read once a session."""
+    known: dict[tuple[str, str], dict[str, str]] = session.info.setdefault(_NAMES, {})
+    key = row.user_id, row.project_id
+    if key not in known:
+        name_of_owner = select(UserRow.name).where(UserRow.id == key[0]).scalar_subquery()
+        name_of_project = select(ProjectRow.name).where(ProjectRow.id == key[1]).scalar_subquery()
+        owner, project = session.execute(select(name_of_owner, name_of_project)).one()
+        known[key] = {"owner": owner, "project": project}
+    return known[key]
 
 
 def refers_to_blob(session: Session, caller: Principal, sha256: str) -> bool:

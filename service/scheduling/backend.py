@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session, undefer
 from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import Method
+from ranksearch.contracts.resources import Blob
 from service.metrics import Metrics
 from service.scheduling.bell import Bell
 from service.scheduling.histories import Histories
+from service.scheduling.remembered import Remembered
 from service.scheduling.sightings import Sightings
 from service.search.derivation import space_of
 from service.search.optuna_records import OptunaRecords
@@ -39,6 +41,7 @@ __all__ = [
     "now",
     "planning_of",
     "profile_of",
+    "set_clock",
     "study_topic",
 ]
 
@@ -59,7 +62,8 @@ class Backend:
     """The service's resources, and the transactions that use them.
 
     ``public_url`` is where users reach the service; it is set once it listens. ``sightings`` are what this process
-    wrote down of the workers, ``histories`` what it read of the studies that are searched.
+    wrote down of the workers, ``histories`` what it read of the studies that are searched, ``documents`` which bytes
+    models and data sets are, by their ids, and ``transfers`` what studies learn from earlier ones.
     """
 
     def __init__(
@@ -80,8 +84,9 @@ class Backend:
         self.public_url: str | None = None
         self.sightings = Sightings(_SEEN_SECONDS)
         self.histories = Histories()
+        self.documents: Remembered[Blob] = Remembered(1024)
+        self.transfers: Remembered[tuple[Past, ...]] = Remembered(32)
         self._spaces: OrderedDict[tuple[str, tuple[str, ...], tuple[str, ...], bool], SearchSpace] = OrderedDict()
-        self._transfers: OrderedDict[str, tuple[Past, ...]] = OrderedDict()
         self._lock = threading.Lock()
         self._tasks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         bell.follow(self._forget)
@@ -126,11 +131,17 @@ class Backend:
         session.info.setdefault(_COUNTS, []).append(count)
 
     @contextmanager
-    def alone(self, task: str) -> Iterator[None]:
-        """A block that one thread of all services is in at a time; ``task`` says for which work."""
+    def in_turn(self, task: str) -> Iterator[None]:
+        """A block that one thread of this process is in at a time; ``task`` says for which work."""
         with self._lock:
             here = self._tasks[task]
-        with here, self.database.alone(task):
+        with here:
+            yield
+
+    @contextmanager
+    def alone(self, task: str) -> Iterator[None]:
+        """A block that one thread of all services is in at a time; ``task`` says for which work."""
+        with self.in_turn(task), self.database.alone(task):
             yield
 
     def space(
@@ -167,22 +178,9 @@ class Backend:
 
     def forget_study(self, study: str) -> None:
         """The study is deleted."""
+        self.transfers.forget(study)
         with self._lock:
-            self._transfers.pop(study, None)
             self._tasks.pop(planning_of(study), None)
-
-    def transfer(self, study: str, read: Callable[[], tuple[Past, ...]]) -> tuple[Past, ...]:
-        """What ``study`` learns from earlier ones, as ``read`` finds it at the study's first trial here."""
-        with self._lock:
-            known = self._transfers.get(study)
-        if known is not None:
-            return known
-        found = read()
-        with self._lock:
-            self._transfers[study] = found
-            while len(self._transfers) > 32:  # noqa: PLR2004 - a few megabytes at most
-                self._transfers.popitem(last=False)
-        return found
 
 
 def _charge(session: Session) -> None:
@@ -205,10 +203,15 @@ def now(session: Session) -> float:
     """
     asked, at = session.info.get(_CLOCK, (0.0, None))
     if at is None:
-        at = float(session.scalar(select(database_now())) or 0.0)
-        asked = time.monotonic()
-        session.info[_CLOCK] = (asked, at)
+        return set_clock(session, session.scalar(select(database_now())))
     return float(at + (time.monotonic() - asked))
+
+
+def set_clock(session: Session, at: float | None) -> float:
+    """For :func:`now`: a query of this session's, for other things as well, has just told the database's time."""
+    read = float(at or 0.0)
+    session.info[_CLOCK] = (time.monotonic(), read)
+    return read
 
 
 def locked_study(session: Session, study: str) -> StudyRow:
@@ -229,7 +232,7 @@ def model_topic(model: str) -> str:
 
 
 def planning_of(study: str) -> str:
-    """The task of :meth:`Backend.alone` in which a study's trials are planned: two must not get the same ranks."""
+    """The task of :meth:`Backend.in_turn` in which a study's trials are planned, each after what the others chose."""
     return f"plan {study}"
 
 

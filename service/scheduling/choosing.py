@@ -13,22 +13,25 @@ trials through the index on their study, study by study in the order of the line
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, exists, func, or_, select, union_all
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.jobs import ClaimRequest
 from service.scheduling.backend import now
-from service.scheduling.fairness import Account, Load, accounts_in, load_of, users_in_queue
+from service.scheduling.fairness import Account, Load, queue
 from service.scheduling.fitting import Abilities, fits
 from service.scheduling.priorities import PRIORITY
 from service.storage.tables import JobRow, ModelRow, StudyRow
 
-__all__ = ["PATIENCE", "Candidate", "Proposal", "choose", "ripe"]
+__all__ = ["IN_LINE", "PATIENCE", "Candidate", "Proposal", "choose", "ripe"]
+
+IN_LINE = (JobRow.priority, JobRow.ordinal, JobRow.id)
+"""The order in which one study's jobs are given out."""
 
 _AT_ONCE = 16
 """Studies whose waiting trials are looked for in one query."""
@@ -72,23 +75,23 @@ class Candidate:
 def choose(session: Session, worker: ClaimRequest) -> Proposal | None:
     """The proposal for a worker; None where there is nothing for it."""
     at = now(session)
-    load = load_of(session, at)
-    accounts = accounts_in(session, users_in_queue(session), load)
+    accounts, load = queue(session, at)
     for account in accounts:
         if account.full:
             continue
         contested = len(accounts) > 1
-        inspection = _inspection(session, account.user, at)
-        if inspection is not None:
+        urgent = _urgent(session, account.user, at)
+        if None in urgent:
+            inspection = _inspection(session, account.user, at)
             return Proposal(account, study=None, job=inspection, contested=contested)
-        best = _best(session, account.user, worker, load, at)
+        best = _best(session, account.user, worker, load, at, urgent)
         if best is not None:
             study, passed_over = best
             return Proposal(account, study, contested=contested, passed_over=passed_over)
     return None
 
 
-def ripe(at: float) -> tuple[ColumnElement[bool], ...]:
+def ripe(at: float | ColumnElement[float]) -> tuple[ColumnElement[bool], ...]:
     """Of jobs that may be claimed now."""
     return JobRow.state == "waiting", or_(JobRow.not_before.is_(None), JobRow.not_before <= at)
 
@@ -99,7 +102,9 @@ def _inspection(session: Session, user: str, at: float) -> str | None:
     return session.scalars(mine.order_by(JobRow.queued_at, JobRow.id).limit(1)).first()
 
 
-def _best(session: Session, user: str, worker: ClaimRequest, load: Load, at: float) -> tuple[str, str | None] | None:
+def _best(
+    session: Session, user: str, worker: ClaimRequest, load: Load, at: float, urgent: Mapping[str | None, int]
+) -> tuple[str, str | None] | None:
     """The study of a user's to serve, and the one that it was preferred to because the worker holds its model.
 
     Most studies are never looked at: of equal priority, those with something more urgent than new trials come first,
@@ -109,10 +114,10 @@ def _best(session: Session, user: str, worker: ClaimRequest, load: Load, at: flo
     able = [
         candidate
         for candidate in _line(session, user)
-        if (candidate.max_parallel is None or load.of_study[candidate.study] < candidate.max_parallel)
+        if (candidate.max_parallel is None or load.of_study(candidate.study) < candidate.max_parallel)
         and fits(candidate.requirements, abilities)
     ]
-    urgent, held = _urgent(session, user, at), set(worker.holds)
+    held = set(worker.holds)
     for _, group in groupby(able, key=lambda candidate: candidate.priority):
         equals = list(group)
         first = min((urgent[one.study] for one in equals if one.study in urgent), default=None)
@@ -147,16 +152,20 @@ def _line(session: Session, user: str) -> list[Candidate]:
     searching = mine.where(StudyRow.state.in_(("queued", "running")))
     made = (JobRow.state == "waiting", JobRow.priority == PRIORITY["compress"], JobRow.kind == "compress")
     compressing = mine.join(JobRow, JobRow.study_id == StudyRow.id).where(*made)
-    line = [Candidate(*row) for query in (searching, compressing) for row in session.execute(query)]
+    line = [Candidate(*row) for row in session.execute(union_all(searching, compressing))]
     return sorted(line, key=lambda one: (-one.priority, one.created_at, one.study))
 
 
-def _urgent(session: Session, user: str, at: float) -> dict[str, int]:
-    """By study, the first of what goes before new trials and can be given out."""
-    before_trials = (JobRow.priority > PRIORITY["inspect"], JobRow.priority < PRIORITY["trial"])
-    jobs = select(JobRow.study_id, func.min(JobRow.priority)).join(StudyRow, StudyRow.id == JobRow.study_id)
-    rows = session.execute(jobs.where(*ripe(at), *before_trials, StudyRow.user_id == user).group_by(JobRow.study_id))
-    return {study: kind for study, kind in rows if study is not None}
+def _urgent(session: Session, user: str, at: float) -> dict[str | None, int]:
+    """By study, the first of what goes before new trials and can be given out; None stands for the inspections."""
+    jobs = (
+        select(JobRow.study_id, func.min(JobRow.priority))
+        .join(ModelRow, ModelRow.id == JobRow.model_id)
+        .outerjoin(StudyRow, StudyRow.id == JobRow.study_id)
+    )
+    mine = or_(StudyRow.user_id == user, and_(JobRow.study_id.is_(None), ModelRow.user_id == user))
+    urgent = jobs.where(*ripe(at), JobRow.priority < PRIORITY["trial"], mine).group_by(JobRow.study_id)
+    return {study: kind for study, kind in session.execute(urgent)}  # noqa: C416 - mypy cannot see that rows are pairs
 
 
 def _first_with_a_trial(session: Session, line: Sequence[Candidate], at: float) -> Candidate | None:

@@ -18,23 +18,29 @@ from service.scheduling.finals import call_finalists, nearest_of, settle
 from service.scheduling.priorities import PRIORITY
 from service.scheduling.stopping import start_clock
 from service.scheduling.verdicts import Goal, goal_of
-from service.scheduling.views import TERMINAL
+from service.scheduling.views import TERMINAL, Tally, tally_of
 from service.storage.identifiers import new_id
 from service.storage.tables import JobRow, StudyRow
 
 __all__ = ["end", "fail_study", "finish_if_done"]
 
 
-def finish_if_done(session: Session, study: StudyRow) -> bool:
+def finish_if_done(session: Session, study: StudyRow, tally: Tally | None = None) -> Tally | None:
     """Once nothing of it waits or runs: call the finalists or, when those are measured, too, end it.
 
+    Args:
+        session: of the transaction.
+        study: locked.
+        tally: of its jobs as they are now, where the caller has counted them.
+
     Returns:
-        Whether that happened; then the study's event is written.
+        None where that happened; then the study's event is written. Else how many of its jobs are in which state.
     """
-    session.flush()
-    left = select(JobRow.id).where(JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased")))
-    if study.state in TERMINAL or session.scalars(left.limit(1)).first() is not None:
-        return False
+    if tally is None:
+        session.flush()
+        tally = tally_of(session, study)
+    if study.state in TERMINAL or not tally.is_empty:
+        return tally
     goal = goal_of(study)
     if study.best_job is None:
         fail_study(session, study, _why_there_is_no_best(session, study, goal))
@@ -43,7 +49,7 @@ def finish_if_done(session: Session, study: StudyRow) -> bool:
     else:
         settle(session, study, goal)
         _complete(session, study)
-    return True
+    return None
 
 
 def fail_study(session: Session, study: StudyRow, problem: RankSearchError | dict[str, object] | None) -> None:

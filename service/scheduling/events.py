@@ -12,24 +12,24 @@ from ranksearch.contracts.studies import Event, EventKind
 from service.access.principal import Principal
 from service.access.visibility import existing_study
 from service.scheduling.backend import Backend, now, study_topic
-from service.scheduling.views import TERMINAL, artifact_view, study_view, trial_views
+from service.scheduling.views import TERMINAL, Tally, artifact_view, study_view, trial_view
 from service.storage.clock import moment
 from service.storage.tables import EventRow, JobRow, StudyRow
 
 __all__ = ["artifact_event", "events_after", "is_settled", "study_event", "trial_event"]
 
 
-def study_event(session: Session, study: StudyRow, kind: EventKind = "study") -> None:
-    """The study as it is now. The study must be locked."""
-    session.flush()
-    _append(session, study, kind, study_view(session, study))
+def study_event(session: Session, study: StudyRow, kind: EventKind = "study", tally: Tally | None = None) -> None:
+    """The study as it is now, which must be locked; its jobs are counted where the caller has not done so."""
+    if tally is None:
+        session.flush()
+    _append(session, study, kind, study_view(session, study, tally=tally))
 
 
-def trial_event(session: Session, study: StudyRow, job: JobRow) -> None:
-    """One of its trials as it is now. The study must be locked."""
-    session.flush()
-    (trial,) = trial_views(session, [job])
-    _append(session, study, "trial", trial)
+def trial_event(session: Session, study: StudyRow, job: JobRow, final: JobRow | None = None) -> None:
+    """One of its trials as it is now, with its final where that was measured. The study must be locked."""
+    measured = None if final is None or final.state != "done" else final.result
+    _append(session, study, "trial", trial_view(job, measured))
 
 
 def artifact_event(session: Session, study: StudyRow, job: JobRow) -> None:

@@ -9,10 +9,12 @@ start-time fair queueing (Goyal, Vin and Cheng, 1997) with worker-seconds for pa
 from __future__ import annotations
 
 import math
-from collections import defaultdict
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
-from sqlalchemy import ColumnElement, func, select, union, update
+from sqlalchemy import ColumnElement, CompoundSelect, Row, Select, func, or_, select, union, update
 from sqlalchemy.orm import Session
 
 from service.scheduling.backend import Backend, now
@@ -22,12 +24,11 @@ from service.storage.tables import JobRow, ModelRow, StudyRow, UserRow
 __all__ = [
     "Account",
     "Load",
-    "accounts_in",
+    "accounts_with",
     "charge_leases",
     "let_go",
-    "load_of",
+    "queue",
     "running_of",
-    "users_in_queue",
     "welcome_back",
 ]
 
@@ -40,13 +41,60 @@ _LEAST_SECONDS = 1.0
 """For which a job counts from its beginning, so that workers that come all at once are shared out evenly."""
 
 
-@dataclass
 class Load:
-    """What is under lease now: jobs and worker-seconds by user, jobs by study."""
+    """What is under lease at a moment, read once it is asked for.
 
-    running: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    of_study: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    A lease that has expired counts as long as it lasted.
+
+    Args:
+        session: to read it.
+        at: the moment.
+    """
+
+    def __init__(self, session: Session, at: float) -> None:
+        self._session = session
+        self._at = at
+
+    def running(self, user: str) -> int:
+        """Of a user, the jobs."""
+        return self._running[user]
+
+    def seconds(self, user: str) -> float:
+        """Of a user, the worker-seconds."""
+        return self._seconds[user]
+
+    def of_study(self, study: str) -> int:
+        """Of a study, the jobs."""
+        return self._of_study[study]
+
+    def users(self) -> set[str]:
+        """Those for whom something runs."""
+        return set(self._running)
+
+    @cached_property
+    def _leases(self) -> Sequence[Row[str | None, float | None, float | None, str]]:
+        leases = (
+            select(JobRow.study_id, JobRow.leased_at, JobRow.lease_expires_at, _OWNER)
+            .outerjoin(StudyRow, StudyRow.id == JobRow.study_id)
+            .join(ModelRow, ModelRow.id == JobRow.model_id)
+            .where(JobRow.state == "leased")
+        )
+        return self._session.execute(leases).all()
+
+    @cached_property
+    def _running(self) -> Counter[str]:
+        return Counter(user for _, _, _, user in self._leases)
+
+    @cached_property
+    def _of_study(self) -> Counter[str]:
+        return Counter(study for study, _, _, _ in self._leases if study is not None)
+
+    @cached_property
+    def _seconds(self) -> dict[str, float]:
+        found: dict[str, float] = defaultdict(float)
+        for _, since, until, user in self._leases:
+            found[user] += max(_LEAST_SECONDS, _seconds(since, until, self._at))
+        return found
 
 
 @dataclass(frozen=True)
@@ -70,23 +118,6 @@ class Account:
         return self.max_parallel is not None and self.running >= self.max_parallel
 
 
-def load_of(session: Session, at: float) -> Load:
-    """What is under lease at this moment; a lease that has expired counts as long as it lasted."""
-    rows = session.execute(
-        select(JobRow.study_id, JobRow.leased_at, JobRow.lease_expires_at, _OWNER)
-        .outerjoin(StudyRow, StudyRow.id == JobRow.study_id)
-        .join(ModelRow, ModelRow.id == JobRow.model_id)
-        .where(JobRow.state == "leased")
-    )
-    load = Load()
-    for study, since, until, user in rows:
-        load.running[user] += 1
-        load.seconds[user] += max(_LEAST_SECONDS, _seconds(since, until, at))
-        if study is not None:
-            load.of_study[study] += 1
-    return load
-
-
 def running_of(session: Session, user: str) -> int:
     """How many jobs of a user are under lease."""
     jobs = select(func.count()).select_from(JobRow).outerjoin(StudyRow, StudyRow.id == JobRow.study_id)
@@ -94,21 +125,39 @@ def running_of(session: Session, user: str) -> int:
     return session.scalar(leased) or 0
 
 
-def users_in_queue(session: Session) -> set[str]:
+def queue(session: Session, at: float) -> tuple[list[Account], Load]:
+    """The accounts of those who wait for something, whose turn comes first being first; and what is under lease.
+
+    One alone, who may have as many jobs as there are, is not compared with anybody, and nothing is counted for that.
+    """
+    load, rows = Load(session, at), session.execute(_accounts(_users_in_queue())).all()
+    if len(rows) == 1 and rows[0].max_parallel is None:
+        user, weight, _, usage = rows[0]
+        return [Account(user, weight, None, usage, 0)], load
+    return _by_share(rows, load), load
+
+
+def accounts_with(session: Session, user: str, load: Load) -> list[Account]:
+    """The accounts of those who wait for something, and of this user, whose turn comes first being first."""
+    return _by_share(session.execute(_accounts(_users_in_queue(), user)).all(), load)
+
+
+def _users_in_queue() -> CompoundSelect[str]:
     """Those who have studies that are not paused and have not ended, or a model or artifact that waits for a worker."""
     studies = select(StudyRow.user_id).where(StudyRow.state.in_(_IN_QUEUE))
     inspections = select(ModelRow.user_id).join(JobRow).where(*_waiting("inspect"))
     artifacts = select(StudyRow.user_id).join(JobRow).where(*_waiting("compress"))
-    return set(session.scalars(union(studies, inspections, artifacts)))
+    return union(studies, inspections, artifacts)
 
 
-def accounts_in(session: Session, users: set[str], load: Load) -> list[Account]:
-    """The accounts of these users, whose turn comes first being first."""
-    rows = session.execute(
-        select(UserRow.id, UserRow.weight, UserRow.max_parallel, UserRow.usage_seconds).where(UserRow.id.in_(users))
-    )
+def _accounts(users: CompoundSelect[str], *more: str) -> Select[str, float, int | None, float]:
+    of_them = UserRow.id.in_(users) if not more else or_(UserRow.id.in_(users), UserRow.id.in_(more))
+    return select(UserRow.id, UserRow.weight, UserRow.max_parallel, UserRow.usage_seconds).where(of_them)
+
+
+def _by_share(rows: Iterable[Row[str, float, int | None, float]], load: Load) -> list[Account]:
     accounts = [
-        Account(user, weight, most, usage + load.seconds[user], load.running[user])
+        Account(user, weight, most, usage + load.seconds(user), load.running(user))
         for user, weight, most, usage in rows
     ]
     return sorted(accounts, key=lambda account: (account.share, account.user))
@@ -116,11 +165,11 @@ def accounts_in(session: Session, users: set[str], load: Load) -> list[Account]:
 
 def welcome_back(session: Session, user: str) -> None:
     """Before something of a user's is queued: what was not used while nothing was is forgone."""
-    load = load_of(session, now(session))
-    present = users_in_queue(session) | set(load.running)
+    load = Load(session, now(session))
+    present = set(session.scalars(_users_in_queue())) | load.users()
     if user in present:
         return
-    accounts = accounts_in(session, present, load)
+    accounts = _by_share(session.execute(_accounts(_users_in_queue(), *load.users())).all(), load)
     if accounts:
         level = accounts[0].share
     else:

@@ -17,16 +17,18 @@ from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFound
 from ranksearch.contracts.jobs import Lease
 from service.metrics import Metrics
 from service.scheduling.attempts import hand_back, wait_again
-from service.scheduling.backend import Backend, locked_study, now
-from service.storage.clock import moment
+from service.scheduling.backend import Backend, locked_study, now, set_clock
+from service.storage.clock import database_now, moment
 from service.storage.races import again_when_raced
 from service.storage.tables import JobRow, StudyRow, WorkerRow
 
 __all__ = [
+    "check_held",
     "expire",
     "held",
     "lease_lost",
     "lease_of",
+    "locked_job",
     "release",
     "renew",
     "study_of",
@@ -62,10 +64,10 @@ def release(backend: Backend, job_id: str, token: str) -> None:
     """
     with backend.writing() as session:
         study = study_of(session, job_id)
-        row = session.get(JobRow, job_id)
-        if row is not None and row.state == "waiting" and row.done_token == token:
+        job = locked_job(session, job_id)
+        if job.state == "waiting" and job.done_token == token:
             return
-        job = held(session, job_id, token)
+        check_held(job, token)
         job.attempts -= 1
         wait_again(session, study, job)
 
@@ -88,12 +90,34 @@ def held(session: Session, job_id: str, token: str) -> JobRow:
         NotFoundError: no such job.
         ConflictError: ``lease_lost``.
     """
-    job = session.scalars(select(JobRow).where(JobRow.id == job_id).with_for_update()).first()
-    if job is None:
+    job = locked_job(session, job_id)
+    check_held(job, token)
+    return job
+
+
+def locked_job(session: Session, job_id: str) -> JobRow:
+    """The job, locked; its study must be locked before it.
+
+    Raises:
+        NotFoundError: no such job.
+    """
+    locked = select(JobRow, database_now()).where(JobRow.id == job_id).with_for_update(of=JobRow)
+    row = session.execute(locked).first()
+    if row is None:
         raise NotFoundError("job_not_found", "there is no such job", got=job_id)
+    job, at = row
+    set_clock(session, at)
+    return job
+
+
+def check_held(job: JobRow, token: str) -> None:
+    """That ``token`` holds the job's lease.
+
+    Raises:
+        ConflictError: ``lease_lost``.
+    """
     if job.state != "leased" or job.lease_token != token:
         raise lease_lost(job)
-    return job
 
 
 def lease_lost(job: JobRow) -> ConflictError:
@@ -123,8 +147,12 @@ def study_of(session: Session, job_id: str) -> StudyRow | None:
     Raises:
         NotFoundError: the study was deleted meanwhile.
     """
-    study_id = session.scalar(select(JobRow.study_id).where(JobRow.id == job_id))
-    return None if study_id is None else locked_study(session, study_id)
+    of_job = select(JobRow.study_id).where(JobRow.id == job_id).scalar_subquery()
+    study = session.scalars(select(StudyRow).where(StudyRow.id == of_job).with_for_update()).first()
+    if study is None:
+        study_id = session.scalar(select(JobRow.study_id).where(JobRow.id == job_id))
+        return None if study_id is None else locked_study(session, study_id)
+    return study
 
 
 def _expire_one(backend: Backend, job_id: str) -> int:

@@ -24,8 +24,8 @@ from service.scheduling.finals import order_of, take_as_best
 from service.scheduling.inspection import give_up_inspection
 from service.scheduling.pausing import pause_if_failing
 from service.scheduling.stopping import add_reason, stop_if_answered, stop_if_overdue
-from service.scheduling.verdicts import Goal, goal_of
-from service.scheduling.views import TERMINAL, study_view
+from service.scheduling.verdicts import goal_of
+from service.scheduling.views import TERMINAL, Tally, study_view, tally_of
 from service.settings import Settings
 from service.storage.races import again_when_raced
 from service.storage.tables import JobRow, ModelRow, StudyRow
@@ -66,23 +66,25 @@ def after_sensitivity(session: Session, study: StudyRow) -> None:
 def after_trial(session: Session, study: StudyRow, job: JobRow, settings: Settings) -> None:
     """A trial completed, was stopped early or failed for good; its row says which."""
     session.flush()
-    goal = goal_of(study)
-    if job.state == "done" and job.feasible is not False and _is_better(session, study, goal, job):
+    goal, best = goal_of(study), _best(session, study)
+    kept = job.state == "done" and job.feasible is not False
+    if kept and (best is None or order_of(goal, job) < order_of(goal, best)):
         take_as_best(study, job)
+    tally: Tally | None = tally_of(session, study)
     if job.trial_number is not None:
         trial_event(session, study, job)
     if pause_if_failing(session, study, job, settings):
         return
-    stop_if_answered(session, study, goal, job)
-    if not finish_if_done(session, study):
-        study_event(session, study)
+    if stop_if_answered(session, study, goal, job):
+        tally = None  # what was not planned is dropped
+    _go_on_or_finish(session, study, tally)
 
 
 def after_final(session: Session, study: StudyRow, job: JobRow) -> None:
     """A finalist was measured on all images, or could not be."""
     session.flush()
     trial = (JobRow.study_id == study.id, JobRow.kind == "trial", JobRow.trial_number == job.trial_number)
-    trial_event(session, study, session.scalars(select(JobRow).where(*trial)).one())
+    trial_event(session, study, session.scalars(select(JobRow).where(*trial)).one(), final=job)
     finish_if_done(session, study)
 
 
@@ -91,8 +93,7 @@ def end_if_overdue(session: Session, study: StudyRow) -> bool:
     if study.state in TERMINAL or not stop_if_overdue(session, study):
         return False
     log.info("timeout study=%s", study.id)
-    if not finish_if_done(session, study):
-        study_event(session, study)
+    _go_on_or_finish(session, study)
     return True
 
 
@@ -162,7 +163,12 @@ def cancel(backend: Backend, caller: Principal, study_id: str) -> Study:
         return study_view(session, study)
 
 
-def _is_better(session: Session, study: StudyRow, goal: Goal, job: JobRow) -> bool:
-    if study.best_job is None:
-        return True
-    return order_of(goal, job) < order_of(goal, session.get_one(JobRow, study.best_job))
+def _go_on_or_finish(session: Session, study: StudyRow, tally: Tally | None = None) -> None:
+    """Finish it where nothing is left to do; tell how it is either way."""
+    tally = finish_if_done(session, study, tally)
+    if tally is not None:
+        study_event(session, study, tally=tally)
+
+
+def _best(session: Session, study: StudyRow) -> JobRow | None:
+    return None if study.best_job is None else session.get_one(JobRow, study.best_job)

@@ -34,7 +34,7 @@ from service.scheduling.events import artifact_event
 from service.scheduling.fairness import let_go
 from service.scheduling.fleet import larger_worker_there
 from service.scheduling.inspection import take_profile
-from service.scheduling.leases import held, study_of
+from service.scheduling.leases import check_held, locked_job, study_of
 from service.scheduling.lifecycle import after_baseline, after_final, after_sensitivity, after_trial, fail_job
 from service.scheduling.planning import space_of_study
 from service.scheduling.sensitivity import check_table
@@ -59,10 +59,10 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
     """
     with backend.writing() as session:
         study = study_of(session, job_id)
-        row = session.get(JobRow, job_id)
-        if row is not None and row.state in {"done", "pruned"} and row.done_token == request.lease_token:
+        job = locked_job(session, job_id)
+        if job.state in {"done", "pruned"} and job.done_token == request.lease_token:
             return
-        job = held(session, job_id, request.lease_token)
+        check_held(job, request.lease_token)
         outcome = request.outcome
         _check_belongs(job, outcome)
         let_go(session, job)
@@ -98,10 +98,10 @@ def fail(backend: Backend, job_id: str, request: FailRequest) -> None:
     problem = request.problem.model_dump(mode="json", exclude_none=True)
     with backend.writing() as session:
         study = study_of(session, job_id)
-        row = session.get(JobRow, job_id)
-        if row is not None and row.state in {"waiting", "failed"} and row.done_token == request.lease_token:
+        job = locked_job(session, job_id)
+        if job.state in {"waiting", "failed"} and job.done_token == request.lease_token:
             return
-        job = held(session, job_id, request.lease_token)
+        check_held(job, request.lease_token)
         note(study=job.study_id, trial=job.trial_number, worker=job.worker)
         log.warning("job failed job=%s kind=%s worker=%s code=%s", job.id, job.kind, job.worker, request.problem.code)
         if request.retry and not _too_large_for_all(session, backend.settings, request.problem):

@@ -20,7 +20,7 @@ from service.scheduling.backend import JOBS, Backend
 from service.scheduling.events import study_event
 from service.scheduling.fairness import welcome_back
 from service.scheduling.stopping import start_clock, stop_clock
-from service.scheduling.views import progress_of, study_view
+from service.scheduling.views import study_view, tally_of
 from service.settings import Settings
 from service.storage.races import again_when_raced
 from service.storage.tables import JobRow, StudyRow, UserRow
@@ -101,7 +101,9 @@ def pause_if_failing(session: Session, study: StudyRow, job: JobRow, settings: S
     There must be something left to give out: otherwise the study ends by itself. The study's event is written.
     """
     study.failures_in_row = study.failures_in_row + 1 if job.state == "failed" else 0
-    progress = progress_of(session, study)
+    if study.failures_in_row < min(_HOPELESS, settings.max_failures_in_row):
+        return False
+    progress = tally_of(session, study).progress(study)
     hopeless = progress.complete + progress.pruned == 0
     limit = min(_HOPELESS, settings.max_failures_in_row) if hopeless else settings.max_failures_in_row
     if study.state != "running" or study.failures_in_row < limit or not _has_waiting(session, study):

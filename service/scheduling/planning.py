@@ -1,29 +1,52 @@
-"""Plans a trial when it is claimed: its number and its ranks, in one transaction.
+"""Chooses the ranks of a study's next trial, before a worker is given it.
 
-Optuna learns of it afterwards, see :mod:`.mirroring`; a crash in between costs nothing.
+The choice is made without a lock on the database, from a snapshot of the study; number and ranks are then stored in the
+transaction that makes the lease. Optuna learns of it afterwards, see :mod:`.mirroring`.
+
+Within a process one study's trials are chosen one after another, so that each knows of those that run. Another
+service that chooses at the same moment chooses for the same job: only one of them gets it, and the other one chooses
+anew.
 """
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from service.scheduling.backend import OPTUNA, Backend, locked_study, planning_of
-from service.scheduling.events import trial_event
-from service.scheduling.leases import lease_lost
+from service.scheduling.backend import Backend
+from service.scheduling.choosing import IN_LINE, ripe
 from service.scheduling.sensitivity import pairs_of
 from service.scheduling.transfer import transferred
 from service.scheduling.verdicts import Goal, direction_of, goal_of
 from service.search.plan import Choice, Past, SearchPlan
 from service.search.sampler import choose
 from service.search.space import SearchSpace
+from service.storage.clock import database_now
 from service.storage.tables import JobRow, StudyRow
 
-__all__ = ["plan_trial", "space_of_study"]
+__all__ = ["Draft", "draft", "enter", "space_of_study"]
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a trial is to be.
+
+    Args:
+        job: id of the trial's job, which has no number yet.
+        planned: the job's new members.
+        seconds: that the sampler took.
+        problem: why there are no ranks; then ``planned`` is empty.
+    """
+
+    job: str
+    planned: dict[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    problem: Exception | None = None
 
 
 @dataclass(frozen=True)
@@ -34,28 +57,39 @@ class _Unplanned:
     past: list[Past]
 
 
-def plan_trial(backend: Backend, job_id: str, token: str) -> float:
-    """Give a leased trial its ranks and number, unless it has them; other jobs need no plan.
+def draft(backend: Backend, study_id: str) -> Draft | None:
+    """Ranks for the trial that is next; None where the study has something else to give out, or nothing.
 
-    Returns:
-        The seconds that the sampler took.
+    Whatever goes wrong is told in the draft: the trial must not block the queue for ever.
 
     Raises:
-        ConflictError: ``lease_lost``, where the lease ended meanwhile.
+        SQLAlchemyError: the database could not be read.
     """
     with backend.reading() as session:
-        job = session.get_one(JobRow, job_id)
-        study_id = job.study_id
-        if job.kind != "trial" or job.trial_number is not None or study_id is None:
-            return 0.0
-    with backend.alone(planning_of(study_id)):
-        with backend.reading() as session:
-            wanted = _read(session, backend, job_id)
-        start = time.perf_counter()
+        job = _next(session, study_id)
+        if job is None or job.kind != "trial" or job.trial_number is not None:
+            return None
+        try:
+            wanted = _read(session, backend, study_id, job.ordinal)
+        except SQLAlchemyError:
+            raise
+        except Exception as problem:  # noqa: BLE001 - told in the draft
+            return Draft(job.id, problem=problem)
+    start = time.perf_counter()
+    try:
         choice = choose(wanted.space, wanted.plan, wanted.index, wanted.past)
-        seconds = time.perf_counter() - start
-        _store(backend, job_id, token, _planned(wanted.space, choice))
-    return seconds
+    except Exception as problem:  # noqa: BLE001 - told in the draft
+        return Draft(job.id, problem=problem)
+    return Draft(job.id, _planned(wanted.space, choice), time.perf_counter() - start)
+
+
+def enter(session: Session, job: JobRow, draft: Draft) -> None:
+    """Give the job, whose study is locked, its ranks and the next number."""
+    trials = (JobRow.study_id == job.study_id, JobRow.kind == "trial")
+    last = session.scalar(select(func.max(JobRow.trial_number)).where(*trials))
+    job.trial_number = 0 if last is None else last + 1
+    for name, value in draft.planned.items():
+        setattr(job, name, value)
 
 
 def space_of_study(session: Session, backend: Backend, study: StudyRow) -> SearchSpace:
@@ -65,13 +99,19 @@ def space_of_study(session: Session, backend: Backend, study: StudyRow) -> Searc
     return backend.space(session, study.model_id, request.methods, request.keep_dense, latency=latency)
 
 
-def _read(session: Session, backend: Backend, job_id: str) -> _Unplanned:
-    job = session.get_one(JobRow, job_id)
-    study = session.get_one(StudyRow, job.study_id)
+def _next(session: Session, study: str) -> Row[str, str, int, int | None] | None:
+    """What the study gives out next."""
+    jobs = select(JobRow.id, JobRow.kind, JobRow.ordinal, JobRow.trial_number)
+    ready = jobs.where(JobRow.study_id == study, *ripe(database_now()))
+    return session.execute(ready.order_by(*IN_LINE).limit(1)).first()
+
+
+def _read(session: Session, backend: Backend, study_id: str, index: int) -> _Unplanned:
+    study = session.get_one(StudyRow, study_id)
     goal, space = goal_of(study), space_of_study(session, backend, study)
-    transfer = backend.transfer(study.id, lambda: transferred(session, goal, space))
+    transfer = backend.transfers.of(study.id, lambda: transferred(session, goal, space))
     return _Unplanned(
-        index=job.ordinal,
+        index=index,
         space=space,
         plan=_search_plan(goal, study, space, transfer),
         past=backend.histories.past(session, study.id, goal),
@@ -107,22 +147,3 @@ def _planned(space: SearchSpace, choice: Choice) -> dict[str, Any]:
         "planned_macs": cost.macs,
         "planned_params": cost.params,
     }
-
-
-def _store(backend: Backend, job_id: str, token: str, planned: dict[str, Any]) -> None:
-    """Give the job its ranks and the next number of its study, which is locked meanwhile."""
-    with backend.writing() as session:
-        study_id = session.scalar(select(JobRow.study_id).where(JobRow.id == job_id))
-        study = locked_study(session, study_id or "")
-        job = session.scalars(select(JobRow).where(JobRow.id == job_id).with_for_update()).one()
-        if job.lease_token != token or job.state != "leased":
-            raise lease_lost(job)
-        if job.trial_number is None:
-            trials = (JobRow.study_id == study.id, JobRow.kind == "trial")
-            last = session.scalar(select(func.max(JobRow.trial_number)).where(*trials))
-            job.trial_number = 0 if last is None else last + 1
-            for name, value in planned.items():
-                setattr(job, name, value)
-            job.told = False
-        trial_event(session, study, job)
-        Backend.ring_after(session, OPTUNA)

@@ -1,97 +1,169 @@
 """A worker takes the next job.
 
-What :mod:`.choosing` proposes is looked at again under locks, the study, its job, then its user, in the one transaction
-that makes the lease; when something has changed since, another proposal is asked for.
+What :mod:`.choosing` proposes, and the ranks that :mod:`.planning` drafts for it, are looked at again under locks, the
+study, its job, then its user, in the one transaction that makes the lease and stores the ranks; when something has
+changed since, another proposal is asked for.
 """
 
 from __future__ import annotations
 
+import logging
+from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import ColumnElement, exists, func, select
 from sqlalchemy.orm import Session
 
-from ranksearch.contracts.errors import NotFoundError
-from ranksearch.contracts.jobs import ClaimRequest, Lease
+from ranksearch.contracts.errors import EvaluationError, NotFoundError
+from ranksearch.contracts.jobs import ClaimRequest, Job
 from service.metrics import Metrics
-from service.scheduling.backend import Backend, locked_study, now
-from service.scheduling.choosing import Proposal, choose, ripe
+from service.scheduling.attempts import hand_back
+from service.scheduling.backend import OPTUNA, Backend, locked_study, now, planning_of, set_clock
+from service.scheduling.choosing import IN_LINE, Proposal, choose, ripe
 from service.scheduling.events import trial_event
 from service.scheduling.fairness import running_of
 from service.scheduling.leases import expire, lease_of
 from service.scheduling.lifecycle import begin, end_if_overdue
+from service.scheduling.planning import Draft, draft, enter
+from service.scheduling.tasks import described
+from service.storage.clock import database_now
 from service.storage.identifiers import new_lease_token
 from service.storage.races import again_when_raced
 from service.storage.tables import JobRow, StudyRow, UserRow, WorkerRow
 
-__all__ = ["take_next"]
+__all__ = ["Taken", "take_next"]
+
+log = logging.getLogger(__name__)
 
 _TRIES = 32
 """Each one in vain means that somebody else took a job meanwhile, or that a study's time was up."""
 _FAIR_TRIES = 8
 """After these a job is taken even where its user was given another one since it was proposed."""
+_UNPLANNED = EvaluationError("evaluation_failed", "the service could not plan this trial; its log says why")
+
+
+@dataclass(frozen=True)
+class Taken:
+    """A job that was leased.
+
+    Args:
+        kind: of the job.
+        job: as its worker is told.
+        sampling_seconds: what choosing its ranks took.
+    """
+
+    kind: str
+    job: Job
+    sampling_seconds: float
 
 
 @again_when_raced
-def take_next(backend: Backend, worker: ClaimRequest) -> tuple[str, Lease] | None:
-    """Lease the next job to a worker; None when there is none for it. Returns the job's id.
+def take_next(backend: Backend, worker: ClaimRequest) -> Taken | None:
+    """Lease the next job to a worker; None when there is none for it.
 
     Looks without a write lock first, because mostly there is nothing.
+
+    Raises:
+        Exception: whatever kept the ranks of a trial from being chosen; that was an attempt, and the trial goes back.
     """
-    with backend.reading() as session:
-        waiting = exists().where(JobRow.state == "waiting")
-        overdue = exists().where(JobRow.state == "leased", JobRow.lease_expires_at < now(session))
-        some_wait, some_are_overdue = session.execute(select(waiting, overdue)).one()
-    if some_are_overdue:
-        expire(backend)
-    elif not some_wait:
-        return None
     for attempt in range(_TRIES):
-        with backend.reading() as session:
-            proposal = None if _is_out(session, worker) else choose(session, worker)
+        proposal = _proposal(backend, worker)
         if proposal is None:
             return None
-        with backend.writing() as session:
-            if _is_out(session, worker):
-                return None
-            job = _taken(session, proposal, fair=attempt < _FAIR_TRIES)
-            if job is not None:
-                _make_lease(session, backend, job, worker.worker)
-                if proposal.study is not None:
-                    _count_passed_over(session, proposal)
-                return job.id, lease_of(backend, job)
+        if proposal.study is None:
+            taken = _take(backend, worker, proposal, None, fair=attempt < _FAIR_TRIES)
+        else:
+            with backend.in_turn(planning_of(proposal.study)):
+                planned = draft(backend, proposal.study)
+                taken = _take(backend, worker, proposal, planned, fair=attempt < _FAIR_TRIES)
+        if taken is not None:
+            return taken
     return None
 
 
-def _is_out(session: Session, worker: ClaimRequest) -> bool:
-    out = select(WorkerRow.left | WorkerRow.draining).where(WorkerRow.id == worker.worker)
-    return session.scalar(out) or False
+def _proposal(backend: Backend, worker: ClaimRequest) -> Proposal | None:
+    """What the worker should be given, from one snapshot; None where there is nothing for it."""
+    with backend.reading() as session:
+        waiting = exists().where(JobRow.state == "waiting")
+        overdue = exists().where(JobRow.state == "leased", JobRow.lease_expires_at < database_now())
+        some_wait, some_are_overdue, is_out, at = session.execute(
+            select(waiting, overdue, _out(worker.worker), database_now())
+        ).one()
+        if is_out or not (some_wait or some_are_overdue):
+            return None
+        if not some_are_overdue:
+            set_clock(session, at)
+            return choose(session, worker)
+    expire(backend)
+    with backend.reading() as session:
+        return choose(session, worker)
 
 
-def _taken(session: Session, proposal: Proposal, *, fair: bool) -> JobRow | None:
-    """The proposed job, locked with its study; None where it is not to be had like that any more.
+def _out(worker: str) -> ColumnElement[bool]:
+    """Whether a worker must not be given anything; nothing where it is not known."""
+    return select(WorkerRow.left | WorkerRow.draining).where(WorkerRow.id == worker).scalar_subquery()
+
+
+def _take(
+    backend: Backend, worker: ClaimRequest, proposal: Proposal, planned: Draft | None, *, fair: bool
+) -> Taken | None:
+    """Lease what was proposed, with the ranks that were chosen for it; None where it is not to be had like that."""
+    problem = None if planned is None else planned.problem
+    with backend.writing() as session:
+        job, study = _locked(session, worker.worker, proposal, planned, fair=fair)
+        if job is None:
+            return None
+        if planned is not None and problem is None:
+            enter(session, job, planned)
+        _make_lease(session, backend, study, job, worker.worker)
+        if study is not None:
+            _count_passed_over(session, study, proposal.passed_over)
+        if problem is None:
+            told = described(session, backend, study, job, lease_of(backend, job))
+            return Taken(job.kind, told, 0.0 if planned is None else planned.seconds)
+        hand_back(session, study, job, _UNPLANNED.to_problem(), backend.settings)
+    log.error("planning failed job=%s", job.id)
+    raise problem
+
+
+def _locked(
+    session: Session, worker: str, proposal: Proposal, planned: Draft | None, *, fair: bool
+) -> tuple[JobRow | None, StudyRow | None]:
+    """The proposed job and its study, both locked; no job where it is not to be had like that any more.
 
     A study whose time is up loses its new trials here.
     """
-    at = now(session)
-    if proposal.study is None:
-        study, which = None, JobRow.id == proposal.job
-    else:
+    study = None
+    if proposal.study is not None:
         try:
-            study, which = locked_study(session, proposal.study), JobRow.study_id == proposal.study
+            study = locked_study(session, proposal.study)
         except NotFoundError:  # deleted meanwhile, with its jobs
-            return None
+            return None, None
         if study.state == "paused":
-            return None
-    jobs = select(JobRow).where(which, *ripe(at)).order_by(JobRow.priority, JobRow.ordinal, JobRow.id).limit(1)
-    job = session.scalars(jobs.with_for_update(skip_locked=True)).first()
-    if job is None:
-        return None
-    if study is not None:
+            return None, study
+    job = _next_job(session, worker, proposal, planned)
+    if job is not None and study is not None:
         is_new = job.kind == "trial" and job.trial_number is None
-        if (is_new and end_if_overdue(session, study)) or _runs_all_it_may(session, study):
-            return None
-    return job if _has_the_turn(session, proposal, fair=fair) else None
+        if (is_new and (end_if_overdue(session, study) or planned is None)) or _runs_all_it_may(session, study):
+            return None, study
+    has_it = job is not None and _has_the_turn(session, proposal, fair=fair)
+    return (job if has_it else None), study
+
+
+def _next_job(session: Session, worker: str, proposal: Proposal, planned: Draft | None) -> JobRow | None:
+    """The job that was looked at before, if it is still there, and the worker may have it; locked."""
+    if planned is not None:
+        which: ColumnElement[bool] = JobRow.id == planned.job
+    elif proposal.study is None:
+        which = JobRow.id == proposal.job
+    else:
+        which = JobRow.study_id == proposal.study
+    jobs = select(JobRow, _out(worker), database_now()).where(which, *ripe(database_now()))
+    row = session.execute(jobs.order_by(*IN_LINE).limit(1).with_for_update(of=JobRow, skip_locked=True)).first()
+    if row is None or row[1]:
+        return None
+    set_clock(session, row[2])
+    return row[0]
 
 
 def _runs_all_it_may(session: Session, study: StudyRow) -> bool:
@@ -112,7 +184,7 @@ def _has_the_turn(session: Session, proposal: Proposal, *, fair: bool) -> bool:
     return not fair or running <= proposal.account.running
 
 
-def _make_lease(session: Session, backend: Backend, job: JobRow, worker: str) -> None:
+def _make_lease(session: Session, backend: Backend, study: StudyRow | None, job: JobRow, worker: str) -> None:
     at = now(session)
     job.state, job.worker, job.lease_token = "leased", worker, new_lease_token()
     job.leased_at, job.lease_expires_at = at, at + backend.settings.lease_seconds
@@ -121,21 +193,20 @@ def _make_lease(session: Session, backend: Backend, job: JobRow, worker: str) ->
     if job.started_at is None:
         Backend.count_after(session, partial(Metrics.waited, kind=job.kind, seconds=at - job.queued_at))
     job.started_at = job.started_at or at
-    session.flush()
-    if job.study_id is not None:
-        study = session.get_one(StudyRow, job.study_id)
+    if study is not None:
+        session.flush()
         begin(session, study)
         if job.trial_number is not None and job.kind == "trial":
             trial_event(session, study, job)
+            Backend.ring_after(session, OPTUNA)
 
 
-def _count_passed_over(session: Session, proposal: Proposal) -> None:
+def _count_passed_over(session: Session, served: StudyRow, passed_over: str | None) -> None:
     """The study that waited longer is one step nearer to being served before those whose model a worker holds."""
-    served = session.get_one(StudyRow, proposal.study)
     if served.passed_over:
         served.passed_over = 0
-    if proposal.passed_over is not None:
-        other = select(StudyRow).where(StudyRow.id == proposal.passed_over).with_for_update(skip_locked=True)
+    if passed_over is not None:
+        other = select(StudyRow).where(StudyRow.id == passed_over).with_for_update(skip_locked=True)
         head = session.scalars(other).first()
         if head is not None:
             head.passed_over += 1

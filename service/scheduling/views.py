@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import func, select
@@ -24,12 +25,14 @@ from service.storage.tables import BlobRow, DatasetRow, JobRow, ModelRow, StudyR
 __all__ = [
     "ARTIFACT_NAME",
     "TERMINAL",
+    "Tally",
     "artifact_view",
     "blob_view",
     "dataset_view",
     "model_view",
-    "progress_of",
     "study_view",
+    "tally_of",
+    "trial_view",
     "trial_views",
     "worker_views",
 ]
@@ -79,33 +82,56 @@ def dataset_view(session: Session, row: DatasetRow) -> Dataset:
     )
 
 
-def progress_of(session: Session, study: StudyRow) -> Progress:
-    """How many trials are in which state.
+@dataclass(frozen=True)
+class Tally:
+    """How many jobs of a study are in which state.
 
-    Trials that were cancelled while they were planned or running count as failed. Those that were never planned are
-    dropped where the study ended early by itself; where it was cancelled or failed they count nowhere, and the
-    counts add up to less than ``n_trials``.
+    Args:
+        jobs: by kind and state.
+        cut_short: trials that were cancelled while they were planned or running.
     """
-    trials = (JobRow.study_id == study.id, JobRow.kind == "trial")
-    rows = session.execute(select(JobRow.state, func.count()).where(*trials).group_by(JobRow.state))
-    counts = {state: count for state, count in rows}  # noqa: C416 - mypy cannot see that rows are pairs
+
+    jobs: Mapping[tuple[str, str], int]
+    cut_short: int
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits or runs any more."""
+        return not any(state in {"waiting", "leased"} for _, state in self.jobs)
+
+    def progress(self, study: StudyRow) -> Progress:
+        """How many of the study's trials are in which state.
+
+        Trials that were cancelled while they were planned or running count as failed. Those that were never planned
+        are dropped where the study ended early by itself; where it was cancelled or failed they count nowhere, and the
+        counts add up to less than ``n_trials``.
+        """
+        trials = {state: count for (kind, state), count in self.jobs.items() if kind == "trial"}
+        return Progress(
+            n_trials=study.n_trials,
+            complete=trials.get("done", 0),
+            failed=trials.get("failed", 0) + self.cut_short,
+            running=trials.get("leased", 0),
+            waiting=trials.get("waiting", 0),
+            pruned=trials.get("pruned", 0),
+            dropped=0 if study.stopped_by is None else trials.get("cancelled", 0) - self.cut_short,
+        )
+
+
+def tally_of(session: Session, study: StudyRow) -> Tally:
+    """The tally of a study's jobs as they are now, counted by an index alone."""
+    counts = select(JobRow.kind, JobRow.state, func.count()).where(JobRow.study_id == study.id)
+    jobs = {(kind, state): n for kind, state, n in session.execute(counts.group_by(JobRow.kind, JobRow.state))}
     cut_short = 0
-    if counts.get("cancelled"):
-        planned = (JobRow.state == "cancelled", JobRow.trial_number.is_not(None))
-        cut_short = session.scalar(select(func.count()).where(*trials, *planned)) or 0
-    return Progress(
-        n_trials=study.n_trials,
-        complete=counts.get("done", 0),
-        failed=counts.get("failed", 0) + cut_short,
-        running=counts.get("leased", 0),
-        waiting=counts.get("waiting", 0),
-        pruned=counts.get("pruned", 0),
-        dropped=0 if study.stopped_by is None else counts.get("cancelled", 0) - cut_short,
-    )
+    if ("trial", "cancelled") in jobs:
+        trials = (JobRow.study_id == study.id, JobRow.kind == "trial", JobRow.state == "cancelled")
+        planned = select(func.count()).where(*trials, JobRow.trial_number.is_not(None))
+        cut_short = session.scalar(planned) or 0
+    return Tally(jobs, cut_short)
 
 
-def study_view(session: Session, row: StudyRow, waiting_for: str | None = None) -> Study:
-    """A study."""
+def study_view(session: Session, row: StudyRow, waiting_for: str | None = None, tally: Tally | None = None) -> Study:
+    """A study; its jobs are counted where the caller has not done so."""
     best = None if row.best_job is None else session.get_one(JobRow, row.best_job).result
     dense = row.dense_result or {}
     return Study(
@@ -120,7 +146,7 @@ def study_view(session: Session, row: StudyRow, waiting_for: str | None = None) 
         metric=row.metric,
         limits=row.limits,
         dense=Cost.model_validate(row.dense),
-        progress=progress_of(session, row),
+        progress=(tally or tally_of(session, row)).progress(row),
         stopped_by=row.stopped_by,
         best_value=row.best_value,
         best_trial=row.best_trial,
@@ -153,10 +179,15 @@ def trial_views(session: Session, jobs: Sequence[JobRow]) -> list[Trial]:
         )
     )
     finals = {number: result for number, result in rows}  # noqa: C416 - mypy cannot see that rows are pairs
-    return [_trial_view(job, finals.get(job.trial_number)) for job in jobs]
+    return [trial_view(job, finals.get(job.trial_number)) for job in jobs]
 
 
-def _trial_view(job: JobRow, final: dict[str, Any] | None) -> Trial:
+def trial_view(job: JobRow, final: dict[str, Any] | None = None) -> Trial:
+    """A planned trial, with the result of its final where that was measured.
+
+    Raises:
+        NotFoundError: it is not planned yet, and has no number.
+    """
     if job.trial_number is None:
         raise NotFoundError("trial_not_found", "this trial is not planned yet")
     planned = job.planned_macs is not None and job.planned_params is not None

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from service.scheduling.backend import Backend, now
 from service.scheduling.choosing import ripe
-from service.scheduling.fairness import accounts_in, load_of, users_in_queue
+from service.scheduling.fairness import Load, accounts_with
 from service.scheduling.fitting import Abilities, unmet
 from service.storage.tables import JobRow, ModelRow, StudyRow, WorkerRow
 
@@ -61,8 +61,7 @@ def _why(
         return _none_fits(lacking)
     if session.scalars(select(JobRow.id).where(*jobs, *ripe(at)).limit(1)).first() is None:
         return _until_due(session, jobs, at)
-    load = load_of(session, at)
-    accounts = accounts_in(session, users_in_queue(session) | {user}, load)
+    accounts = accounts_with(session, user, Load(session, at))
     place = next(place for place, account in enumerate(accounts) if account.user == user)
     if accounts[place].full:
         return f"as many jobs run for its owner as may: {accounts[place].max_parallel}"

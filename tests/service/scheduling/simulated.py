@@ -41,8 +41,7 @@ def take(service: Running, asking: ClaimRequest | None = None) -> str | None:
     taken = take_next(service.backend, asking or worker())
     if taken is None:
         return None
-    with service.backend.reading() as session:
-        return session.get_one(JobRow, taken[0]).study_id
+    return taken.job.study
 
 
 def usage(service: Running, user: str) -> float:
@@ -93,6 +92,6 @@ class Fleet:
             if taken is None:
                 return
             with self.service.backend.reading() as session:
-                user = session.get_one(StudyRow, session.get_one(JobRow, taken[0]).study_id).user_id
+                user = session.get_one(StudyRow, taken.job.study).user_id
             self.started.append(user)
-            heapq.heappush(self._busy, (self.now + self.seconds(user), self._idle.pop(), taken[0], user))
+            heapq.heappush(self._busy, (self.now + self.seconds(user), self._idle.pop(), taken.job.id, user))

@@ -12,7 +12,7 @@ from sqlalchemy import update
 from ranksearch.contracts.jobs import ClaimRequest, CompleteRequest
 from ranksearch.contracts.study_requests import StudyRequest
 from service.access.principal import LOCAL
-from service.scheduling import mirroring, outcomes, planning
+from service.scheduling import mirroring, outcomes, planning, taking
 from service.scheduling.bell import Bell
 from service.scheduling.claims import claim
 from service.scheduling.submission import submit
@@ -33,25 +33,19 @@ def before(*_args, **_kwargs):
     raise Crash
 
 
-def after(function):
-    def called(*args, **kwargs):
-        function(*args, **kwargs)
-        raise Crash
-
-    return called
-
-
 def crash_in_planning(monkeypatch, seam):
     if seam == "before the choice":
         monkeypatch.setattr(planning, "choose", before)
     elif seam == "before the row":
-        monkeypatch.setattr(planning, "_store", before)
-    elif seam == "after the row":
-        monkeypatch.setattr(planning, "_store", after(planning._store))
+        monkeypatch.setattr(taking, "enter", before)
+    elif seam == "before the commit":
+        monkeypatch.setattr(taking, "described", before)
+    elif seam == "after the commit":
+        crash_after_committing(monkeypatch)
 
 
 def crash_after_committing(monkeypatch):
-    """Of a completion: what rings afterwards never does."""
+    """What rings afterwards never does."""
     monkeypatch.setattr(Bell, "ring", before)
 
 
@@ -60,7 +54,7 @@ def lease_is_over(service):
         session.execute(update(JobRow).where(JobRow.state == "leased").values(lease_expires_at=0.0))
 
 
-SEAMS = ["before the choice", "before the row", "after the row"]
+SEAMS = ["before the choice", "before the row", "before the commit", "after the commit"]
 
 
 @pytest.mark.parametrize("seam", SEAMS)
@@ -170,10 +164,10 @@ def test_a_study_cancelled_while_its_trial_was_planned_has_no_such_trial(service
 
     def cancelled_meanwhile(*args):
         service.http.post(f"/v1/studies/{study}/cancel")
-        return store(*args)
+        return choose(*args)
 
-    store = planning._store
-    monkeypatch.setattr(planning, "_store", cancelled_meanwhile)
+    choose = planning.choose
+    monkeypatch.setattr(planning, "choose", cancelled_meanwhile)
     assert claim(service.backend, REQUEST) is None
     assert service.optuna(study).trials == []
     assert service.trials(study) == []

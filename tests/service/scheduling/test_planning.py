@@ -129,3 +129,21 @@ def test_the_best_of_an_earlier_study_is_tried_after_the_warm_starts(service):
     later = service.trials(second)
     assert [trial["origin"] for trial in later] == ["uniform", "equal_error", "transfer"]
     assert later[2]["ranks"] == service.trials(first)[3]["ranks"]
+
+
+def test_of_two_services_that_choose_for_one_trial_one_chooses_anew(start, monkeypatch):
+    first, second = start(), start()
+    study = first.submit(n_trials=6)["id"]
+    first.agent().work(1)
+    choose, chosen = planning.choose, []
+
+    def overtaken(*args):
+        chosen.append(args[2])
+        if len(chosen) == 1:
+            second.agent("faster").must_claim("trial")
+        return choose(*args)
+
+    monkeypatch.setattr(planning, "choose", overtaken)
+    assert first.agent("slower").must_claim("trial")["trial"] == 1
+    assert chosen == [0, 0, 1]  # the slower one's, the faster one's, the slower one's again
+    assert [trial["worker"] for trial in first.trials(study)] == ["faster", "slower"]

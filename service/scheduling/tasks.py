@@ -1,0 +1,138 @@
+"""What a worker is told of the job that it is given."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from ranksearch.contracts.jobs import (
+    BaselineTask,
+    CompressTask,
+    DataSelection,
+    InspectTask,
+    Job,
+    Lease,
+    Race,
+    SensitivityTask,
+    Task,
+    TrialTask,
+)
+from ranksearch.contracts.resources import Blob
+from ranksearch.contracts.study_requests import DataSlice, StudyRequest
+from service.scheduling.backend import Backend
+from service.scheduling.planning import space_of_study
+from service.scheduling.sensitivity import CALIBRATION_IMAGES, VALIDATION_IMAGES, choices_of
+from service.scheduling.views import blob_view
+from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow
+
+__all__ = ["described"]
+
+_P_VALUE = 0.05
+"""Of the test whether a trial is worse than the best: smaller loses fewer good ones, and takes longer."""
+
+
+def described(session: Session, backend: Backend, study: StudyRow | None, job: JobRow, lease: Lease) -> Job:
+    """A leased job with all that its worker needs to know; a trial must be planned, an inspection has no study."""
+    trial = job.trial_number if job.kind in {"trial", "final", "compress"} else None
+    return Job(
+        id=job.id,
+        task=_task(session, backend, study, job),
+        attempt=max(1, job.attempts),
+        lease=lease,
+        study=job.study_id,
+        trial=trial,
+    )
+
+
+def _task(session: Session, backend: Backend, study: StudyRow | None, job: JobRow) -> Task:
+    if study is None:
+        return InspectTask(model=_model(session, backend, job.model_id))
+    request = StudyRequest.model_validate(study.request)
+    match job.kind:
+        case "compress":
+            return _compression(session, backend, study, request, job)
+        case "baseline":
+            return _baseline(session, backend, study, request)
+        case "sensitivity":
+            return _sensitivity(session, backend, study, request)
+        case _:
+            return _trial(session, backend, study, request, job)
+
+
+def _baseline(session: Session, backend: Backend, study: StudyRow, request: StudyRequest) -> BaselineTask:
+    return BaselineTask(
+        model=_model(session, backend, study.model_id),
+        validation=_selection(session, backend, request.validation),
+        metric=study.metric,
+        batch_size=request.batch_size,
+        measure_latency=request.measures_latency,
+    )
+
+
+def _sensitivity(session: Session, backend: Backend, study: StudyRow, request: StudyRequest) -> SensitivityTask:
+    return SensitivityTask(
+        model=_model(session, backend, study.model_id),
+        choices=choices_of(space_of_study(session, backend, study)),
+        calibration=_selection(session, backend, request.calibration, CALIBRATION_IMAGES),
+        validation=_selection(session, backend, request.validation, VALIDATION_IMAGES),
+        level=request.level,
+        batch_size=request.batch_size,
+        seed=request.seed,
+    )
+
+
+def _trial(session: Session, backend: Backend, study: StudyRow, request: StudyRequest, job: JobRow) -> TrialTask:
+    """A trial on the search's images, or a finalist on all."""
+    searching = job.kind == "trial"
+    images = request.search_images
+    return TrialTask(
+        model=_model(session, backend, study.model_id),
+        ranks=job.ranks or {},
+        calibration=_selection(session, backend, request.calibration, images.calibration if searching else None),
+        validation=_selection(session, backend, request.validation, images.validation if searching else None),
+        metric=study.metric,
+        batch_size=request.batch_size,
+        seed=request.seed,
+        level=request.level,
+        race=_race(session, study, request, job) if searching else None,
+        measure_latency=request.measures_latency,
+    )
+
+
+def _compression(
+    session: Session, backend: Backend, study: StudyRow, request: StudyRequest, job: JobRow
+) -> CompressTask:
+    return CompressTask(
+        model=_model(session, backend, study.model_id),
+        ranks=job.ranks or {},
+        calibration=_selection(session, backend, request.calibration),
+        batch_size=request.batch_size,
+        seed=request.seed,
+        level=request.level,
+    )
+
+
+def _race(session: Session, study: StudyRow, request: StudyRequest, job: JobRow) -> Race | None:
+    """What a sampled trial has to keep up with. Warm starts are measured to their end: the search stands on them.
+
+    With several objectives, or cost for the objective, a trial that is worse by the metric may still be the best.
+    Moments of features are no mean over batches.
+    """
+    races = request.pruner == "wilcoxon" and request.objectives == ["proxy"] and study.metric != "features"
+    if not races or job.origin != "sampler" or study.best_job is None:
+        return None
+    values = (session.get_one(JobRow, study.best_job).result or {}).get("batch_values")
+    return Race(batch_values=values, p_value=_P_VALUE) if values else None
+
+
+def _model(session: Session, backend: Backend, model: str) -> Blob:
+    return backend.documents.of(model, lambda: blob_view(session, session.get_one(ModelRow, model).sha256))
+
+
+def _selection(session: Session, backend: Backend, wanted: DataSlice, at_most: int | None = None) -> DataSelection:
+    """The images of a slice, or the first of them."""
+    data = wanted.dataset
+    blob = backend.documents.of(data, lambda: blob_view(session, session.get_one(DatasetRow, data).sha256))
+    stop = wanted.stop or 0
+    if at_most is not None:
+        stop = min(stop, wanted.start + at_most)
+    return DataSelection(blob=blob, start=wanted.start, stop=stop)
