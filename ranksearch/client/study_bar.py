@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 
-from ranksearch.client.wording import best_so_far, dense_network, finalists_measured, stopped
 from ranksearch.contracts.resources import Model
 from ranksearch.contracts.studies import Study
+from ranksearch.contracts.wording import best_so_far, dense_network, finalists_measured, stopped
 
 __all__ = ["headline", "inspection_spinner", "study_bar"]
 

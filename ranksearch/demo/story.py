@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ranksearch.client import Client, StudyHandle
-from ranksearch.client.wording import accuracy as per_cent
-from ranksearch.client.wording import better, count, metric_value, origin
 from ranksearch.contracts.errors import UnavailableError
 from ranksearch.contracts.goals import Metric
 from ranksearch.contracts.studies import Best, Trial
+from ranksearch.contracts.wording import accuracy as per_cent
+from ranksearch.contracts.wording import better, count, metric_value, origin
 from ranksearch.local import LocalDeployment
 from ranksearch.terminal.answers import layers_table
 

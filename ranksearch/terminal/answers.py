@@ -5,10 +5,10 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from ranksearch.client.wording import accuracy, count, metric_value, origin
 from ranksearch.contracts.goals import Metric, Objective
 from ranksearch.contracts.profiles import Latency
 from ranksearch.contracts.studies import Best, CostShare, LayerChoice, Pareto, ParetoPoint
+from ranksearch.contracts.wording import accuracy, count, metric_value, origin
 from ranksearch.terminal.output import printable, table
 
 __all__ = ["best_summary", "layers_table", "pareto_table", "ranks_text"]

@@ -7,7 +7,10 @@ from datetime import UTC, datetime
 
 from rich.table import Table
 
-from ranksearch.client.wording import (
+from ranksearch.contracts.goals import Metric
+from ranksearch.contracts.resources import Dataset, Model, Worker
+from ranksearch.contracts.studies import Study, Trial
+from ranksearch.contracts.wording import (
     accuracy,
     best_so_far,
     cost,
@@ -19,9 +22,6 @@ from ranksearch.client.wording import (
     origin,
     stopped,
 )
-from ranksearch.contracts.goals import Metric
-from ranksearch.contracts.resources import Dataset, Model, Worker
-from ranksearch.contracts.studies import Study, Trial
 from ranksearch.terminal.output import printable, table
 
 __all__ = [

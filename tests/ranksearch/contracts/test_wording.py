@@ -1,9 +1,9 @@
 import pytest
 
 from ranksearch.client.study_bar import headline
-from ranksearch.client.wording import better, cost, count, goal, metric_value, origin, stopped
 from ranksearch.contracts.studies import Study
 from ranksearch.contracts.study_requests import StudyRequest
+from ranksearch.contracts.wording import better, cost, count, goal, metric_value, origin, stopped
 from tests.ranksearch import wire
 
 
