@@ -22,6 +22,8 @@ from service.api.pace import BodyPace
 from service.api.problems import install_problems
 from service.api.readiness import ReadinessCheck
 from service.api.single_sign_on import open_provider
+from service.dashboard.pages import OPEN_BELOW, OPEN_PAGES, install_dashboard
+from service.dashboard.problem_pages import ProblemPages
 from service.metrics import Metrics
 from service.scheduling.backend import OPTUNA, Backend
 from service.scheduling.bell import Bell
@@ -131,9 +133,12 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(router, dependencies=locked)
     app.add_middleware(BodyLimit, limit=settings.max_json_bytes)
     app.add_middleware(BodyPace, seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second)
-    app.add_middleware(Gate, open_paths=OPEN_PATHS | ({"/metrics"} if settings.metrics_open else set()))
+    install_dashboard(app)
+    opened = OPEN_PATHS | OPEN_PAGES | ({"/metrics"} if settings.metrics_open else set())
+    app.add_middleware(Gate, open_paths=opened, open_below=OPEN_BELOW)
     app.add_middleware(RequestLog, metrics=metrics)
-    check_routes(app)
+    app.add_middleware(ProblemPages)
+    check_routes(app, opened, OPEN_BELOW)
     return app
 
 

@@ -111,7 +111,13 @@ class Worker(Resource):
     sandbox: list[SandboxMeasure] = Field(default=[])
     job: str | None = None
     study: str | None = Field(default=None, description="of the job")
+    study_name: str | None = None
     trial: int | None = Field(default=None, description="of the job")
+    task: str | None = Field(default=None, description='what the job is: "trial", "inspect", …')
+    since: Timestamp | None = Field(default=None, description="when it was given the job")
+    busy_share: float | None = Field(
+        default=None, ge=0, le=1, description="of the last ten minutes, the part in which it had a job"
+    )
     last_seen_at: Timestamp
 
 

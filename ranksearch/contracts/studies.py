@@ -205,6 +205,14 @@ class Study(Resource):
     created_at: Timestamp
     started_at: Timestamp | None = None
     finished_at: Timestamp | None = None
+    expected_at: Timestamp | None = Field(
+        default=None,
+        description="when its last trial will probably have ended, at the pace of the latest ones; None: nobody knows,"
+        " as in events",
+    )
+    last_event: int | None = Field(
+        default=None, description="the number of its latest event: `events?after=` this tells what happens from then on"
+    )
 
 
 class PauseRequest(Request):

@@ -66,18 +66,20 @@ class Gate:
     Args:
         app: what it protects.
         open_paths: what needs no token.
+        open_below: the same, for all paths that begin with one of these.
     """
 
-    def __init__(self, app: ASGIApp, open_paths: frozenset[str] = OPEN_PATHS) -> None:
+    def __init__(self, app: ASGIApp, open_paths: frozenset[str] = OPEN_PATHS, open_below: tuple[str, ...] = ()) -> None:
         self._app = app
         self._open_paths = open_paths
+        self._open_below = open_below
 
     async def __call__(self, scope: Connection, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] == "http":
             request = Request(scope, receive)
             try:
-                is_open = _is_open(scope["method"], scope["path"], self._open_paths)
+                is_open = _is_open(scope["method"], scope["path"], self._open_paths, self._open_below)
                 request.state.credential = None if is_open else await _credential(request)
             except AccessError as problem:
                 await drain(request)
@@ -144,19 +146,19 @@ def operations(app: FastAPI) -> Iterator[Operation]:
                 yield Operation(method, route.path or "", needs[0].scopes if needs else None)
 
 
-def check_routes(app: FastAPI, open_paths: frozenset[str] = OPEN_PATHS) -> None:
+def check_routes(app: FastAPI, open_paths: frozenset[str] = OPEN_PATHS, open_below: tuple[str, ...] = ()) -> None:
     """Refuse an application with a route that everybody with any token could use without that being said.
 
     Raises:
         RuntimeError: a route that is not open takes no caller.
     """
     for method, path, scopes in operations(app):
-        if scopes is None and not _is_open(method, path, open_paths):
+        if scopes is None and not _is_open(method, path, open_paths, open_below):
             raise RuntimeError(f"{method} {path} does not say which scope it needs")
 
 
-def _is_open(method: str, path: str, open_paths: frozenset[str]) -> bool:
-    return path in open_paths or (method, path) in OPEN_OPERATIONS
+def _is_open(method: str, path: str, open_paths: frozenset[str], open_below: tuple[str, ...]) -> bool:
+    return path in open_paths or (method, path) in OPEN_OPERATIONS or (bool(open_below) and path.startswith(open_below))
 
 
 async def _credential(request: Request) -> Credential:

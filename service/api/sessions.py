@@ -22,14 +22,13 @@ from service.api.dependencies import TheBackend, TheVerifier
 from service.api.problems import PROBLEMS
 from service.api.single_sign_on import provider
 
-__all__ = ["router"]
+__all__ = ["is_local", "router"]
 
 router = APIRouter(prefix="/v1", tags=["access"], responses=PROBLEMS)
 
 _ATTEMPT_COOKIE = "ranksearch_oidc"
 _OIDC_PATH = "/v1/oidc"
 _LOCAL_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*")
-"""An address of this service, without its host: nobody is sent elsewhere after signing in."""
 
 
 async def _attempts(request: Request) -> SignInAttempts:
@@ -89,7 +88,7 @@ def begin_single_sign_on(
     project: Annotated[str | None, Query(max_length=200, description="of the session; else the first by name")] = None,
 ) -> RedirectResponse:
     """Send the browser to the provider of single sign-on."""
-    attempt = Attempt.new(project, following if _LOCAL_PATH.fullmatch(following) else "/v1/session")
+    attempt = Attempt.new(project, following if is_local(following) else "/v1/session")
     response = RedirectResponse(oidc.address_for(attempt), status_code=303)
     response.set_cookie(
         _ATTEMPT_COOKIE,
@@ -134,6 +133,11 @@ def finish_single_sign_on(
     response.delete_cookie(_ATTEMPT_COOKIE, path=_OIDC_PATH)
     _set_cookie(request, response, opened)
     return response
+
+
+def is_local(address: str) -> bool:
+    """Whether it is an address of this service, without its host: nobody is sent elsewhere after signing in."""
+    return _LOCAL_PATH.fullmatch(address) is not None
 
 
 def _code(code: str | None, error: str | None) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import select
-from sqlalchemy.orm import undefer
+from sqlalchemy.orm import Session, undefer
 
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.errors import NotFoundError
@@ -20,6 +20,7 @@ from service.access.visibility import (
     visible,
 )
 from service.scheduling.backend import Backend
+from service.scheduling.expectation import expected_end
 from service.scheduling.views import (
     ARTIFACT_NAME,
     artifact_view,
@@ -30,6 +31,7 @@ from service.scheduling.views import (
     worker_views,
 )
 from service.scheduling.waiting import why_model_waits, why_study_waits
+from service.scheduling.workloads import with_workloads
 from service.storage.paging import newest_first, read_cursor, written_cursor
 from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
 
@@ -94,8 +96,7 @@ def study(backend: Backend, caller: Principal, study_id: str) -> Study:
         NotFoundError: no such study.
     """
     with backend.reading() as session:
-        row = existing_study(session, caller, study_id)
-        return study_view(session, row, why_study_waits(session, backend, row))
+        return _study(session, backend, existing_study(session, caller, study_id))
 
 
 def studies(backend: Backend, caller: Principal, cursor: str | None, limit: int, state: str | None) -> Page[Study]:
@@ -105,8 +106,7 @@ def studies(backend: Backend, caller: Principal, cursor: str | None, limit: int,
         if state is not None:
             query = query.where(StudyRow.state == state)
         rows, following = newest_first(session, query, StudyRow, cursor, limit)
-        views = [study_view(session, row, why_study_waits(session, backend, row)) for row in rows]
-        return Page(items=views, next=following)
+        return Page(items=[_study(session, backend, row) for row in rows], next=following)
 
 
 def trial(backend: Backend, caller: Principal, study_id: str, number: int) -> Trial:
@@ -188,7 +188,14 @@ def workers(backend: Backend, caller: Principal) -> Page[Worker]:
     """The workers, the most recently seen first; what they do, as far as it is the caller's."""
     with backend.reading() as session:
         rows = session.scalars(select(WorkerRow).order_by(WorkerRow.last_seen_at.desc(), WorkerRow.id).limit(500))
-        return Page(items=worker_views(session, backend, caller, rows.all()))
+        views = worker_views(session, backend, caller, rows.all())
+        return Page(items=with_workloads(session, views))
+
+
+def _study(session: Session, backend: Backend, row: StudyRow) -> Study:
+    why = why_study_waits(session, backend, row)
+    expected = None if why is not None else expected_end(session, row)
+    return study_view(session, row, why).model_copy(update={"expected_at": expected, "last_event": row.last_event})
 
 
 def _planned(study_id: str) -> tuple[Any, ...]:

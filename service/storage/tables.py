@@ -215,6 +215,7 @@ class JobRow(Table):
         Index(None, "study_id", "kind", "finished_at"),
         Index(None, "study_id", "state", "priority", "ordinal"),
         Index(None, "told", "state"),
+        Index(None, "worker", "finished_at"),
         Index(None, "artifact", sqlite_where=text(_MADE), postgresql_where=text(_MADE)),
     )
 

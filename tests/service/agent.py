@@ -29,17 +29,18 @@ class Agent:
         value: Value = shallow,
         profile: Any = None,
         measure: Measure = lambda _job: {},
+        about: dict[str, Any] | None = None,
     ) -> None:
         self.http = http
         self.name = name
         self.value = value
         self.measure = measure
+        self.about = {"worker": name, "name": name, "device": "cpu", "version": VERSION, **(about or {})}
         self.profile = (profile or synthetic.profile()).model_dump(mode="json", by_alias=True)
         self.done: list[dict[str, Any]] = []
 
     def claim(self, wait: float = 0) -> dict[str, Any] | None:
-        about = {"worker": self.name, "name": self.name, "device": "cpu", "version": VERSION}
-        answer = self.http.post("/v1/jobs/claim", json={**about, "wait_seconds": wait})
+        answer = self.http.post("/v1/jobs/claim", json={**self.about, "wait_seconds": wait})
         assert answer.status_code in (200, 204), answer.text
         return answer.json() if answer.status_code == 200 else None
 

@@ -1,0 +1,95 @@
+"""Numbers, amounts and times as pages show them. What there is none of is a dash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from markupsafe import Markup
+
+from ranksearch.contracts import wording
+from ranksearch.contracts.goals import Metric
+
+__all__ = ["FILTERS", "duration", "percent", "size", "utc"]
+
+_NONE: Final = "–"
+_UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
+
+
+def count(number: float | None) -> str:
+    """1,814,073,344 → "1.81 G"."""
+    return _NONE if number is None else wording.count(number)
+
+
+def percent(share: float | None, digits: int = 0) -> str:
+    """0.331 → "33%"."""
+    return _NONE if share is None else f"{share:.{digits}%}"
+
+
+def metric_value(value: float | None, metric: Metric) -> str:
+    """A value of the metric: accuracy in per cent, everything else with three digits."""
+    return _NONE if value is None else wording.metric_value(metric, value)
+
+
+def size(amount: int | None) -> str:
+    """Bytes: 3,221,225,472 → "3.0 GiB"."""
+    if amount is None:
+        return _NONE
+    power = min(4, max(0, (amount.bit_length() - 1) // 10))
+    return f"{amount} B" if power == 0 else f"{amount / 1024**power:.1f} {('KiB', 'MiB', 'GiB', 'TiB')[power - 1]}"
+
+
+def duration(seconds: float | None) -> str:
+    """In its two largest units: 8,040 → "2 h 14 min"; below a minute with a digit that means something."""
+    if seconds is None:
+        return _NONE
+    if seconds < 60:  # noqa: PLR2004 - a minute
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - two digits then
+    left = round(seconds / 60) * 60 if seconds >= 3600 else round(seconds)  # noqa: PLR2004 - an hour
+    words: list[str] = []
+    for unit, length in (*_UNITS, ("s", 1)):
+        amount, left = divmod(left, length)
+        if amount or words:
+            words.append(f"{amount} {unit}" if amount else "")
+        if len(words) == 2:  # noqa: PLR2004 - the two largest
+            break
+    return " ".join(word for word in words if word)
+
+
+def utc(moment: datetime) -> str:
+    """A time as it stands in a log."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def code_spans(text: str) -> Markup:
+    """A message whose `commands` stand between backticks, as HTML; everything in it is escaped."""
+    return Markup("").join(
+        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(text.split("`"))
+    )
+
+
+def parameters(given: Mapping[str, Any]) -> str:
+    """What follows the question mark of an address; what is None is left out."""
+    return urlencode({name: value for name, value in given.items() if value is not None})
+
+
+def iso(moment: datetime) -> str:
+    """A time as programs read it."""
+    return moment.astimezone(UTC).isoformat(timespec="seconds")
+
+
+FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
+    "count": count,
+    "percent": percent,
+    "metric_value": metric_value,
+    "bytes": size,
+    "duration": duration,
+    "utc": utc,
+    "iso": iso,
+    "origin": wording.origin,
+    "parameters": parameters,
+    "code_spans": code_spans,
+}
+"""What templates use them as. ``count`` takes the place of Jinja's, which is another word for ``length``."""

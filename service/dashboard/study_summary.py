@@ -1,0 +1,144 @@
+"""One study in a few words: what it is after, what it has found, what it is doing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final, Literal
+
+from ranksearch.contracts import wording
+from ranksearch.contracts.profiles import Cost
+from ranksearch.contracts.studies import Study
+from service.dashboard.figures import duration, percent
+
+__all__ = ["StudySummary"]
+
+_ENDED: Final = frozenset({"completed", "failed", "cancelled"})
+Part = tuple[Literal["complete", "pruned", "failed", "running"], int]
+
+
+class StudySummary:
+    """What the pages say of a study, beside what it is.
+
+    Args:
+        study: as the API answers it.
+    """
+
+    def __init__(self, study: Study) -> None:
+        self.study = study
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing of it will move any more, but for its artifact."""
+        return self.study.state in _ENDED
+
+    @property
+    def goal(self) -> str:
+        """What it is after: "best accuracy"."""
+        return wording.goal(self.study.request, self.study.metric)
+
+    @property
+    def bounds(self) -> list[str]:
+        """What may not be exceeded, in the words of whoever asked: "macs ≤ 50%"."""
+        return [
+            f"{word} ≤ {amount if isinstance(amount, str) else _absolute(word, amount)}"
+            for word, amount in self.study.request.constraints.model_dump(exclude_none=True).items()
+        ]
+
+    @property
+    def best(self) -> str | None:
+        """The metric of the best trial."""
+        study = self.study
+        if study.best_value is None:
+            return None
+        told = wording.metric_value(study.metric, study.best_value)
+        return told if study.metric == "accuracy" else f"{study.metric} {told}"
+
+    @property
+    def accuracy(self) -> str | None:
+        """Of the best trial, where there are labels."""
+        study = self.study
+        best = study.best_value if study.metric == "accuracy" else study.best_accuracy
+        return None if best is None else wording.accuracy(best)
+
+    @property
+    def dense_accuracy(self) -> str | None:
+        """Of the dense network, once there is something to compare with it."""
+        study = self.study
+        dense = study.dense_value if study.metric == "accuracy" else study.dense_accuracy
+        return None if dense is None or self.accuracy is None else wording.accuracy(dense)
+
+    @property
+    def best_note(self) -> str:
+        """What else there is to say of the best trial."""
+        if self.best is None:
+            return "no trial has ended yet"
+        dense = None if self.dense_accuracy is None else f"dense {self.dense_accuracy}"
+        metric = None if self.study.metric == "accuracy" else self.best
+        return "; ".join(words for words in (dense, metric) if words is not None)
+
+    @property
+    def remaining_macs(self) -> float | None:
+        """What remains of the multiply-accumulates, at most 1."""
+        return _share(self.study.best_cost, self.study.dense, "macs")
+
+    @property
+    def remaining_params(self) -> float | None:
+        """What remains of the parameters, at most 1."""
+        return _share(self.study.best_cost, self.study.dense, "params")
+
+    @property
+    def saving(self) -> str | None:
+        """What the best trial costs: "macs 48% (2.1×)"."""
+        left = self.remaining_macs
+        return None if not left else f"macs {percent(left)} ({1 / left:.1f}× fewer)"
+
+    @property
+    def parts(self) -> list[Part]:
+        """Its trials by what became of them, for a bar as long as all that were asked for."""
+        progress = self.study.progress
+        return [
+            ("complete", progress.complete),
+            ("pruned", progress.pruned),
+            ("failed", progress.failed),
+            ("running", progress.running),
+        ]
+
+    @property
+    def status(self) -> str:
+        """What it is doing, or why it is not doing anything."""
+        study, progress = self.study, self.study.progress
+        if study.waiting_for is not None:
+            return study.waiting_for
+        if study.state == "queued":
+            return "waits for its turn"
+        if study.state == "running":
+            if wording.finalists_measured(study):
+                return "measures its best trials again, on all images"
+            return f"{progress.running} trial{'' if progress.running == 1 else 's'} running"
+        why = study.reason or (None if study.error is None else study.error.detail) or wording.stopped(study)
+        took = None if self.seconds is None else f"took {duration(self.seconds)}"
+        return "; ".join(words for words in (took, why) if words is not None) or "ended before it began"
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took, from its first trial to its end."""
+        study = self.study
+        if study.started_at is None or study.finished_at is None:
+            return None
+        return (study.finished_at - study.started_at).total_seconds()
+
+    @property
+    def ends(self) -> datetime | None:
+        """When it ended, or will end."""
+        return self.study.finished_at or self.study.expected_at
+
+
+def _absolute(word: str, amount: float) -> str:
+    return f"{amount:.3g} ms" if word == "latency_ms" else wording.count(amount)
+
+
+def _share(best: Cost | None, dense: Cost, word: Literal["macs", "params"]) -> float | None:
+    whole = dense.macs if word == "macs" else dense.params
+    if best is None or not whole:
+        return None
+    return (best.macs if word == "macs" else best.params) / whole

@@ -1,0 +1,146 @@
+"""A service with studies in every state, made by the API's own requests and a worker that measures nothing."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from tests.service import synthetic
+from tests.service.agent import Agent
+
+__all__ = ["HOSTILE", "Seeded", "seed"]
+
+HOSTILE = "<script>alert('x')</script> & \"quotes\" 'single' {{ 7 * 7 }}"
+SANDBOX = [
+    {"name": "no network", "in_force": True},
+    {"name": "read-only files", "in_force": True},
+    {"name": "system calls filtered", "in_force": True},
+    {"name": "memory limit", "in_force": False, "reason": "cgroups are not delegated to this user"},
+]
+ABOUT = {
+    "gpu-box-1": {"device": "NVIDIA H100 80GB HBM3", "memory_bytes": 80 << 30, "labels": {"rack": "a1"}},
+    "gpu-box-2": {"device": "NVIDIA H100 80GB HBM3", "memory_bytes": 80 << 30, "labels": {"rack": "a2"}},
+    "desk": {"device": "cpu"},
+}
+
+
+@dataclass
+class Seeded:
+    """What was made: ids by name."""
+
+    url: str
+    token: str
+    http: httpx.Client
+    studies: dict[str, str] = field(default_factory=dict)
+    model: str = ""
+    dataset: str = ""
+    running: list[tuple[Agent, dict[str, Any]]] = field(default_factory=list)
+
+    def agent(self, name: str = "gpu-box-1", **options: Any) -> Agent:
+        about = {**ABOUT.get(name, {}), "sandbox": SANDBOX}
+        return Agent(self.http, name, value=_value, measure=_measured, profile=layers(), about=about, **options)
+
+    def submit(self, name: str, **changes: Any) -> str:
+        """A study of the seeded network; its id."""
+        request = {
+            "name": name,
+            "model": self.model,
+            "calibration": {"dataset": self.dataset, "start": 0, "stop": 20},
+            "validation": {"dataset": self.dataset, "start": 20, "stop": 40},
+            "constraints": {"macs": "50%"},
+            "n_trials": 20,
+            "n_startup_trials": 4,
+            "finalists": 2,
+            "pruner": "none",
+            **changes,
+        }
+        answer = self.http.post("/v1/studies", json=request)
+        assert answer.status_code == 202, answer.text
+        self.studies[name] = answer.json()["id"]
+        return self.studies[name]
+
+    def post(self, study: str, what: str, **body: Any) -> None:
+        answer = self.http.post(f"/v1/studies/{study}/{what}", json=body or None)
+        assert answer.status_code == 200, answer.text
+
+
+def layers() -> Any:
+    """The profile of a network of twenty layers, the first of which stays dense."""
+    sizes = [(f"layer{1 + at // 5}.{at % 5}.conv", 10_000 * (1 + at % 7), 150 * (1 + at % 5)) for at in range(19)]
+    sites = [synthetic.site(name, *size, steepness=0.6 + 0.1 * at) for at, (name, *size) in enumerate(sizes)]
+    return synthetic.profile([synthetic.dense_site("stem"), *sites])
+
+
+def seed(url: str, token: str, trials: int = 200) -> Seeded:
+    """Fill an empty service.
+
+    Args:
+        url: of the service.
+        token: that may do everything.
+        trials: of the largest study.
+    """
+    made = Seeded(url, token, httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30))
+    made.model = _uploaded(made.http, "models", "resnet-tiny", synthetic.model_document())
+    made.dataset = _uploaded(made.http, "datasets", "digits", synthetic.dataset_document())
+    worker = made.agent()
+    worker.complete(worker.must_claim("inspect"))
+    made.submit("finished: ResNet at half the cost", n_trials=trials)
+    worker.work()
+    made.submit("cancelled after a look", n_trials=10)
+    worker.work(limit=6)
+    made.post(made.studies["cancelled after a look"], "cancel")
+    _failed(made, worker)
+    _paused(made, worker)
+    _running(made, worker)
+    made.submit(HOSTILE, priority=-100, requirements={"labels": {"rack": "z9"}})
+    made.agent("desk").claim()
+    assert made.http.delete("/v1/workers/desk").status_code == 204
+    return made
+
+
+def _failed(made: Seeded, worker: Agent) -> None:
+    made.submit("failed: its baseline cannot be measured", n_trials=10)
+    worker.fail(
+        worker.must_claim("baseline"), code="evaluation_failed", detail="the images are not of the model's size"
+    )
+
+
+def _paused(made: Seeded, worker: Agent) -> None:
+    """One trial that failed, with a reason, and then a pause by hand."""
+    study = made.submit("paused by hand", n_trials=12)
+    worker.work(limit=6)
+    worker.fail(worker.must_claim("trial"), code="evaluation_out_of_memory", detail="the device has no memory left")
+    made.post(study, "pause", reason="the GPUs are needed elsewhere until Monday")
+
+
+def _running(made: Seeded, worker: Agent) -> None:
+    """Two workers have a trial each for as long as the tests last."""
+    made.submit("running: ResNet at a third", n_trials=80, constraints={"macs": "33%"})
+    worker.work(limit=34)
+    for agent in (worker, made.agent("gpu-box-2")):
+        made.running.append((agent, agent.must_claim("trial")))
+
+
+def _uploaded(http: httpx.Client, where: str, name: str, document: bytes) -> str:
+    answer = http.post(f"/v1/{where}", params={"name": name}, content=document)
+    assert answer.status_code in {200, 201, 202}, answer.text
+    made: str = answer.json()["id"]
+    return made
+
+
+def _value(job: dict[str, Any]) -> float:
+    """A divergence that falls as ranks rise, with what a measurement adds of its own."""
+    ranks = job["task"]["ranks"]
+    noise = random.Random(str(job["id"])).uniform(0.9, 1.1)  # noqa: S311 - a measurement, no secret
+    kept = sum(choice["rank"] for choice in ranks.values()) / (8 * max(1, len(ranks)))
+    return round(0.4 * noise * (1 - kept) ** 2 + 0.002, 6)
+
+
+def _measured(job: dict[str, Any]) -> dict[str, Any]:
+    value, ranks = _value(job), job["task"]["ranks"]
+    cost = synthetic.cost(ranks, layers())
+    seconds = {"decomposition": 0.4, "assembly": 0.05, "calibration": 0.3, "validation": 0.7, "total": 1.45}
+    return {"accuracy": round(0.92 - 0.5 * value, 4), "kl": value, "cost": cost, "seconds": seconds}
