@@ -4,14 +4,16 @@ Warm starts first: allocations computed beforehand, as trials like any other. Se
 such starts on real networks, so everything later stays near the best choice so far, or near the better start. Each
 sample is projected onto the bounds that the trial aims at before it becomes a trial.
 
-Nothing here remembers anything: the same seed, trial index and history give the same choice, in any process.
+The same seed, trial index and history give the same choice, in any process.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ranksearch.contracts.goals import Sampler, WarmStart
 from service.search import cmaes_sampler, error_model, nsga2, tpe
@@ -150,8 +152,7 @@ def _by_error_model(
 ) -> Positions:
     known = [_guided(plan, t) for t in past if merit(plan, t) is not None]
     older = [_guided(plan, t) for t in plan.transfer if merit(plan, t) is not None]
-    equal = equal_error(space, aimed.limits)
-    weights = error_model.prior_weights(space, equal, aimed.limits)
+    equal, weights = _prior(space, frozenset(aimed.limits.items()))
     start = aimed.incumbent or min(known, key=lambda t: (t.guide, t.number), default=None)
     if start is None:
         model, at = error_model.uninformed(space, weights), equal
@@ -161,6 +162,17 @@ def _by_error_model(
     tried = {trial.positions for trial in past}
     found = error_model.propose(space, model, aimed.limits, at, tried, rng, index)
     return equal if found is None else found
+
+
+@lru_cache(maxsize=64)
+def _prior(space: SearchSpace, limits: frozenset[tuple[str, float]]) -> tuple[Positions, NDArray[np.float64]]:
+    """Equal error within these limits, and the weights that make it stationary: the same for all trials of a study."""
+    bounds = dict(limits)
+    equal = equal_error(space, bounds)
+    weights = error_model.prior_weights(space, equal, bounds)
+    for shared in (equal, weights):
+        shared.setflags(write=False)
+    return equal, weights
 
 
 def _guided(plan: SearchPlan, trial: Past) -> Past:
