@@ -71,7 +71,8 @@ class Watch:
                 settled(self.page)
                 self.page.screenshot(path=folder / f"{name}-{scheme}-{size}.png", full_page=True)
                 what = f"{name}, {scheme}, {size}"
-                assert self._axe() == [], what
+                findings = self._axe()
+                assert not findings, "\n".join([what, *findings])
                 widths: dict[str, Any] = self.page.evaluate(_WIDTHS)
                 assert widths["page"] <= widths["window"], f"{what} scrolls sideways: {widths['wide']}"
         self.page.set_viewport_size({"width": 1280, "height": 900})
