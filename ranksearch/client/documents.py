@@ -11,7 +11,7 @@ from ranksearch.client.transport import Transport, segment
 from ranksearch.client.uploads import Parcel
 from ranksearch.client.waiting import until
 from ranksearch.contracts.errors import ConflictError, RankSearchError
-from ranksearch.contracts.resources import Dataset, Model
+from ranksearch.contracts.resources import Dataset, Model, Samples
 
 __all__ = ["Datasets", "Models"]
 
@@ -77,6 +77,27 @@ class Datasets(_Documents[Dataset]):
 
     def __init__(self, transport: Transport) -> None:
         super().__init__(transport, Dataset, "/v1/datasets")
+
+    def samples(self, dataset: str, start: int = 0, count: int = 16) -> Samples:
+        """Some images of a data set, at most 100: their labels, and where the service has their pictures.
+
+        Raises:
+            NotFoundError: there is no such data set.
+            DatasetError: it has no image ``start``.
+        """
+        path = f"{self._path}/{segment(dataset)}/samples"
+        answer = self._transport.request("GET", path, repeatable=True, params={"start": start, "count": count})
+        return self._transport.parsed(Samples, answer)
+
+    def picture(self, dataset: str, index: int) -> bytes:
+        """One image as a PNG file, of at most 512 pixels a side.
+
+        Raises:
+            NotFoundError: there is no such data set.
+            DatasetError: it has no such image, or none that can be shown.
+        """
+        path = f"{self._path}/{segment(dataset)}/images/{index}"
+        return self._transport.request("GET", path, repeatable=True).content
 
 
 class Models(_Documents[Model]):

@@ -56,9 +56,9 @@ class Studies:
         """
         return self._transport.fetch(Study, _path(study))
 
-    def list(self) -> Iterator[Study]:
-        """All of them, page by page as they are asked for."""
-        return self._transport.pages(Study, "/v1/studies")
+    def list(self, *, model: str | None = None, dataset: str | None = None) -> Iterator[Study]:
+        """All of them, page by page as they are asked for; of one model, with images of one data set."""
+        return self._transport.pages(Study, "/v1/studies", model=model, dataset=dataset)
 
     def cancel(self, study: str) -> Study:
         """Stop a study; what it found so far stays.

@@ -20,6 +20,8 @@ __all__ = [
     "Part",
     "Problem",
     "Readiness",
+    "Sample",
+    "Samples",
     "SandboxMeasure",
     "Worker",
     "WorkerState",
@@ -73,6 +75,24 @@ class Dataset(Resource):
     blob: Blob
     summary: DatasetSummary
     created_at: Timestamp
+
+
+class Sample(Resource):
+    """One image of a data set."""
+
+    index: int = Field(ge=0)
+    label: int | None = Field(default=None, description="None: the images have no labels")
+    class_name: str | None = None
+    url: str | None = Field(
+        default=None, description="of its picture, a PNG file, relative to the service; None: it cannot be shown as one"
+    )
+
+
+class Samples(Resource):
+    """Some images of a data set."""
+
+    items: list[Sample]
+    count: int = Field(description="images of the whole data set")
 
 
 class Artifact(Resource):

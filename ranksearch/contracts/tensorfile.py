@@ -12,7 +12,7 @@ import json
 import math
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,6 +27,7 @@ __all__ = [
     "TensorFileHeader",
     "parse_bounded_json",
     "read_header",
+    "read_header_in_parts",
 ]
 
 DTYPE_BYTES: Mapping[str, int] = {
@@ -126,6 +127,28 @@ def read_header(
     return _HeaderReader(limits or HeaderLimits(), error).read(Path(path))
 
 
+def read_header_in_parts(
+    read: Callable[[int, int], bytes],
+    size: int,
+    limits: HeaderLimits | None = None,
+    *,
+    error: FileError = DocumentError,
+) -> TensorFileHeader:
+    """As :func:`read_header`, for a file that is not here.
+
+    Args:
+        read: its bytes from a first one up to another, which lie within the file.
+        size: of the file, in bytes.
+        limits: as :func:`read_header`.
+        error: as :func:`read_header`.
+
+    Raises:
+        DocumentError: as :func:`read_header`.
+        DatasetError: as :func:`read_header`.
+    """
+    return _HeaderReader(limits or HeaderLimits(), error).parts(read, size)
+
+
 def parse_bounded_json(
     text: str | bytes, what: str, *, error: FileError, code: str, max_values: int = 1_500_000
 ) -> Any:  # noqa: ANN401 - JSON of any kind
@@ -176,21 +199,30 @@ class _HeaderReader:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 self._refuse("header_invalid", f"{path} is not a regular file", expected="a safetensors file")
-            raw = self._raw_header(file.read(_LENGTH_BYTES), status.st_size, file)
+
+            def part(start: int, stop: int) -> bytes:
+                file.seek(start)
+                return file.read(stop - start)
+
+            return self.parts(part, status.st_size)
+
+    def parts(self, read: Callable[[int, int], bytes], size: int) -> TensorFileHeader:
+        raw = self._raw_header(read, size)
         data_start = _LENGTH_BYTES + len(raw)
         members = self._members(raw)
         metadata = self._metadata(members.pop("__metadata__", {}))
         if len(members) > self._limits.tensors:
             self._refuse("too_large", "too many tensors", got=len(members), expected=f"≤ {self._limits.tensors}")
         tensors = {name: self._tensor(name, entry) for name, entry in members.items()}
-        self._check_places(tensors, status.st_size - data_start)
-        return TensorFileHeader(tensors, metadata, data_start, status.st_size)
+        self._check_places(tensors, size - data_start)
+        return TensorFileHeader(tensors, metadata, data_start, size)
 
     def _refuse(self, code: str, detail: str, *, got: object = None, expected: object = None) -> NoReturn:
         mend = "upload the whole file" if code == "truncated" else "write the file again with this project's pack"
         raise self._error(f"{self._prefix}_{code}", detail, got=got, expected=expected, mend=mend)
 
-    def _raw_header(self, start: bytes, size: int, file: Any) -> bytes:  # noqa: ANN401 - any opened file
+    def _raw_header(self, read: Callable[[int, int], bytes], size: int) -> bytes:
+        start = read(0, min(_LENGTH_BYTES, size))
         if len(start) < _LENGTH_BYTES:
             self._refuse("truncated", "the file is shorter than a header length", got=f"{size} bytes")
         length = int.from_bytes(start, "little")
@@ -207,7 +239,7 @@ class _HeaderReader:
             self._refuse("too_large", "the header claims too many bytes", got=length, expected=limit)
         if length > size - _LENGTH_BYTES:
             self._refuse("truncated", "the file ends inside its header", got=f"{size} bytes")
-        raw: bytes = file.read(length)
+        raw = read(_LENGTH_BYTES, _LENGTH_BYTES + length)
         if len(raw) != length:
             self._refuse("truncated", "the file ends inside its header", got=f"{len(raw)} header bytes")
         return raw

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, select, true
+from sqlalchemy import ColumnElement, or_, select, true
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.interfaces import ORMOption
 
@@ -15,7 +15,15 @@ from ranksearch.contracts.errors import NotFoundError
 from service.access.principal import Principal
 from service.storage.tables import DatasetRow, JobRow, ModelRow, ProjectRow, StudyRow, UserRow
 
-__all__ = ["belonging", "existing_dataset", "existing_model", "existing_study", "refers_to_blob", "visible"]
+__all__ = [
+    "belonging",
+    "existing_dataset",
+    "existing_model",
+    "existing_study",
+    "refers_to_blob",
+    "uses_dataset",
+    "visible",
+]
 
 _NAMES = "names"
 
@@ -25,6 +33,11 @@ Row = TypeVar("Row", ModelRow, DatasetRow, StudyRow)
 def visible(table: type[ModelRow | DatasetRow | StudyRow], caller: Principal) -> ColumnElement[bool]:
     """For a query's ``where``: the rows that the caller sees."""
     return true() if caller.sees_all else table.project_id == caller.project
+
+
+def uses_dataset(dataset: str) -> ColumnElement[bool]:
+    """For a query's ``where``: the studies that calibrate or validate on its images."""
+    return or_(*(StudyRow.request[role]["dataset"].as_string() == dataset for role in ("calibration", "validation")))
 
 
 def existing_model(

@@ -8,13 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 
 from ranksearch.contracts.base import Name, Page
-from ranksearch.contracts.resources import Blob, Dataset, Model
+from ranksearch.contracts.resources import Blob, Dataset, Model, Samples
 from service.api.access import Reader, ReaderOrAgent, Submitter, WorkingAgent
 from service.api.dependencies import Cursor, Limit, TheBackend
 from service.api.downloads import BLOB_ANSWERS, blob_response
 from service.api.problems import PROBLEMS
 from service.api.uploads import BODY, or_here, placed, receive
-from service.scheduling import answers
+from service.scheduling import answers, dataset_images
 from service.scheduling.deletion import delete_dataset, delete_model
 from service.scheduling.inspection import inspect_again
 from service.scheduling.intake import take_blob, take_dataset, take_model
@@ -22,6 +22,7 @@ from service.scheduling.intake import take_blob, take_dataset, take_model
 __all__ = ["router"]
 
 NameQuery = Annotated[Name, Query()]
+_PICTURE = {"description": "the picture", "content": {"image/png": {"schema": {"type": "string", "format": "binary"}}}}
 Sha256Path = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
 
 router = APIRouter(prefix="/v1", responses=PROBLEMS)
@@ -87,6 +88,29 @@ def list_datasets(backend: TheBackend, caller: Reader, cursor: Cursor = None, li
 def get_dataset(backend: TheBackend, caller: Reader, dataset: str) -> Dataset:
     """One data set."""
     return answers.dataset(backend, caller, dataset)
+
+
+@router.get("/datasets/{dataset}/samples", tags=["datasets"])
+def list_samples(
+    backend: TheBackend,
+    caller: Reader,
+    dataset: str,
+    start: Annotated[int, Query(ge=0, lt=2**62, description="the first image")] = 0,
+    count: Annotated[int, Query(ge=1, le=100, description="how many at most")] = 16,
+) -> Samples:
+    """Some of its images: their labels, and where their pictures are."""
+    return dataset_images.samples(backend, caller, dataset, start, count)
+
+
+@router.get(
+    "/datasets/{dataset}/images/{number}", tags=["datasets"], response_class=Response, responses={200: _PICTURE}
+)
+def get_image(
+    backend: TheBackend, caller: Reader, dataset: str, number: Annotated[int, Path(ge=0, lt=2**62)]
+) -> Response:
+    """One image as a PNG file, of at most 512 pixels a side."""
+    picture = dataset_images.picture(backend, caller, dataset, number)
+    return Response(picture, media_type="image/png", headers={"cache-control": "private, max-age=86400, immutable"})
 
 
 @router.delete("/datasets/{dataset}", status_code=204, tags=["datasets"])

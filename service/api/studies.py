@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.resources import Artifact
@@ -22,6 +22,8 @@ from service.scheduling.retrying import retry
 from service.scheduling.submission import submit
 
 __all__ = ["router"]
+
+OfDocument = Annotated[str | None, Query(max_length=100, description="its id")]
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"], responses=PROBLEMS)
 
@@ -44,10 +46,16 @@ def create_study(
 
 @router.get("")
 def list_studies(
-    backend: TheBackend, caller: Reader, cursor: Cursor = None, limit: Limit = 50, state: StudyState | None = None
+    backend: TheBackend,
+    caller: Reader,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+    state: StudyState | None = None,
+    model: OfDocument = None,
+    dataset: OfDocument = None,
 ) -> Page[Study]:
-    """Studies, newest first."""
-    return answers.studies(backend, caller, cursor, limit, state)
+    """Studies, newest first; of one state, of one model or with images of one data set where that is asked for."""
+    return answers.studies(backend, caller, cursor, limit, state, model=model, dataset=dataset)
 
 
 @router.get("/{study}")

@@ -33,6 +33,8 @@ class Entry:
 
 NAVIGATION: Final = (
     Entry("/studies", "Studies"),
+    Entry("/models", "Models"),
+    Entry("/datasets", "Data sets"),
     Entry("/workers", "Workers"),
 )
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.responses import RedirectResponse
 
 from service.api.access import Reader
-from service.dashboard import sign_in, static_files, studies, study, workers
+from service.dashboard import datasets, models, sign_in, static_files, studies, study, workers
 from service.dashboard.rendering import Pages
 from service.dashboard.sign_in import SIGN_IN_PATH
 from service.dashboard.static_files import STATIC_PREFIX
@@ -32,5 +32,6 @@ async def first_page(_caller: Reader) -> RedirectResponse:
 def install_dashboard(app: FastAPI) -> None:
     """Have ``app`` serve the pages and their files."""
     app.state.pages = Pages()
-    for router in (_first, static_files.router, sign_in.router, studies.router, study.router, workers.router):
+    pages = (sign_in, studies, study, models, datasets, workers)
+    for router in (_first, static_files.router, *(page.router for page in pages)):
         app.include_router(router)

@@ -17,6 +17,7 @@ from service.access.visibility import (
     existing_model,
     existing_study,
     refers_to_blob,
+    uses_dataset,
     visible,
 )
 from service.scheduling.backend import Backend
@@ -62,12 +63,17 @@ def model(backend: Backend, caller: Principal, model_id: str) -> Model:
         return model_view(session, row, why_model_waits(session, backend, row))
 
 
-def models(backend: Backend, caller: Principal, cursor: str | None, limit: int) -> Page[Model]:
-    """Models, newest first."""
+def models(
+    backend: Backend, caller: Principal, cursor: str | None, limit: int, *, profiles: bool = True
+) -> Page[Model]:
+    """Models, newest first; without their profiles, which are large, where nobody looks at them."""
     with backend.reading() as session:
-        query = select(ModelRow).where(visible(ModelRow, caller)).options(undefer(ModelRow.profile))
+        query = select(ModelRow).where(visible(ModelRow, caller))
+        query = query.options(undefer(ModelRow.profile)) if profiles else query
         rows, following = newest_first(session, query, ModelRow, cursor, limit)
-        views = [model_view(session, row, why_model_waits(session, backend, row)) for row in rows]
+        views = [
+            model_view(session, row, why_model_waits(session, backend, row), with_profile=profiles) for row in rows
+        ]
         return Page(items=views, next=following)
 
 
@@ -99,12 +105,25 @@ def study(backend: Backend, caller: Principal, study_id: str) -> Study:
         return _study(session, backend, existing_study(session, caller, study_id))
 
 
-def studies(backend: Backend, caller: Principal, cursor: str | None, limit: int, state: str | None) -> Page[Study]:
-    """Studies, newest first."""
+def studies(
+    backend: Backend,
+    caller: Principal,
+    cursor: str | None,
+    limit: int,
+    state: str | None = None,
+    *,
+    model: str | None = None,
+    dataset: str | None = None,
+) -> Page[Study]:
+    """Studies, newest first: of one state, of one model, with images of one data set where that is asked for."""
     with backend.reading() as session:
         query = select(StudyRow).where(visible(StudyRow, caller))
         if state is not None:
             query = query.where(StudyRow.state == state)
+        if model is not None:
+            query = query.where(StudyRow.model_id == model)
+        if dataset is not None:
+            query = query.where(uses_dataset(dataset))
         rows, following = newest_first(session, query, StudyRow, cursor, limit)
         return Page(items=[_study(session, backend, row) for row in rows], next=following)
 

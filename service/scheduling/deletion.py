@@ -10,13 +10,13 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError
 from service.access.audit import record
 from service.access.principal import Principal
-from service.access.visibility import existing_dataset, existing_model, existing_study
+from service.access.visibility import existing_dataset, existing_model, existing_study, uses_dataset
 from service.scheduling.backend import Backend, model_topic
 from service.scheduling.views import TERMINAL
 from service.storage.tables import EventRow, IdempotencyRow, JobRow, StudyRow
@@ -64,8 +64,7 @@ def delete_dataset(backend: Backend, caller: Principal, dataset_id: str) -> None
     """
     with backend.writing() as session:
         dataset = existing_dataset(session, caller, dataset_id, lock=True)
-        roles = (StudyRow.request[role]["dataset"].as_string() for role in ("calibration", "validation"))
-        uses = [StudyRow.project_id == dataset.project_id, or_(*(role == dataset_id for role in roles))]
+        uses = [StudyRow.project_id == dataset.project_id, uses_dataset(dataset_id)]
         _refuse_if_used(session, "data set", dataset_id, uses)
         session.delete(dataset)
         record(session, caller, "dataset.delete", dataset_id, name=dataset.name, sha256=dataset.sha256)

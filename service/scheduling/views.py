@@ -54,8 +54,9 @@ def blob_view(session: Session, sha256: str) -> Blob:
     return Blob(sha256=sha256, size=session.get_one(BlobRow, sha256).size)
 
 
-def model_view(session: Session, row: ModelRow, waiting_for: str | None = None) -> Model:
-    """A model, with its profile where it has one."""
+def model_view(session: Session, row: ModelRow, waiting_for: str | None = None, *, with_profile: bool = True) -> Model:
+    """A model, with its profile where it has one and that is wanted."""
+    profile = row.profile if with_profile else None
     return Model(
         id=row.id,
         name=row.name,
@@ -64,7 +65,7 @@ def model_view(session: Session, row: ModelRow, waiting_for: str | None = None) 
         state=row.state,
         waiting_for=waiting_for,
         summary=ModelSummary.model_validate(row.summary),
-        profile=None if row.profile is None else ModelProfile.model_validate(row.profile),
+        profile=None if profile is None else ModelProfile.model_validate(profile),
         error=_problem(row.problem),
         created_at=moment(row.created_at),
     )

@@ -184,3 +184,21 @@ def test_a_pending_artifact_cannot_be_downloaded_yet(service):
     service.agent().work(2)
     answer = service.http.get(f"/v1/studies/{study}/artifacts/compressed.safetensors")
     assert (answer.status_code, answer.json()["code"]) == (404, "artifact_not_found")
+
+
+def test_studies_are_filtered_by_model_and_by_data_set(service):
+    first = service.submit(n_trials=1)
+    other_model = service.upload_model(synthetic.model_document(salt=5)).json()["id"]
+    service.agent("inspector").work()
+    other_data = service.upload_dataset(synthetic.dataset_document(salt=5)).json()["id"]
+    second = service.submit(n_trials=1, model=other_model)
+    third = service.submit(n_trials=1, calibration={"dataset": other_data})
+
+    def found(**of):
+        return {study["id"] for study in service.http.get("/v1/studies", params=of).json()["items"]}
+
+    assert found(model=other_model) == {second["id"]}
+    assert found(model=first["request"]["model"]) == {first["id"], third["id"]}
+    assert found(dataset=other_data) == {third["id"]}
+    assert found(dataset=first["request"]["validation"]["dataset"]) == {first["id"], second["id"], third["id"]}
+    assert found(dataset="dts_nobody") == set()
