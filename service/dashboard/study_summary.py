@@ -90,7 +90,7 @@ class StudySummary:
     def saving(self) -> str | None:
         """What the best trial costs: "macs 48% (2.1×)"."""
         left = self.remaining_macs
-        return None if not left else f"macs {percent(left)} ({1 / left:.1f}× fewer)"
+        return None if not left else f"macs {percent(left)} ({1 / left:.1f}×)"
 
     @property
     def parts(self) -> list[Part]:

@@ -23,6 +23,7 @@ export async function send(method, address, body) {
   } catch {
     throw new Problem({ detail: "the service cannot be reached", mend: "check your connection and try again" });
   }
+  if (answer.status === 204) return null;
   const told = (answer.headers.get("content-type") ?? "").includes("json") ? await answer.json() : null;
   if (!answer.ok) throw new Problem(told ?? { detail: `the service answered ${answer.status}` });
   return told;

@@ -39,6 +39,10 @@ document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-sign-out]");
   if (!button) return;
   button.disabled = true;
+  for (const part of document.querySelectorAll("[data-live]")) {
+    part.removeAttribute("data-live"); // what is asked for after the end of the session would lead back here
+    window.htmx.trigger(part, "htmx:abort");
+  }
   try {
     await send("DELETE", "/v1/session");
   } catch (problem) {

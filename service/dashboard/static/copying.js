@@ -26,7 +26,8 @@ document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
   const done = await copy(button.dataset.copy);
-  button.textContent = done ? "Copied" : "Select it";
+  const word = button.querySelector("[data-copy-word]");
+  word.textContent = done ? "Copied" : "Select it";
   announce(done ? "Copied" : "It could not be copied: select it by hand");
-  setTimeout(() => (button.textContent = "Copy"), 2000);
+  setTimeout(() => (word.textContent = "Copy"), 2000);
 });
