@@ -13,6 +13,10 @@ EXPECTED = (
     "service/py.typed",
     "worker/py.typed",
     "service/storage/migrations/env.py",
+    "service/dashboard/templates/base.html",
+    "service/dashboard/static/app.css",
+    "service/dashboard/static/vendor/htmx.min.js",
+    "service/dashboard/static/vendor/htmx.LICENSE",
 )
 WITHOUT_EXTRAS = """
 import sys

@@ -55,6 +55,7 @@ def up(
                 sys.stdout.flush()
             else:
                 show(f"{deployment.url} with {workers} worker(s); state, token and logs in {deployment.data_dir}")
+                show(f"dashboard: {deployment.url} in a browser, with the token in {deployment.data_dir / 'token'}")
                 show("submit from this directory: ranksearch submit MODEL DATA      stop: Ctrl-C")
             deployment.supervise(say)
         say("stopping")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from typing import Final
 
 from rich.table import Table
 
@@ -31,17 +32,28 @@ __all__ = [
     "studies_table",
     "study_lines",
     "trials_table",
+    "until",
     "workers_table",
 ]
+
+
+_UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 def ago(moment: datetime) -> str:
     """How long ago, in the largest unit that fits."""
     seconds = max(0.0, (datetime.now(UTC) - moment).total_seconds())
-    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+    for unit, length in _UNITS:
         if seconds >= length:
             return f"{seconds // length:.0f} {unit} ago"
     return f"{seconds:.0f} s ago"
+
+
+def until(moment: datetime) -> str:
+    """How long it is until then, in the largest unit that fits."""
+    seconds = max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    unit, length = next((pair for pair in _UNITS if seconds >= pair[1]), ("s", 1))
+    return f"{seconds / length:.0f} {unit}"
 
 
 def studies_table(studies: Iterable[Study]) -> Table:
@@ -79,6 +91,7 @@ def study_lines(study: Study) -> list[str]:
         "dense": dense,
         "front": f"ranksearch pareto {study.id}" if len(study.request.objectives) > 1 else None,
         "waiting": study.waiting_for,
+        "ends": None if study.expected_at is None else f"in about {until(study.expected_at)}",
         "error": None if study.error is None else study.error.detail,
     }
     told = [f"{word:<10} {text}" for word, text in lines.items() if text is not None]
@@ -140,8 +153,8 @@ def datasets_table(datasets: Iterable[Dataset]) -> Table:
 
 
 def workers_table(workers: Iterable[Worker]) -> Table:
-    """One line a worker: what it is, what it does, and how its evaluations are confined."""
-    made = table("id", "name", "state", "device", "memory", "labels", "version", "job", "sandbox", "seen")
+    """One line a worker: what it is, what it does, how busy it was, and how its evaluations are confined."""
+    made = table("id", "name", "state", "device", "memory", "labels", "version", "job", "busy", "sandbox", "seen")
     for worker in workers:
         made.add_row(
             worker.id,
@@ -152,6 +165,7 @@ def workers_table(workers: Iterable[Worker]) -> Table:
             printable(" ".join(f"{name}={value}" for name, value in sorted(worker.labels.items()))),
             printable(worker.version),
             _job(worker),
+            "" if worker.busy_share is None else f"{worker.busy_share:.0%}",
             _sandbox(worker),
             ago(worker.last_seen_at),
         )

@@ -16,6 +16,7 @@ __all__ = ["FILTERS", "duration", "percent", "size", "utc"]
 
 _NONE: Final = "–"
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
+_FEW: Final = 10.0
 
 
 def count(number: float | None) -> str:
@@ -42,20 +43,19 @@ def size(amount: int | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """In its two largest units: 8,040 → "2 h 14 min"; below a minute with a digit that means something."""
+    """In its two largest units: 8,040 → "2 h 14 min"; below ten seconds with a digit more."""
     if seconds is None:
         return _NONE
-    if seconds < 60:  # noqa: PLR2004 - a minute
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"  # noqa: PLR2004 - two digits then
-    left = round(seconds / 60) * 60 if seconds >= 3600 else round(seconds)  # noqa: PLR2004 - an hour
-    words: list[str] = []
-    for unit, length in (*_UNITS, ("s", 1)):
-        amount, left = divmod(left, length)
-        if amount or words:
-            words.append(f"{amount} {unit}" if amount else "")
-        if len(words) == 2:  # noqa: PLR2004 - the two largest
-            break
-    return " ".join(word for word in words if word)
+    if seconds < _FEW:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    at = next((at for at, (_, length) in enumerate(_UNITS) if whole >= length), len(_UNITS))
+    if at == len(_UNITS):
+        return f"{whole} s"
+    unit, length = _UNITS[at]
+    smaller, least = (*_UNITS, ("s", 1))[at + 1]
+    amount, left = divmod(round(whole / least) * least, length)
+    return f"{amount} {unit}" + (f" {left // least} {smaller}" if left else "")
 
 
 def utc(moment: datetime) -> str:

@@ -14,7 +14,8 @@ _WATCH_SHIFTS = """() => {
     window.shifts = [];
     const where = (source) => source.node?.outerHTML?.slice(0, 200) ?? source.node?.textContent;
     const told = (one) => ({by: one.value, moved: one.sources.map(where)});
-    new PerformanceObserver((list) => window.shifts.push(...list.getEntries().map(told))).observe({type: "layout-shift"});
+    const observer = new PerformanceObserver((list) => window.shifts.push(...list.getEntries().map(told)));
+    observer.observe({type: "layout-shift"});
 }"""
 
 

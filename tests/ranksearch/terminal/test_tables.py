@@ -3,8 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from rich.console import Console
 
+from ranksearch.contracts.resources import Worker
 from ranksearch.contracts.studies import Study, Trial
-from ranksearch.terminal.tables import ago, studies_table, study_lines, trials_table
+from ranksearch.terminal.tables import ago, studies_table, study_lines, trials_table, until, workers_table
 from tests.ranksearch import wire
 
 
@@ -116,3 +117,21 @@ def test_a_pruned_trial_is_listed_as_such():
 def test_a_list_of_studies_tells_the_metric_and_accuracies(members, cells):
     _, line = shown(studies_table([Study.model_validate(wire.study(**members))]))
     assert line.split()[4:8] == cells
+
+
+def test_a_worker_is_listed_with_how_busy_it_was():
+    told = [Worker.model_validate(wire.worker(**members)) for members in ({"busy_share": 0.25}, {})]
+    _, line, other = shown(workers_table(told))
+    assert ("25%" in line, "%" in other) == (True, False)
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(45, "45 s"), (90.1, "2 min"), (9000.1, "3 h"), (-5, "0 s")])
+def test_how_long_it_is_until_then(seconds, text):
+    assert until(datetime.now(UTC) + timedelta(seconds=seconds)) == text
+
+
+def test_a_study_that_moves_says_when_it_will_probably_end():
+    soon = datetime.now(UTC) + timedelta(minutes=10.2)
+    lines = study_lines(Study.model_validate(wire.study(expected_at=soon.isoformat())))
+    assert "ends       in about 10 min" in lines
+    assert not any(line.startswith("ends") for line in study_lines(Study.model_validate(wire.study())))
