@@ -21,6 +21,7 @@ from service.api.logs import RequestLog
 from service.api.pace import BodyPace
 from service.api.problems import install_problems
 from service.api.readiness import ReadinessCheck
+from service.api.relay import Relay
 from service.api.single_sign_on import open_provider
 from service.dashboard.pages import OPEN_BELOW, OPEN_PAGES, install_dashboard
 from service.dashboard.problem_pages import ProblemPages
@@ -98,10 +99,13 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         backend = await run_in_threadpool(open_backend, settings, metrics)
-        app.state.backend, app.state.verifier = backend, Verifier(backend.database)
+        verifier = Verifier(backend.database)
+        relay = Relay(backend, verifier)
+        app.state.backend, app.state.verifier, app.state.relay = backend, verifier, relay
         app.state.readiness = ReadinessCheck(backend, settings.ready_seconds)
         loops = [
-            asyncio.create_task(_sweep_now_and_then(backend, app.state.verifier)),
+            asyncio.create_task(_sweep_now_and_then(backend, verifier)),
+            asyncio.create_task(relay.examine_now_and_then()),
             asyncio.create_task(_mirror_when_rung(backend)),
             asyncio.create_task(_collect_now_and_then(backend)),
             asyncio.create_task(backend.bell.hear()),
@@ -113,6 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
             for loop in loops:
                 loop.cancel()
             await asyncio.gather(*loops, return_exceptions=True)
+            await relay.close()
             await run_in_threadpool(close_backend, backend)
 
     app = FastAPI(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ __all__ = [
     "check_alive",
     "credential_of_cookie",
     "credential_of_token",
+    "open_tokens",
 ]
 
 IDLE_SECONDS = 12 * 3600.0
@@ -90,18 +92,26 @@ def credential_of_cookie(session: Session, secret: str) -> Credential:
     return Credential(_principal(row), left, noted, row.session, row.csrf)
 
 
-def check_alive(session: Session, caller: Principal) -> None:
-    """That the token of a caller who was let in before still opens.
+def check_alive(session: Session, token: str) -> float:
+    """For how many seconds a token that let somebody in before still opens, unless it is revoked.
+
+    Args:
+        session: of the database.
+        token: its id.
 
     Raises:
-        AccessError: it does not.
+        AccessError: it opens nothing any more.
     """
-    if caller.token is None:
-        return
-    row = session.execute(_tokens().where(TokenRow.id == caller.token)).first()
+    row = session.execute(_tokens().where(TokenRow.id == token)).first()
     if row is None:
         raise AccessError("token_revoked", "this token was deleted", mend="ask for another token")
     _check_opens(row)
+    return _left(row.expires_at, row.now)
+
+
+def open_tokens(session: Session, tokens: Collection[str]) -> set[str]:
+    """Those of these tokens, by id, that open something now."""
+    return {row.id for row in session.execute(_tokens().where(TokenRow.id.in_(tokens))) if _opens(row)}
 
 
 def _tokens() -> Select[*tuple[Any, ...]]:
@@ -133,6 +143,14 @@ def _check_opens(row: Any) -> None:  # noqa: ANN401 - a row of _tokens
         raise AccessError("token_revoked", "this token's user has left its project", mend="ask an administrator")
     if row.expires_at is not None and row.expires_at <= row.now:
         raise AccessError("token_expired", "this token has expired", mend="make another: ranksearch tokens create")
+
+
+def _opens(row: Any) -> bool:  # noqa: ANN401 - as above
+    try:
+        _check_opens(row)
+    except AccessError:
+        return False
+    return True
 
 
 def _principal(row: Any) -> Principal:  # noqa: ANN401 - a row of _tokens

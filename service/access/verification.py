@@ -9,7 +9,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Hashable
+from typing import TypeVar
 
 from sqlalchemy import case, update
 from sqlalchemy.orm import Session
@@ -21,6 +22,7 @@ from service.access.credentials import (
     check_alive,
     credential_of_cookie,
     credential_of_token,
+    open_tokens,
 )
 from service.access.principal import Principal
 from service.storage.clock import database_now
@@ -31,6 +33,9 @@ __all__ = ["Verifier"]
 
 _FRESH_SECONDS = 1.0
 _REMEMBERED = 10_000
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
 
 
 class Verifier:
@@ -46,6 +51,7 @@ class Verifier:
         self._fresh_seconds = fresh_seconds
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[str, bool], tuple[float, Credential]] = OrderedDict()
+        self._alive: OrderedDict[str, float] = OrderedDict()
         self._generation = 0
         self._used_tokens: set[str] = set()
         self._used_sessions: set[str] = set()
@@ -73,18 +79,36 @@ class Verifier:
         return self._verified(secret, credential_of_cookie, cookie=True)
 
     def check(self, caller: Principal) -> None:
-        """That a caller who was let in may stay; for what goes on for long.
+        """That a caller who was let in may stay; for what goes on for long. From memory, as the answers above.
 
         Raises:
             AccessError: its token opens nothing any more.
         """
+        if caller.token is None:
+            return
+        with self._lock:
+            generation, until = self._generation, self._alive.get(caller.token, 0.0)
+        began = time.monotonic()
+        if began < until:
+            return
         with self._database.reading() as session:
-            check_alive(session, caller)
+            seconds = check_alive(session, caller.token)
+        with self._lock:
+            if generation == self._generation:
+                _remember(self._alive, caller.token, began + min(self._fresh_seconds, seconds))
+
+    def closed(self, tokens: Collection[str]) -> set[str]:
+        """Those of these tokens, by id, that open nothing any more. Asks the database once, whatever it knew."""
+        if not tokens:
+            return set()
+        with self._database.reading() as session:
+            return set(tokens) - open_tokens(session, tokens)
 
     def forget(self) -> None:
         """Something was revoked or changed: nothing that was known before counts."""
         with self._lock:
             self._known.clear()
+            self._alive.clear()
             self._generation += 1
 
     def note_uses(self) -> None:
@@ -110,13 +134,17 @@ class Verifier:
         until = began + min(self._fresh_seconds, found.seconds)
         with self._lock:
             if generation == self._generation:  # else it may have been read before what was revoked
-                self._known[secret, cookie] = (until, found)
-                self._known.move_to_end((secret, cookie))
-                while len(self._known) > _REMEMBERED:
-                    self._known.popitem(last=False)
+                _remember(self._known, (secret, cookie), (until, found))
             if not found.noted:
                 if found.caller.token is not None:
                     self._used_tokens.add(found.caller.token)
                 if found.session is not None:
                     self._used_sessions.add(found.session)
         return found
+
+
+def _remember(known: OrderedDict[Key, Value], key: Key, value: Value) -> None:
+    known[key] = value
+    known.move_to_end(key)
+    while len(known) > _REMEMBERED:
+        known.popitem(last=False)

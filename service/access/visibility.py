@@ -5,6 +5,7 @@ What belongs to somebody else is answered exactly as what does not exist, so tha
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TypeVar
 
 from sqlalchemy import ColumnElement, or_, select, true
@@ -20,6 +21,7 @@ __all__ = [
     "existing_dataset",
     "existing_model",
     "existing_study",
+    "projects_of_studies",
     "refers_to_blob",
     "uses_dataset",
     "visible",
@@ -82,6 +84,12 @@ def belonging(session: Session, row: ModelRow | DatasetRow | StudyRow) -> dict[s
         owner, project = session.execute(select(name_of_owner, name_of_project)).one()
         known[key] = {"owner": owner, "project": project}
     return known[key]
+
+
+def projects_of_studies(session: Session, studies: Collection[str]) -> dict[str, str]:
+    """Study → its project, both as ids; without those that do not exist."""
+    rows = session.execute(select(StudyRow.id, StudyRow.project_id).where(StudyRow.id.in_(studies)))
+    return {study: project for study, project in rows}  # noqa: C416 - mypy cannot see that rows are pairs
 
 
 def refers_to_blob(session: Session, caller: Principal, sha256: str) -> bool:

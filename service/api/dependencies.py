@@ -7,9 +7,10 @@ from typing import Annotated
 from fastapi import Depends, Query, Request
 
 from service.access.verification import Verifier
+from service.api.relay import Relay
 from service.scheduling.backend import Backend
 
-__all__ = ["Cursor", "Limit", "TheBackend", "TheVerifier"]
+__all__ = ["Cursor", "Limit", "TheBackend", "TheRelay", "TheVerifier"]
 
 
 async def _backend(request: Request) -> Backend:
@@ -22,7 +23,13 @@ async def _verifier(request: Request) -> Verifier:
     return verifier
 
 
+async def _relay(request: Request) -> Relay:
+    relay: Relay = request.app.state.relay
+    return relay
+
+
 TheBackend = Annotated[Backend, Depends(_backend)]
+TheRelay = Annotated[Relay, Depends(_relay)]
 TheVerifier = Annotated[Verifier, Depends(_verifier)]
 Cursor = Annotated[str | None, Query(max_length=500, description="the `next` of the page before")]
 Limit = Annotated[int, Query(ge=1, le=200, description="how many at most")]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 from collections.abc import AsyncIterator
@@ -13,15 +12,14 @@ from sqlalchemy.exc import SQLAlchemyError
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
-from ranksearch.contracts.errors import AccessError, NotFoundError
-from ranksearch.contracts.studies import Event
+from ranksearch.contracts.errors import NotFoundError
 from service.access.principal import Principal
-from service.access.verification import Verifier
 from service.api.access import Reader
-from service.api.dependencies import TheBackend, TheVerifier
+from service.api.dependencies import TheBackend, TheRelay
 from service.api.problems import PROBLEMS
-from service.scheduling.backend import Backend, study_topic
-from service.scheduling.events import events_after
+from service.api.relay import Part, Relay, part_of
+from service.scheduling.backend import Backend
+from service.scheduling.events import events_after, newest_event
 from service.storage.engine import is_away
 
 __all__ = ["router"]
@@ -46,14 +44,14 @@ STREAM: dict[int | str, dict[str, Any]] = {
 
 router = APIRouter(prefix="/v1/studies", tags=["studies"], responses=PROBLEMS)
 
-_CHECK_SECONDS = 1.0
-"""A stream ends so long after its token was revoked or has expired, at most, besides the time between two looks."""
+_CATCH_UP = 32
+"""Events that a stream reads at once which is behind the others."""
 
 
 @router.get("/{study}/events", response_class=StreamingResponse, responses=STREAM)
 async def watch(
     backend: TheBackend,
-    verifier: TheVerifier,
+    relay: TheRelay,
     caller: Reader,
     study: str,
     after: Annotated[int | None, Query(ge=0, le=2**62, description="events numbered above this")] = None,
@@ -64,65 +62,59 @@ async def watch(
     The stream ends after the last event that there will ever be, or once its token opens nothing any more.
     """
     start = int(last_event_id) if last_event_id is not None else after or 0
-    await run_in_threadpool(events_after, backend, caller, study, start, 1)  # no such study: a problem, not a stream
+    newest = await run_in_threadpool(newest_event, backend, caller, study)  # no such study: a problem, not a stream
     return StreamingResponse(
-        _lines(backend, verifier, caller, study, start),
+        _lines(backend, relay, caller, study, start, newest),
         media_type="text/event-stream",
         headers={"cache-control": "no-store", "x-accel-buffering": "no"},
     )
 
 
-async def _lines(backend: Backend, verifier: Verifier, caller: Principal, study: str, after: int) -> AsyncIterator[str]:
-    settings, checked = backend.settings, time.monotonic()
-    spoke, longest = checked, min(settings.poll_seconds, settings.keep_alive_seconds)
-    with backend.metrics.event_streams.track_inprogress(), backend.bell.listening(study_topic(study)) as ear:
-        yield ": connected\n\n"
-        while not backend.bell.closed:
-            ear.clear()
-            due = time.monotonic() - checked > _CHECK_SECONDS
-            if due:
-                checked = time.monotonic()
-            events, ended = await run_in_threadpool(_news, backend, verifier if due else None, caller, study, after)
-            for event in events:
-                yield _written(event)
-                after, spoke = event.id, time.monotonic()
-            if ended:
+async def _lines(
+    backend: Backend, relay: Relay, caller: Principal, study: str, after: int, newest: int
+) -> AsyncIterator[bytes]:
+    """What a stream tells: from memory what others are told, too; where it is behind them, from the database."""
+    settings, spoke = backend.settings, time.monotonic()
+    with backend.metrics.event_streams.track_inprogress(), relay.watching(caller, study, newest) as watch:
+        yield b": connected\n\n"
+        while not (backend.bell.closed or watch.dismissed):
+            watch.ear.clear()
+            over, floor, part = watch.over, watch.floor, watch.after(after)
+            behind = part is None
+            if part is None:
+                part = await run_in_threadpool(_stored, backend, caller, study, after, floor)
+            if part is None or (part.last == after and over and not behind):
                 return
-            if events:
+            if part.text:
+                spoke = time.monotonic()
+                yield part.text
+            if part.last > after:
+                after = part.last
                 continue
-            await ear.wait(longest)
+            longest = settings.poll_seconds if behind else settings.keep_alive_seconds
+            await watch.ear.wait(min(longest, max(0.0, spoke + settings.keep_alive_seconds - time.monotonic())))
             if time.monotonic() - spoke >= settings.keep_alive_seconds:
                 spoke = time.monotonic()
-                yield ": keep-alive\n\n"
+                yield b": keep-alive\n\n"
 
 
-def _news(
-    backend: Backend, verifier: Verifier | None, caller: Principal, study: str, after: int
-) -> tuple[list[Event], bool]:
-    """As :func:`events_after`.
-
-    The stream ends where its caller may see them no longer, or they were deleted; it waits where the database is away.
+def _stored(backend: Backend, caller: Principal, study: str, after: int, floor: int) -> Part | None:
+    """What follows in the database; nothing where that is away, and None where the study is not to be seen any more.
 
     Args:
         backend: the stores.
-        verifier: looks whether the caller still may; None where it did a moment ago.
         caller: whose stream it is.
         study: its id.
         after: the number of the last event that was sent.
+        floor: of the events up to this one, those that the database has no more are passed over.
     """
     try:
-        if verifier is not None:
-            verifier.check(caller)
-        return events_after(backend, caller, study, after)
-    except (AccessError, NotFoundError):
-        return [], True
+        events, _ = events_after(backend, caller, study, after, _CATCH_UP)
+    except NotFoundError:
+        return None
     except SQLAlchemyError as problem:
         if not is_away(problem):
             raise
         log.warning("the database is away, and a stream of %s waits for it: %s", study, problem)
-        return [], False
-
-
-def _written(event: Event) -> str:
-    data = json.dumps(event.model_dump(mode="json", by_alias=True), separators=(",", ":"))
-    return f"id: {event.id}\nevent: {event.kind}\ndata: {data}\n\n"
+        return Part(after, b"")
+    return part_of(events, after) if events else Part(floor, b"")

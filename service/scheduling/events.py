@@ -16,7 +16,7 @@ from service.scheduling.views import TERMINAL, Tally, artifact_view, study_view,
 from service.storage.clock import moment
 from service.storage.tables import EventRow, JobRow, StudyRow
 
-__all__ = ["artifact_event", "events_after", "is_settled", "study_event", "trial_event"]
+__all__ = ["artifact_event", "events_after", "is_settled", "newest_event", "study_event", "trial_event"]
 
 
 def study_event(session: Session, study: StudyRow, kind: EventKind = "study", tally: Tally | None = None) -> None:
@@ -36,6 +36,16 @@ def artifact_event(session: Session, study: StudyRow, job: JobRow) -> None:
     """Its artifact as it is now. The study must be locked."""
     session.flush()
     _append(session, study, "artifact", artifact_view(session, job))
+
+
+def newest_event(backend: Backend, caller: Principal, study: str) -> int:
+    """The number of the newest event of a study; 0 where there is none yet.
+
+    Raises:
+        NotFoundError: no such study.
+    """
+    with backend.reading() as session:
+        return existing_study(session, caller, study).last_event
 
 
 def events_after(

@@ -171,3 +171,62 @@ def test_a_users_token_is_refused_as_the_services(service):
 def test_the_gate_says_why(service, lives, expected):
     answer = service.http.get("/v1/models", headers=bearer(token_for(service, "ada", "vision", lives=lives)))
     assert (answer.status_code, answer.json().get("code")) == (200 if expected is None else 401, expected)
+
+
+def test_whether_a_caller_may_stay_is_looked_up_once_a_second_at_most(service, queries):
+    verifier = Verifier(service.backend.database, fresh_seconds=3600)
+    caller = verifier.token(token_for(service, "ada", "vision")).caller
+    queries.clear()
+    for _ in range(50):
+        verifier.check(caller)
+    assert len(queries) <= 2  # one SELECT, and on SQLite its BEGIN
+
+
+@pytest.mark.parametrize(
+    ("table", "values"), [(TokenRow, {"revoked_at": database_now()}), (UserRow, {"disabled": True})]
+)
+def test_a_caller_may_not_stay_once_its_token_was_revoked_here(service, table, values):
+    verifier = Verifier(service.backend.database, fresh_seconds=3600)
+    caller = verifier.token(token_for(service, "ada", "vision")).caller
+    verifier.check(caller)
+    change(service, table, **values)
+    verifier.forget()
+    assert code(lambda: verifier.check(caller)) == "token_revoked"
+
+
+@pytest.mark.parametrize(("later", "asked"), [(20, False), (31, True)])
+def test_a_caller_stays_until_its_token_expires(service, monkeypatch, queries, later, asked):
+    verifier = Verifier(service.backend.database, fresh_seconds=3600)
+    caller = verifier.token(token_for(service, "ada", "vision", lives=30)).caller
+    verifier.check(caller)
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + later)
+    queries.clear()
+    verifier.check(caller)
+    assert bool(queries) is asked
+
+
+def test_a_check_from_before_a_revocation_is_not_remembered_after_it(service, monkeypatch):
+    verifier = Verifier(service.backend.database, fresh_seconds=3600)
+    caller = verifier.token(token_for(service, "ada", "vision")).caller
+    look_up = verification.check_alive
+
+    def revoked_meanwhile(session, token):
+        found = look_up(session, token)
+        change(service, TokenRow, revoked_at=database_now())
+        verifier.forget()
+        return found
+
+    monkeypatch.setattr(verification, "check_alive", revoked_meanwhile)
+    verifier.check(caller)
+    monkeypatch.setattr(verification, "check_alive", look_up)
+    assert code(lambda: verifier.check(caller)) == "token_revoked"
+
+
+def test_which_of_many_tokens_open_nothing_is_one_question(service, queries):
+    verifier = Verifier(service.backend.database)
+    token_for(service, "ada", "vision", token="tok_a")  # noqa: S106 - an id
+    token_for(service, "ada", "vision", token="tok_b", lives=-1)  # noqa: S106 - an id
+    queries.clear()
+    assert verifier.closed({"tok_a", "tok_b", "tok_gone"}) == {"tok_b", "tok_gone"}
+    assert len(queries) <= 2  # one SELECT, and on SQLite its BEGIN

@@ -243,8 +243,7 @@ def test_no_answer_of_the_api_description_holds_a_secret_but_the_one(service):
     assert holding == {"NewToken"}
 
 
-def test_a_stream_ends_when_its_token_is_revoked(service, monkeypatch):
-    monkeypatch.setattr("service.api.events._CHECK_SECONDS", 0.0)
+def test_a_stream_ends_when_its_token_is_revoked(service):
     study = service.submit(n_trials=1)["id"]
     secret = token_for(service, "ada", "default", token="tok_a")  # noqa: S106 - an id
     other = TestClient(service.app, headers=bearer(secret))
