@@ -34,6 +34,7 @@ from service.scheduling.outages import forgive_outage
 from service.scheduling.reconcile import sweep
 from service.scheduling.retention import Retention
 from service.scheduling.shared_bell import SharedBell
+from service.scheduling.waiting_room import WaitingRoom
 from service.search.optuna_records import OptunaRecords
 from service.settings import Settings
 from service.storage.blob_bucket import BucketBlobStore
@@ -100,12 +101,14 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         backend = await run_in_threadpool(open_backend, settings, metrics)
         verifier = Verifier(backend.database)
-        relay = Relay(backend, verifier)
-        app.state.backend, app.state.verifier, app.state.relay = backend, verifier, relay
+        relay, waiting_room = Relay(backend, verifier), WaitingRoom(backend)
+        app.state.backend, app.state.verifier = backend, verifier
+        app.state.relay, app.state.waiting_room = relay, waiting_room
         app.state.readiness = ReadinessCheck(backend, settings.ready_seconds)
         loops = [
             asyncio.create_task(_sweep_now_and_then(backend, verifier)),
             asyncio.create_task(relay.examine_now_and_then()),
+            asyncio.create_task(waiting_room.attend()),
             asyncio.create_task(_mirror_when_rung(backend)),
             asyncio.create_task(_collect_now_and_then(backend)),
             asyncio.create_task(backend.bell.hear()),

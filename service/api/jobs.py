@@ -21,12 +21,15 @@ from ranksearch.contracts.jobs import (
 )
 from ranksearch.contracts.loglines import note
 from ranksearch.contracts.resources import Worker
+from service.access.principal import Principal
+from service.access.verification import Verifier
 from service.api.access import Administrator, ReaderOrAgent, WorkingAgent
-from service.api.dependencies import TheBackend
+from service.api.dependencies import TheBackend, TheVerifier, TheWaitingRoom
 from service.api.problems import PROBLEMS
 from service.scheduling import answers, fleet, leases, outcomes
-from service.scheduling.backend import JOBS, Backend
+from service.scheduling.backend import Backend
 from service.scheduling.claims import Claimed, claim
+from service.scheduling.waiting_room import Call, WaitingRoom
 
 __all__ = ["router"]
 
@@ -35,14 +38,20 @@ router = APIRouter(prefix="/v1", tags=["workers"], responses=PROBLEMS)
 
 @router.post("/jobs/claim", response_model=Job, responses={204: {"description": "no job for now"}})
 async def claim_job(
-    request: Request, response: Response, backend: TheBackend, _caller: WorkingAgent, wanted: ClaimRequest
+    request: Request,
+    response: Response,
+    backend: TheBackend,
+    verifier: TheVerifier,
+    room: TheWaitingRoom,
+    caller: WorkingAgent,
+    wanted: ClaimRequest,
 ) -> Job | Response:
     """Lease the next job; waits up to ``wait_seconds`` for one. ``Server-Timing`` tells how long sampling took.
 
     A worker that is draining is answered 204 at once, with the header ``Ranksearch-Drain: 1``.
     """
     fleet.admit(wanted)
-    claimed = await _wait_for_job(request, backend, wanted)
+    claimed = await _wait_for_job(request, backend, verifier, room, caller, wanted)
     if claimed == "draining":
         return Response(status_code=204, headers={DRAIN_HEADER: "1"})
     if claimed is None:
@@ -104,27 +113,37 @@ def list_workers(backend: TheBackend, caller: ReaderOrAgent) -> Page[Worker]:
 
 
 async def _wait_for_job(
-    request: Request, backend: Backend, wanted: ClaimRequest
+    request: Request, backend: Backend, verifier: Verifier, room: WaitingRoom, caller: Principal, wanted: ClaimRequest
 ) -> Claimed | Literal["draining"] | None:
-    """The job; None after the time, or where nobody wants it any more."""
+    """The job; None after the time, or where nobody wants it any more.
+
+    Raises:
+        AccessError: the caller's token opens nothing any more.
+    """
     deadline = time.monotonic() + wanted.wait_seconds
-    with backend.metrics.waiting_claims.track_inprogress(), backend.bell.listening(JOBS) as ear:
-        while True:
-            ear.clear()
+
+    async def is_wanted() -> bool:
+        return not await request.is_disconnected()
+
+    with backend.metrics.waiting_claims.track_inprogress(), room.entered(wanted) as place:
+        call: Call | None = "look"
+        while call == "look":
             # From here to the answer nothing is interrupted: a lease that nobody hears of only expires.
-            found = await asyncio.shield(run_in_threadpool(_look, backend, wanted))
-            if isinstance(found, Claimed) or found == "draining":
+            found = await asyncio.shield(run_in_threadpool(_look, backend, verifier, caller, wanted))
+            if isinstance(found, Claimed):
+                room.found(place)
                 return found
-            left = deadline - time.monotonic()
-            if found == "left" or left <= 0 or backend.bell.closed:
-                return None
-            await ear.wait(min(left, backend.settings.poll_seconds))
-            if await request.is_disconnected():
-                return None
+            call = found if found != "working" else await place.rest(deadline, is_wanted)
+        return "draining" if call == "draining" else None
 
 
-def _look(backend: Backend, wanted: ClaimRequest) -> Claimed | fleet.Standing:
-    """Note that the worker is there and take the next job; without one, what keeps the worker from having one."""
+def _look(backend: Backend, verifier: Verifier, caller: Principal, wanted: ClaimRequest) -> Claimed | fleet.Standing:
+    """Note that the worker is there and take the next job; without one, what keeps the worker from having one.
+
+    Raises:
+        AccessError: the caller's token opens nothing any more; it may have waited for long.
+    """
+    verifier.check(caller)
     fleet.saw_worker(backend, wanted)
     claimed = claim(backend, wanted)
     return fleet.standing_of(backend, wanted.worker) if claimed is None else claimed

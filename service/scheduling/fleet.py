@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Collection
 from typing import Literal
 
 from sqlalchemy import Select, delete, exists, select, update
@@ -31,8 +32,10 @@ __all__ = [
     "drop_forgotten",
     "larger_worker_there",
     "leave",
+    "out_of_work",
     "saw_worker",
     "standing_of",
+    "still_there",
     "undrain",
 ]
 
@@ -83,13 +86,26 @@ def saw_worker(backend: Backend, request: ClaimRequest) -> None:
         raise
 
 
+@again_when_raced
+def still_there(backend: Backend, workers: Collection[str]) -> None:
+    """Note that workers which have said nothing since they asked for work wait for it; in one statement."""
+    present = select(WorkerRow.id).where(WorkerRow.id.in_(workers)).order_by(WorkerRow.id)
+    with backend.writing() as session:
+        # Whoever has locked one of them is writing down the same.
+        ids = session.scalars(present.with_for_update(skip_locked=True)).all()
+        session.execute(update(WorkerRow).where(WorkerRow.id.in_(ids)).values(last_seen_at=now(session)))
+
+
 def standing_of(backend: Backend, worker: str) -> Standing:
     """Whether a worker may be given jobs."""
     with backend.reading() as session:
-        row = session.execute(select(WorkerRow.left, WorkerRow.draining).where(WorkerRow.id == worker)).first()
-    if row is None:
-        return "working"
-    return "left" if row.left else "draining" if row.draining else "working"
+        return out_of_work(session, [worker]).get(worker, "working")
+
+
+def out_of_work(session: Session, workers: Collection[str]) -> dict[str, Literal["draining", "left"]]:
+    """Those of these workers that may be given none, and why."""
+    out = select(WorkerRow.id, WorkerRow.left).where(WorkerRow.id.in_(workers), WorkerRow.left | WorkerRow.draining)
+    return {worker: "left" if left else "draining" for worker, left in session.execute(out)}
 
 
 def drain(backend: Backend, caller: Principal, worker: str) -> None:
