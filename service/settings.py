@@ -86,7 +86,7 @@ class Settings(BaseModel):
         default=7 * 86_400, gt=0, description="after which a worker that is away leaves the list"
     )
     poll_seconds: float = Field(
-        default=5, gt=0, description="how often a waiting claim or event stream looks again without being woken"
+        default=5, gt=0, description="how often waiting claims and event streams are looked after without being woken"
     )
     keep_alive_seconds: float = Field(default=15, gt=0, description="between comments on a quiet event stream")
 

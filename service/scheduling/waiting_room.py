@@ -73,7 +73,10 @@ class Place:
             The call; None where the time is over, the service stops, or the answer is not wanted any more.
         """
         self._room.seat(self)
-        while self.call is None:
+        while True:
+            self.ear.clear()
+            if self.call is not None:
+                break
             left = deadline - time.monotonic()
             if left <= 0 or self._room.closed or not await wanted():
                 break
@@ -122,7 +125,6 @@ class WaitingRoom:
 
     def seat(self, place: Place) -> None:
         """A look was in vain."""
-        place.ear.clear()
         with self._lock:
             if place.call == "look":
                 self._in_vain, self._at_once = self._in_vain + 1, 1

@@ -127,7 +127,7 @@ def test_what_happens_is_read_once_for_all_who_watch(service):
 
 
 @on_both
-@pytest.mark.parametrize("kept_bytes", [1, 5_000, 10**6])
+@pytest.mark.parametrize("kept_bytes", [1, 5_000])
 def test_streams_that_begin_anywhere_and_at_any_time_have_every_event_once(service, kept_bytes):
     study = service.submit()["id"]
     happen(service, study, 40)

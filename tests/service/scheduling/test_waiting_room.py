@@ -20,6 +20,8 @@ from service.version import VERSION
 from tests.service import synthetic
 from tests.service.access_stories import token_for
 
+on_sqlite = pytest.mark.parametrize("dialect", ["sqlite"])
+"""What is decided in memory, whichever the database."""
 SECONDS = 30.0
 """Far above what anything here takes."""
 
@@ -59,10 +61,11 @@ def enter(service, room, name, *, caller=LOCAL, wait=SECONDS, connected=lambda: 
     return asyncio.create_task(jobs._wait_for_job(request, service.backend, verifier, room, caller, wanted))
 
 
-async def seated(room, count):
+async def seated(room, count, place=None):
     """So many wait, having found nothing."""
     async with asyncio.timeout(SECONDS):
         while len(room._resting) < count:  # noqa: ASYNC110 - nobody tells, and only a test asks
+            assert place is None or not place.done(), place.result()
             await asyncio.sleep(0.005)
 
 
@@ -70,8 +73,9 @@ async def enter_some(service, room, names, **options):
     """They come one after another, so that they wait in this order."""
     places = {}
     for name in names:
+        before = len(room._resting)
         places[name] = enter(service, room, name, **options)
-        await seated(room, len(room._resting) + 1)
+        await seated(room, before + 1, places[name])
     return places
 
 
@@ -138,6 +142,7 @@ def test_a_job_goes_to_the_one_who_can_do_it_past_all_who_cannot(service, looks)
     assert set(looks) == {"berlin"}
 
 
+@on_sqlite
 def test_workers_of_many_kinds_are_all_called(service):
     async def story():
         async with waiting_room(service) as room:
@@ -150,6 +155,7 @@ def test_workers_of_many_kinds_are_all_called(service):
     assert len(set(asyncio.run(story()).values())) == 10
 
 
+@on_sqlite
 def test_who_has_gone_when_called_gives_the_turn_to_the_next(service, looks):
     there = {"first": True}
 
@@ -169,6 +175,7 @@ def test_who_has_gone_when_called_gives_the_turn_to_the_next(service, looks):
     assert set(looks) == {"second"}
 
 
+@on_sqlite
 def test_a_token_that_was_revoked_while_it_waited_gets_no_job(service):
     verifier = Verifier(service.backend.database)
     caller = verifier.token(token_for(service, "ada", "default", "work", token="tok_a")).caller  # noqa: S106 - an id
@@ -205,6 +212,7 @@ def test_who_is_to_get_no_more_is_told_so(service, looks, change, answer):
     assert looks.total() == 0
 
 
+@on_sqlite
 def test_what_was_never_rung_is_found_by_the_next_look(start, monkeypatch):
     service = start(poll_seconds=0.1)
     monkeypatch.setattr(service.backend.bell, "ring", lambda _topic: None)
@@ -218,6 +226,7 @@ def test_what_was_never_rung_is_found_by_the_next_look(start, monkeypatch):
     assert list(asyncio.run(story())) == ["a"]
 
 
+@on_sqlite
 def test_what_comes_while_somebody_looks_in_vain_is_not_missed(service, monkeypatch):
     """The poll is minutes away: only the ring can tell, and it comes before the one who looks has sat down."""
     claim, late = jobs.claim, [True]
@@ -239,6 +248,7 @@ def test_what_comes_while_somebody_looks_in_vain_is_not_missed(service, monkeypa
     assert asyncio.run(story()).job.task.kind == "inspect"
 
 
+@on_sqlite
 def test_a_look_that_goes_wrong_leaves_the_job_to_the_next(service, monkeypatch):
     claim = jobs.claim
 
@@ -298,16 +308,18 @@ def test_those_who_wait_are_noted_as_present(start):
     asyncio.run(story())
 
 
+@on_sqlite
 def test_nobody_is_left_in_the_room(service):
     async def story():
         async with waiting_room(service) as room:
-            places = await enter_some(service, room, ["a", "b"], wait=0.1)
-            answers = [await asyncio.wait_for(place, SECONDS) for place in places.values()]
+            places = [enter(service, room, name, wait=0.1) for name in ("a", "b")]
+            answers = [await asyncio.wait_for(place, SECONDS) for place in places]
             return answers, room._resting, room._looking
 
     assert asyncio.run(story()) == ([None, None], set(), 0)
 
 
+@on_sqlite
 def test_all_go_when_the_service_stops(service):
     async def story():
         async with waiting_room(service) as room:
@@ -316,3 +328,18 @@ def test_all_go_when_the_service_stops(service):
             return [await asyncio.wait_for(place, SECONDS) for place in places.values()]
 
     assert asyncio.run(story()) == [None, None]
+
+
+def test_a_ring_that_is_for_nobody_wakes_nobody_for_good(service, looks):
+    """As when the connection that hears of other services is made again."""
+
+    async def story():
+        async with waiting_room(service) as room:
+            places = await enter_some(service, room, ["a", "b"])
+            looks.clear()
+            service.backend.bell.ring_all()
+            await asyncio.sleep(0.1)
+            await end(places)
+
+    asyncio.run(asyncio.wait_for(story(), SECONDS))
+    assert looks.total() == 0
