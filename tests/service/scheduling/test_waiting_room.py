@@ -64,7 +64,7 @@ def enter(service, room, name, *, caller=LOCAL, wait=SECONDS, connected=lambda: 
 async def seated(room, count, place=None):
     """So many wait, having found nothing."""
     async with asyncio.timeout(SECONDS):
-        while len(room._resting) < count:  # noqa: ASYNC110 - nobody tells, and only a test asks
+        while len(room._resting) < count:
             assert place is None or not place.done(), place.result()
             await asyncio.sleep(0.005)
 
