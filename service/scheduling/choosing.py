@@ -18,7 +18,20 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, exists, func, or_, select, union_all
+from sqlalchemy import (
+    ColumnElement,
+    CompoundSelect,
+    Double,
+    Select,
+    String,
+    and_,
+    bindparam,
+    exists,
+    func,
+    or_,
+    select,
+    union_all,
+)
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.jobs import ClaimRequest
@@ -139,6 +152,27 @@ def _best(
 
 def _line(session: Session, user: str) -> list[Candidate]:
     """The user's studies that search, or whose network waits to be made, by priority and age."""
+    line = [Candidate(*row) for row in session.execute(_LINE, {"user": user})]
+    return sorted(line, key=lambda one: (-one.priority, one.created_at, one.study))
+
+
+def _urgent(session: Session, user: str, at: float) -> dict[str | None, int]:
+    """By study, the first of what goes before new trials and can be given out; None stands for the inspections."""
+    rows = session.execute(_URGENT, {"user": user, "at": at})
+    return {study: kind for study, kind in rows}  # noqa: C416 - mypy cannot see that rows are pairs
+
+
+def _first_with_a_trial(session: Session, line: Sequence[Candidate], at: float) -> Candidate | None:
+    """The first that has one to give out. Each is looked up through an index, some at a time."""
+    for start in range(0, len(line), _AT_ONCE):
+        some = line[start : start + _AT_ONCE]
+        found = set(session.scalars(_WITH_A_TRIAL, {"studies": [one.study for one in some], "at": at}))
+        if found:
+            return next(one for one in some if one.study in found)
+    return None
+
+
+def _made_line() -> CompoundSelect[str, int, float, str, int, int | None, dict[str, Any] | None]:
     columns = (
         StudyRow.id,
         StudyRow.priority,
@@ -148,33 +182,27 @@ def _line(session: Session, user: str) -> list[Candidate]:
         StudyRow.max_parallel,
         StudyRow.requirements,
     )
-    mine = select(*columns).join(ModelRow, ModelRow.id == StudyRow.model_id).where(StudyRow.user_id == user)
+    mine = select(*columns).join(ModelRow, ModelRow.id == StudyRow.model_id).where(StudyRow.user_id == _USER)
     searching = mine.where(StudyRow.state.in_(("queued", "running")))
     made = (JobRow.state == "waiting", JobRow.priority == PRIORITY["compress"], JobRow.kind == "compress")
     compressing = mine.join(JobRow, JobRow.study_id == StudyRow.id).where(*made)
-    line = [Candidate(*row) for row in session.execute(union_all(searching, compressing))]
-    return sorted(line, key=lambda one: (-one.priority, one.created_at, one.study))
+    return union_all(searching, compressing)
 
 
-def _urgent(session: Session, user: str, at: float) -> dict[str | None, int]:
-    """By study, the first of what goes before new trials and can be given out; None stands for the inspections."""
+def _made_urgent() -> Select[str | None, int]:
     jobs = (
         select(JobRow.study_id, func.min(JobRow.priority))
         .join(ModelRow, ModelRow.id == JobRow.model_id)
         .outerjoin(StudyRow, StudyRow.id == JobRow.study_id)
     )
-    mine = or_(StudyRow.user_id == user, and_(JobRow.study_id.is_(None), ModelRow.user_id == user))
-    urgent = jobs.where(*ripe(at), JobRow.priority < PRIORITY["trial"], mine).group_by(JobRow.study_id)
-    return {study: kind for study, kind in session.execute(urgent)}  # noqa: C416 - mypy cannot see that rows are pairs
+    mine = or_(StudyRow.user_id == _USER, and_(JobRow.study_id.is_(None), ModelRow.user_id == _USER))
+    return jobs.where(*ripe(_AT), JobRow.priority < PRIORITY["trial"], mine).group_by(JobRow.study_id)
 
 
-def _first_with_a_trial(session: Session, line: Sequence[Candidate], at: float) -> Candidate | None:
-    """The first that has one to give out. Each is looked up through an index, some at a time."""
-    trial = exists().where(JobRow.study_id == StudyRow.id, *ripe(at)).correlate(StudyRow)
-    for start in range(0, len(line), _AT_ONCE):
-        some = line[start : start + _AT_ONCE]
-        having = select(StudyRow.id).where(StudyRow.id.in_([one.study for one in some]), trial)
-        found = set(session.scalars(having))
-        if found:
-            return next(one for one in some if one.study in found)
-    return None
+# Asked at every claim: to put such a query together takes as long as to answer it.
+_AT, _USER = bindparam("at", type_=Double), bindparam("user", type_=String)
+_LINE, _URGENT = _made_line(), _made_urgent()
+_WITH_A_TRIAL = select(StudyRow.id).where(
+    StudyRow.id.in_(bindparam("studies", expanding=True)),
+    exists().where(JobRow.study_id == StudyRow.id, *ripe(_AT)).correlate(StudyRow),
+)

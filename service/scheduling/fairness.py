@@ -130,7 +130,7 @@ def queue(session: Session, at: float) -> tuple[list[Account], Load]:
 
     One alone, who may have as many jobs as there are, is not compared with anybody, and nothing is counted for that.
     """
-    load, rows = Load(session, at), session.execute(_accounts(_users_in_queue())).all()
+    load, rows = Load(session, at), session.execute(_IN_QUEUE_ACCOUNTS).all()
     if len(rows) == 1 and rows[0].max_parallel is None:
         user, weight, _, usage = rows[0]
         return [Account(user, weight, None, usage, 0)], load
@@ -206,3 +206,7 @@ def _study(session: Session, study: str) -> StudyRow:
 def _seconds(since: float | None, until: float | None, at: float) -> float:
     """How long a lease lasted; one of a worker that vanished ended when it expired."""
     return 0.0 if since is None else max(0.0, min(at, math.inf if until is None else until) - since)
+
+
+_IN_QUEUE_ACCOUNTS = _accounts(_users_in_queue())
+"""Asked at every claim: to put it together takes as long as to answer it."""

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
-from sqlalchemy import Row, or_, select
+from sqlalchemy import Row, bindparam, or_, select
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.studies import TrialOrigin
@@ -76,7 +76,8 @@ class Histories:
 def _read(session: Session, study: str, goal: Goal, history: _History) -> list[Past]:
     """Take in what has ended since; what runs is answered."""
     running = []
-    for row in session.execute(_later_than(study, history)):
+    after = {"study": study, "first_open": history.first_open, "until": history.until}
+    for row in session.execute(_LATER, after):
         if row.state in _RUNS:
             running.append(_past(row, goal))
             history.ended.pop(row.trial_number, None)
@@ -88,7 +89,7 @@ def _read(session: Session, study: str, goal: Goal, history: _History) -> list[P
     return running
 
 
-def _later_than(study: str, history: _History) -> Any:  # noqa: ANN401 - a query; its type spells out nine columns
+def _made_later() -> Any:  # noqa: ANN401 - a query; its type spells out ten columns
     """Of their results only what is needed is read."""
     latency, dense = JobRow.result[("latency", "latency_ms")].as_float(), JobRow.result["dense_value"].as_float()
     return select(
@@ -103,11 +104,14 @@ def _later_than(study: str, history: _History) -> Any:  # noqa: ANN401 - a query
         latency.label("latency_ms"),
         dense.label("dense_value"),
     ).where(
-        JobRow.study_id == study,
+        JobRow.study_id == bindparam("study"),
         JobRow.kind == "trial",
         JobRow.trial_number.is_not(None),
-        or_(JobRow.trial_number >= history.first_open, JobRow.finished_at >= history.until),
+        or_(JobRow.trial_number >= bindparam("first_open"), JobRow.finished_at >= bindparam("until")),
     )
+
+
+_LATER = _made_later()
 
 
 def _past(row: Row[Any], goal: Goal) -> Past:

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, bindparam, func, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -101,9 +101,7 @@ def space_of_study(session: Session, backend: Backend, study: StudyRow) -> Searc
 
 def _next(session: Session, study: str) -> Row[str, str, int, int | None] | None:
     """What the study gives out next."""
-    jobs = select(JobRow.id, JobRow.kind, JobRow.ordinal, JobRow.trial_number)
-    ready = jobs.where(JobRow.study_id == study, *ripe(database_now()))
-    return session.execute(ready.order_by(*IN_LINE).limit(1)).first()
+    return session.execute(_NEXT, {"study": study}).first()
 
 
 def _read(session: Session, backend: Backend, study_id: str, index: int) -> _Unplanned:
@@ -147,3 +145,11 @@ def _planned(space: SearchSpace, choice: Choice) -> dict[str, Any]:
         "planned_macs": cost.macs,
         "planned_params": cost.params,
     }
+
+
+_NEXT = (
+    select(JobRow.id, JobRow.kind, JobRow.ordinal, JobRow.trial_number)
+    .where(JobRow.study_id == bindparam("study"), *ripe(database_now()))
+    .order_by(*IN_LINE)
+    .limit(1)
+)

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import ColumnElement, exists, func, select
+from sqlalchemy import ColumnElement, bindparam, exists, func, select
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import EvaluationError, NotFoundError
@@ -84,11 +84,7 @@ def take_next(backend: Backend, worker: ClaimRequest) -> Taken | None:
 def _proposal(backend: Backend, worker: ClaimRequest) -> Proposal | None:
     """What the worker should be given, from one snapshot; None where there is nothing for it."""
     with backend.reading() as session:
-        waiting = exists().where(JobRow.state == "waiting")
-        overdue = exists().where(JobRow.state == "leased", JobRow.lease_expires_at < database_now())
-        some_wait, some_are_overdue, is_out, at = session.execute(
-            select(waiting, overdue, _out(worker.worker), database_now())
-        ).one()
+        some_wait, some_are_overdue, is_out, at = session.execute(_LOOK, {"worker": worker.worker}).one()
         if is_out or not (some_wait or some_are_overdue):
             return None
         if not some_are_overdue:
@@ -97,11 +93,6 @@ def _proposal(backend: Backend, worker: ClaimRequest) -> Proposal | None:
     expire(backend)
     with backend.reading() as session:
         return choose(session, worker)
-
-
-def _out(worker: str) -> ColumnElement[bool]:
-    """Whether a worker must not be given anything; nothing where it is not known."""
-    return select(WorkerRow.left | WorkerRow.draining).where(WorkerRow.id == worker).scalar_subquery()
 
 
 def _take(
@@ -158,12 +149,12 @@ def _next_job(session: Session, worker: str, proposal: Proposal, planned: Draft 
         which = JobRow.id == proposal.job
     else:
         which = JobRow.study_id == proposal.study
-    jobs = select(JobRow, _out(worker), database_now()).where(which, *ripe(database_now()))
-    row = session.execute(jobs.order_by(*IN_LINE).limit(1).with_for_update(of=JobRow, skip_locked=True)).first()
+    row = session.execute(_NEXT_JOB.where(which), {"worker": worker}).first()
     if row is None or row[1]:
         return None
+    job: JobRow = row[0]
     set_clock(session, row[2])
-    return row[0]
+    return job
 
 
 def _runs_all_it_may(session: Session, study: StudyRow) -> bool:
@@ -210,3 +201,20 @@ def _count_passed_over(session: Session, served: StudyRow, passed_over: str | No
         head = session.scalars(other).first()
         if head is not None:
             head.passed_over += 1
+
+
+_OUT = select(WorkerRow.left | WorkerRow.draining).where(WorkerRow.id == bindparam("worker")).scalar_subquery()
+"""Whether a worker must not be given anything; nothing where it is not known."""
+_LOOK = select(
+    exists().where(JobRow.state == "waiting"),
+    exists().where(JobRow.state == "leased", JobRow.lease_expires_at < database_now()),
+    _OUT,
+    database_now(),
+)
+_NEXT_JOB = (
+    select(JobRow, _OUT, database_now())
+    .where(*ripe(database_now()))
+    .order_by(*IN_LINE)
+    .limit(1)
+    .with_for_update(of=JobRow, skip_locked=True)
+)

@@ -9,6 +9,7 @@ The same seed, trial index and history give the same choice, in any process.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 
@@ -177,7 +178,9 @@ def _prior(space: SearchSpace, limits: frozenset[tuple[str, float]]) -> tuple[Po
 
 def _guided(plan: SearchPlan, trial: Past) -> Past:
     """The trial with its merit for a guide."""
-    return Past(trial.number, trial.origin, trial.positions, trial.value, merit(plan, trial))
+    if trial.guide is not None:
+        return trial
+    return dataclasses.replace(trial, guide=merit(plan, trial))
 
 
 Proposal = Callable[
