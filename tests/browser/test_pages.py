@@ -6,6 +6,8 @@ import pytest
 
 from tests.browser.seeding import HOSTILE
 
+pytestmark = pytest.mark.slow
+
 FINISHED = "finished: ResNet at half the cost"
 PAGES = {
     "studies": "/studies",

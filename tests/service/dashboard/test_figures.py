@@ -21,7 +21,7 @@ from service.dashboard.figures import code_spans, duration, metric_value, parame
         (8040, "2 h 14 min"),
         (86_399, "24 h"),
         (86_400, "1 d"),
-        (200_000, "2 d 7 h"),
+        (200_000, "2 d 8 h"),
     ],
 )
 def test_durations_have_the_two_units_that_matter(seconds, text):
