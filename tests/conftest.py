@@ -1,5 +1,17 @@
 from __future__ import annotations
 
+import os
+
+from hypothesis import settings
+
 from tests.postgres import postgres
 
 __all__ = ["postgres"]
+
+# Before torch is imported, here and in every process that a test starts: several of them share the cores, and what one
+# thread sums up it sums up in the same order each time.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# The same examples at each run. What is slow on a busy machine is no fault.
+settings.register_profile("reproducible", derandomize=True, deadline=None)
+settings.load_profile("reproducible")

@@ -6,7 +6,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -19,6 +18,8 @@ from typing import Any
 import psycopg
 import pytest
 
+from tests.ports import free_port
+
 __all__ = ["PostgresServer", "find_binaries", "own_server", "postgres"]
 
 NOT_DURABLE = {
@@ -26,11 +27,14 @@ NOT_DURABLE = {
     "full_page_writes": "off",
     "max_connections": "200",
     "shared_buffers": "32MB",
-    "max_wal_size": "2GB",  # so that no checkpoint comes between
+    "max_wal_size": "512MB",  # so that few checkpoints come between
     "autovacuum": "off",
     "log_min_messages": "warning",
 }
 """What is committed is with the system, so a killed server loses nothing of it; a machine without power would."""
+MEMORY = Path("/dev/shm")  # noqa: S108 - a directory of a name of its own is made there
+ENOUGH_BYTES = 2 << 30
+"""Far above what the databases of one test at a time take."""
 
 
 class PostgresServer:
@@ -43,7 +47,7 @@ class PostgresServer:
         self._binaries = binaries
         self._settings = dict(settings)
         self._user = _unprivileged()
-        self.directory = Path(tempfile.mkdtemp(prefix="ranksearch-postgres-"))
+        self.directory = Path(tempfile.mkdtemp(prefix="ranksearch-postgres-", dir=_place(self._settings)))
         self._data = self.directory / "data"
         self._names = count(1)
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,9 +55,7 @@ class PostgresServer:
             os.chown(self.directory, self._user.pw_uid, self._user.pw_gid)
         initdb = ["--auth=trust", "--username=ranksearch", "--encoding=UTF8", "--locale=C", "--no-sync"]
         self._run("initdb", *initdb, f"--pgdata={self._data}").wait()
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = free_port()
 
     def start(self) -> None:
         """Start it, and return once it answers; after a kill, too."""
@@ -142,6 +144,12 @@ def find_binaries() -> Path | None:
             return folder
     found = shutil.which("initdb")
     return None if found is None else Path(found).resolve().parent
+
+
+def _place(settings: Mapping[str, str]) -> Path | None:
+    """In memory, where nothing has to be durable: a copy of a template's some hundred files takes a tenth there."""
+    volatile = settings.get("fsync") == "off"
+    return MEMORY if volatile and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ENOUGH_BYTES else None
 
 
 def _unprivileged() -> pwd.struct_passwd | None:

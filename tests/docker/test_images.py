@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ import pytest
 
 from ranksearch.client import Client
 from tests.docker.dockerfile import ROOT, SERVICE, WORKER, Stage, stages
+from tests.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -86,9 +86,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     newest = max(path.stat().st_mtime for path in (image.root / "opt").rglob("*"))
     built_at = max(newest, time.time())
     (image.root / "data").mkdir(mode=0o700)
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
+    port = free_port()
     environment = image.environment(last) | {"RANKSEARCH_SERVICE_PORT": str(port)}
     environment["PATH"] = f"{image.root}/opt/ranksearch/bin:/usr/bin:/bin"  # an image has no other Python
     command = ["/usr/bin/env", *last.the("ENTRYPOINT").exec_form]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import secrets
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
+
+from tests.ports import free_port
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,6 @@ class S3Server:
         name = url.removeprefix("s3://").partition("/")[0]
         listed = httpx.get(f"{self.endpoint}/{name}?list-type=2").raise_for_status().text
         return [part.partition("</Key>")[0] for part in listed.split("<Key>")[1:]]
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 @contextmanager

@@ -64,7 +64,7 @@ def test_a_port_that_is_taken_is_refused(process, tmp_path, capfd):  # noqa: F81
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_cleanly_with_open_streams_and_claims(launched, end):  # noqa: F811 - the fixture
-    service = launched()
+    service = launched("--grace-seconds", "60")
     study, agent = prepared(service, salt=1)
     agent.work(1)
     for _ in range(2):
@@ -85,10 +85,8 @@ def test_a_signal_ends_it_cleanly_with_open_streams_and_claims(launched, end):  
     for thread in holding:
         thread.start()
     time.sleep(0.5)
-    began = time.monotonic()
     service.process.send_signal(end)
-    assert service.process.wait(10) == 0
-    assert time.monotonic() - began < 4
+    assert service.process.wait(30) == 0  # half of what it would give requests that do not end by themselves
     assert not (service.data_dir / "service.json").exists()
     for thread in holding:
         thread.join()

@@ -1,6 +1,5 @@
 """A real service and real workers on this machine, and a network small enough to search in seconds."""
 
-import os
 import re
 from pathlib import Path
 
@@ -80,7 +79,3 @@ def submit(documents):
 def readme_examples():
     """The Python examples of the README, in order."""
     return re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
-
-
-def pytest_configure():
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # two processes share two cores, and one thread repeats its sums

@@ -95,8 +95,6 @@ def test_every_answer_is_one_that_the_description_names(target, operation, mode)
     @seed(20)
     @settings(
         max_examples=_EXAMPLES,
-        database=None,
-        deadline=None,
         phases=[Phase.generate],
         suppress_health_check=list(HealthCheck),
     )

@@ -187,7 +187,7 @@ def test_a_header_full_of_values_takes_bounded_memory(tmp_path, unit):
     assert peak < 200 * 2**20
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_arbitrary_bytes_give_a_document_error(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "arbitrary"

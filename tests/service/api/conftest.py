@@ -74,8 +74,8 @@ def end(process: Process) -> None:
 
 @pytest.fixture(scope="session")
 def process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
-    """One for all tests that leave nothing in it."""
-    running = launch(tmp_path_factory.mktemp("process") / "data")
+    """One for all tests that leave nothing in it. What waits in it is woken, or else looks again after a minute."""
+    running = launch(tmp_path_factory.mktemp("process") / "data", "--poll-seconds", "60")
     yield running
     end(running)
 

@@ -7,8 +7,8 @@ from sqlalchemy import func, select
 
 from service.storage.blob_bucket import BucketBlobStore
 from service.storage.tables import BlobRow, DatasetRow, JobRow, ModelRow
+from tests.ports import free_port
 from tests.service import synthetic
-from tests.service.bucket import free_port
 
 BYTES = bytes(range(256)) * 40_000  # more than two pieces
 ADDRESS = f"/v1/blobs/{synthetic.sha256(BYTES)}"

@@ -113,7 +113,7 @@ def test_events_come_while_they_happen(process):
             delays.append(time.time() - created(event))
     working.join()
     assert seen[-1].json()["data"]["state"] == "ready"
-    assert max(delays) < 3
+    assert max(delays) < 15  # by itself the stream would have looked again after a minute
 
 
 def created(event) -> float:

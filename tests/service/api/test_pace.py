@@ -84,7 +84,7 @@ def test_a_second_head_of_a_connection_that_trickles_is_cut_off(hasty, trickling
         began = time.monotonic()
         with suppress(ConnectionResetError):
             assert answer_to(connection) == b""
-        assert time.monotonic() - began < 4  # before the connection's end by being idle
+        assert time.monotonic() - began < 30  # long before the connection's end by being idle
 
 
 @pytest.mark.parametrize("path", ["/v1/models?name=m", "/v1/studies"])

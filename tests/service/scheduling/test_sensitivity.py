@@ -14,7 +14,7 @@ GREEDY = {"warm_starts": ["uniform", "greedy"]}
 
 
 @given(spaces(methods=3, sites=4, longest=9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_up_to_four_positions_of_the_first_method_are_probed_ends_included(space):
     for site in space.sites:
         grid = [at for at, option in enumerate(site.options) if option in site.chains[0]]
@@ -31,7 +31,7 @@ def test_probes_are_spread_evenly():
 
 
 @given(spaces(methods=2, sites=3, longest=6))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_table_comes_back_at_the_positions_whose_ranks_were_asked_for(space):
     choices = choices_of(space)
     table = {name: [float(at) for at in range(len(some))] for name, some in choices.items()}

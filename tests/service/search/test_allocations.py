@@ -71,7 +71,7 @@ def problems(draw, words=(("macs",), ("params",), ("macs", "params")), falling=F
 
 @pytest.mark.parametrize("allocation", [uniform, equal_error])
 @given(problem=problems())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_allocation_of_several_methods_never_costs_more_than_the_budget(allocation, problem):
     space, limits = problem
     positions = allocation(space, limits)
@@ -83,7 +83,7 @@ def test_an_allocation_of_several_methods_never_costs_more_than_the_budget(alloc
 
 
 @given(problems(words=(("macs",),), falling=True))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_more_methods_never_make_the_largest_error_larger(problem):
     space, limits = problem
     joint = space.error(equal_error(space, limits)).max()

@@ -28,7 +28,7 @@ def problems(draw, words=(("macs",), ("params",), ("macs", "params"))):
 
 
 @given(problems(words=(("macs",), ("params",))))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_no_selection_is_thriftier_under_one_bound(problem):
     space, limits = problem
     (word,) = limits
@@ -37,7 +37,7 @@ def test_no_selection_is_thriftier_under_one_bound(problem):
 
 
 @given(problems())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_is_refused_is_accepted_at_the_nearest_budget(problem):
     space, limits = problem
     for shrunk in ({word: max(1, limit // 3) for word, limit in limits.items()}, {**limits, "macs": 1}):
@@ -49,7 +49,7 @@ def test_what_is_refused_is_accepted_at_the_nearest_budget(problem):
 
 
 @given(problems(), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_an_affordable_selection_leaves_something_that_fits(problem, data):
     space, limits = problem
     try:

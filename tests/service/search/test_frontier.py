@@ -28,7 +28,7 @@ def options(space, chains):
 
 
 @given(problems(words=(("macs",), ("params",))), st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_under_one_bound_a_site_takes_the_cheapest_option_of_any_method(problem, error):
     space, limits = problem
     (word,) = limits
@@ -42,7 +42,7 @@ def test_under_one_bound_a_site_takes_the_cheapest_option_of_any_method(problem,
 
 
 @given(problems())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_up_a_chain_no_bounded_cost_falls(problem):
     space, limits = problem
     for _, chain in options(space, frontier(space, limits)):
@@ -52,7 +52,7 @@ def test_up_a_chain_no_bounded_cost_falls(problem):
 
 
 @given(problems())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_up_a_chain_of_several_methods_the_error_falls(problem):
     space, limits = problem
     for site, chain in options(space, frontier(space, limits)):
@@ -63,7 +63,7 @@ def test_up_a_chain_of_several_methods_the_error_falls(problem):
 
 
 @given(problems())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_bottoms_fit_together(problem):
     space, limits = problem
     chains = frontier(space, limits)
@@ -95,7 +95,7 @@ def rises(chain, limits):
 
 
 @given(problems(words=(("macs", "params"),)))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_under_two_bounds_no_chain_has_less_error_over_the_budget(problem):
     space, limits = problem
     for site, chain in options(space, frontier(space, limits)):

@@ -22,7 +22,7 @@ def by_brute_force(space, loss, limits):
 
 
 @given(st.data())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_what_is_found_fits_and_is_within_one_option_of_the_optimum(data):
     space = data.draw(spaces(methods=2, sites=4, longest=4))
     least = bottom(space, thriftiest(space, {"macs": space.dense.macs}))
@@ -36,7 +36,7 @@ def test_what_is_found_fits_and_is_within_one_option_of_the_optimum(data):
 
 
 @given(st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_several_bounds_are_all_kept(data):
     space = data.draw(spaces(methods=2, sites=3, longest=4))
     least = bottom(space, thriftiest(space, {"macs": space.dense.macs, "params": space.dense.params}))

@@ -25,7 +25,7 @@ def chains(space):
 
 
 @given(problems())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_projection_never_costs_more_than_the_budget(problem):
     chains, sample, limits = problem
     cost = chains.cost(project(chains, sample, limits))
@@ -33,7 +33,7 @@ def test_a_projection_never_costs_more_than_the_budget(problem):
 
 
 @given(problems())
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_no_single_site_could_be_raised_any_more(problem):
     chains, sample, limits = problem
     levels = project(chains, sample, limits)
@@ -45,7 +45,7 @@ def test_no_single_site_could_be_raised_any_more(problem):
 
 
 @given(problems())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_the_same_sample_gives_the_same_choice(problem):
     chains, sample, limits = problem
     assert (project(chains, sample, limits) == project(chains, sample.copy(), limits)).all()

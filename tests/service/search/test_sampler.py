@@ -223,7 +223,7 @@ def test_tpe_is_shown_what_optuna_would_have_read_by_itself(mixed, third, monkey
 
 
 @given(st.data())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_trial_never_costs_more_than_the_budget_whatever_the_grids(data):
     space = data.draw(spaces(methods=3, sites=4, longest=4))
     least = bottom(space, thriftiest(space, {"macs": space.dense.macs, "params": space.dense.params}))

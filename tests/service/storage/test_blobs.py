@@ -15,7 +15,7 @@ from service.storage import blobs
 from service.storage.blob_bucket import BucketBlobStore
 from service.storage.blob_directory import DirectoryBlobStore
 from service.storage.bucket_address import BucketAddress
-from tests.service.bucket import free_port
+from tests.ports import free_port
 from tests.service.synthetic import sha256
 
 LARGE = os.urandom(1 << 20) * 21

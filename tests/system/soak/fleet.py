@@ -17,10 +17,11 @@ from typing import Any
 
 import httpx
 
+from tests.ports import free_port
 from tests.postgres import PostgresServer
 from tests.service import synthetic
 from tests.service.agent import Agent
-from tests.service.bucket import free_port, s3_server
+from tests.service.bucket import s3_server
 
 TOKEN = "a-token-for-the-soak"  # noqa: S105 - of services that live as long as the test
 ROOT = Path(__file__).parents[3]
