@@ -1,0 +1,87 @@
+"""Eight processes on one SQLite file: six that write and read as a service does, and two that look after its data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from service.settings import Settings
+from service.storage.engine import Database
+from service.storage.tables import HeartbeatRow
+from service.upkeep.backup import back_up
+from service.upkeep.examination import examine
+from tests.service.conftest import TOKEN
+from tests.service.processes import in_processes
+
+WRITERS = 6
+TIMES = 80
+TOTAL = "total"
+BUSY = "database is locked"
+
+
+def counting(url: str, name: str) -> int:
+    """Add one to a number of this process's own and to one of all, many times; how often both did not agree."""
+    database, torn = Database(url), 0
+    for _ in range(TIMES):
+        with database.writing() as session:
+            for row in (session.get_one(HeartbeatRow, name), session.get_one(HeartbeatRow, TOTAL)):
+                row.at += 1  # of what was read: an update in between would be lost
+        torn += not agree(database)
+    database.close()
+    return torn
+
+
+def agree(database: Database) -> bool:
+    with database.reading() as session:
+        total = session.scalar(select(HeartbeatRow.at).where(HeartbeatRow.name == TOTAL))
+        return total == session.scalar(select(func.sum(HeartbeatRow.at)).where(HeartbeatRow.name.startswith("writer")))
+
+
+def whole_total(url: str) -> float:
+    database = Database(url)
+    with database.reading() as session:
+        total = session.scalars(select(HeartbeatRow.at).where(HeartbeatRow.name == TOTAL)).one()
+    database.close()
+    return total
+
+
+def backing_up(data_dir: Path, url: str) -> list[bool]:
+    """Back up until all is written; for each back-up, whether its numbers agree."""
+    agreed = []
+    while not agreed or whole_total(url) < WRITERS * TIMES:
+        folder = data_dir.with_name(f"backup-{len(agreed)}")
+        back_up(Settings(data_dir=data_dir, token=TOKEN), folder)
+        copy = Database(f"sqlite:///{folder / 'ranksearch.db'}")
+        agreed.append(agree(copy))
+        copy.close()
+    return agreed
+
+
+def examining(data_dir: Path, url: str) -> list[str]:
+    """Examine until all is written; what was wrong."""
+    wrong, looked = [], False
+    while not looked or whole_total(url) < WRITERS * TIMES:
+        checks = examine(Settings(data_dir=data_dir, token=TOKEN)).checks
+        wrong += [check.what for check in checks if check.status == "fail" or BUSY in check.what]
+        looked = True
+    return wrong
+
+
+@pytest.mark.parametrize("dialect", ["sqlite"])
+def test_eight_processes_never_find_the_database_locked_and_lose_nothing(database, database_url, data_dir):
+    (data_dir / "blobs").mkdir()  # as a service has it
+    names = [f"writer-{number}" for number in range(WRITERS)]
+    with database.writing() as session:
+        session.add_all(HeartbeatRow(name=name, at=0.0) for name in (*names, TOTAL))
+    writing = [(counting, (database_url, name)) for name in names]
+    looking = [(backing_up, (data_dir, database_url)), (examining, (data_dir, database_url))]
+    *torn, backups, wrong = in_processes([*writing, *looking])
+    assert torn == [0] * WRITERS
+    assert all(backups)
+    assert set(wrong) == set()
+    with database.reading() as session:
+        stored = {row.name: row.at for row in session.scalars(select(HeartbeatRow))}
+    assert {name: stored[name] for name in names} == dict.fromkeys(names, TIMES)
+    assert stored[TOTAL] == WRITERS * TIMES
