@@ -4,29 +4,31 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from threading import Barrier
 from typing import Any
 
-__all__ = ["in_processes"]
+__all__ = ["Call", "in_processes"]
 
-_START_SECONDS = 60
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+"""A module's function, and its arguments."""
+
+_SECONDS = 120
 _started: Barrier
 
 
-def in_processes(calls: Sequence[tuple[Callable[..., Any], tuple[Any, ...]]]) -> list[Any]:
-    """What the calls return, in their order. None begins before all processes are there; what one raises is raised.
+def in_processes(calls: Sequence[Call]) -> list[Any]:
+    """What the calls return, in their order. None begins before all processes are there.
 
-    Args:
-        calls: functions of modules, and their arguments.
+    What one of them raises is raised at once, and ends the others.
     """
     # Forked of a server that has no threads, unlike this process, and has imported what is dear to import.
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(sorted({function.__module__ for function, _ in calls}))
     barrier = context.Barrier(len(calls))
-    with ProcessPoolExecutor(len(calls), context, _remember, (barrier,)) as processes:
-        results = [processes.submit(_called, function, *arguments) for function, arguments in calls]
-        return [result.result() for result in results]
+    with context.Pool(len(calls), _remember, (barrier,)) as processes:
+        coming = processes.imap_unordered(_called, enumerate(calls))
+        returned = dict(coming.next(_SECONDS) for _ in calls)
+    return [returned[number] for number in range(len(calls))]
 
 
 def _remember(started: Barrier) -> None:
@@ -34,6 +36,7 @@ def _remember(started: Barrier) -> None:
     _started = started
 
 
-def _called(function: Callable[..., Any], *arguments: Any) -> Any:
-    _started.wait(_START_SECONDS)
-    return function(*arguments)
+def _called(numbered: tuple[int, Call]) -> tuple[int, Any]:
+    number, (function, arguments) = numbered
+    _started.wait(_SECONDS)
+    return number, function(*arguments)
