@@ -1,5 +1,5 @@
 # make demo   see it work, from nothing
-# make test   everything the tests need, and the tests
+# make test   everything the tests need, and the tests, on up to four cores; TESTS=… runs some of them
 # make check  lint, types, arrows
 # make soak   minutes of killing workers, services and the database
 PYTHON ?= python3
@@ -11,7 +11,7 @@ demo: .venv/.demo
 	$(BIN)/ranksearch demo $(DEMO)
 
 test: .venv/.dev
-	$(BIN)/pytest $(TESTS)
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(TESTS)
 
 soak: .venv/.dev
 	$(BIN)/pytest -s -m soak tests/system/soak

@@ -6,6 +6,9 @@ import pytest
 
 from ranksearch.contracts.studies import Best, Study, Trial
 from tests.service import synthetic
+from tests.service.conftest import on_both
+
+pytestmark = [on_both, pytest.mark.usefixtures("dialect")]
 
 METHODS = (("svd", 5), ("cp3", 8), ("tucker2", 6))
 """And how many points of a grid."""

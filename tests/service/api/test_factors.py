@@ -5,6 +5,9 @@ from sqlalchemy import func, select, update
 
 from service.storage.tables import BlobRow, FactorRow
 from tests.service import synthetic
+from tests.service.conftest import on_both
+
+pytestmark = [on_both, pytest.mark.usefixtures("dialect")]
 
 KEY, OTHER = "ab" * 32, "cd" * 32
 BYTES = bytes(range(200))

@@ -6,10 +6,13 @@ import re
 
 import pytest
 from fastapi.testclient import TestClient
-from sqlalchemy import text
+from sqlalchemy import inspect, text
 
 from service.access.secret import is_well_formed
 from tests.service.access_stories import bearer, token_for
+from tests.service.conftest import on_both
+
+pytestmark = [on_both, pytest.mark.usefixtures("dialect")]
 
 
 @pytest.fixture
@@ -52,7 +55,7 @@ def test_a_token_that_was_made_opens_what_it_says(service, admin, team):
 def test_a_secret_is_kept_nowhere_and_shown_once(service, admin, team):
     made = make_token(admin, user="ada", project="vision")
     with service.backend.database.engine.connect() as connection:
-        tables = connection.execute(text("SELECT name FROM sqlite_master WHERE type = 'table'")).scalars().all()
+        tables = inspect(connection).get_table_names()
         rows = [str(row) for table in tables for row in connection.execute(text(f'SELECT * FROM "{table}"'))]  # noqa: S608 - the database's own names
     assert any(made["id"] in row for row in rows)
     assert not any(made["secret"] in row for row in rows)

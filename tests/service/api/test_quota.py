@@ -15,6 +15,8 @@ from service.storage.tables import DEFAULT_PROJECT, BlobRow, DatasetRow, ModelRo
 from tests.service import synthetic
 from tests.service.conftest import on_both
 
+pytestmark = [on_both, pytest.mark.usefixtures("dialect")]
+
 MODEL, DATA = synthetic.model_document(), synthetic.dataset_document()
 
 
@@ -117,8 +119,6 @@ def test_an_artifact_beyond_the_quota_fails_with_it_and_can_be_made_once_there_i
     assert used(service) == len(MODEL) + len(DATA) + len(synthetic.model_document(salt=99))
 
 
-@on_both
-@pytest.mark.usefixtures("dialect")
 def test_of_many_uploads_at_once_no_more_are_taken_than_fit(service):
     allow(service, 2 * len(MODEL))
     start, statuses = threading.Barrier(5), []

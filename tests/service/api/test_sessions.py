@@ -12,7 +12,9 @@ from service.api.attempts import SignInAttempts
 from service.storage.clock import database_now
 from service.storage.tables import AuditRow, SessionRow
 from tests.service.access_stories import bearer, token_for
-from tests.service.conftest import TOKEN
+from tests.service.conftest import TOKEN, on_both
+
+pytestmark = [on_both, pytest.mark.usefixtures("dialect")]
 
 COOKIE = "ranksearch_session"
 

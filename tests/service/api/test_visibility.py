@@ -12,6 +12,9 @@ from service.api.access import operations
 from tests.service import synthetic
 from tests.service.access_stories import bearer, token_for
 from tests.service.api.test_scopes import PROGRAMS
+from tests.service.conftest import on_both
+
+pytestmark = [on_both, pytest.mark.usefixtures("dialect")]
 
 GLOBAL = {"/healthz", "/readyz", "/metrics", "/v1/workers", "/v1/whoami", "/v1/session", "/v1/tokens"}
 """GET addresses that carry no id of anybody's, and are no list of what projects have."""
