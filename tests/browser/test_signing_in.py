@@ -16,7 +16,7 @@ def test_whoever_has_the_address_and_a_token_arrives_at_the_page_that_was_asked_
     page.get_by_label("Your token").fill(seeded.token)
     page.keyboard.press("Enter")
     page.wait_for_url("**/studies?state=paused")
-    expect(page.get_by_text("Signed in as local in default")).to_be_attached()
+    expect(page.get_by_role("banner").get_by_text("Signed in as")).to_be_attached()
     expect(page.get_by_role("link", name="paused by hand")).to_be_visible()
     watches[page].quiet()
 

@@ -1,13 +1,23 @@
 // What people are told besides the page: problems, and that something was done.
 
+/** A message whose `commands` stand between backticks, as nodes. */
+function codeSpans(text) {
+  return text.split("`").map((part, at) => {
+    if (at % 2 === 0) return part;
+    const code = document.createElement("code");
+    code.textContent = part;
+    return code;
+  });
+}
+
 /** A problem document as the box that pages show. */
 export function problemBox(problem) {
   const box = document.getElementById("problem-template").content.firstElementChild.cloneNode(true);
-  box.querySelector('[data-slot="detail"]').textContent = problem.detail;
+  box.querySelector('[data-slot="detail"]').replaceChildren(...codeSpans(problem.detail));
   for (const row of box.querySelectorAll("[data-row]")) {
     const text = problem[row.dataset.row];
     if (text === undefined || text === null) row.remove();
-    else row.querySelector("[data-slot]").textContent = text;
+    else row.querySelector("[data-slot]").replaceChildren(...codeSpans(String(text)));
   }
   return box;
 }

@@ -1,12 +1,13 @@
 // Times come as UTC; here they become local, with UTC on hover. Relative ones are kept up to date.
 const DATE = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const RELATIVE = new Intl.RelativeTimeFormat("en", { numeric: "auto", style: "narrow" });
-const UNITS = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
+const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 
 function relative(moment) {
   const seconds = (moment - Date.now()) / 1000;
-  const [unit, length] = UNITS.find(([, length]) => Math.abs(seconds) >= length) ?? UNITS.at(-1);
-  return RELATIVE.format(Math.trunc(seconds / length), unit);
+  const size = Math.abs(seconds);
+  const [unit, length] = UNITS.find(([, length]) => size >= length) ?? UNITS.at(-1);
+  const amount = `${Math.floor(size / length)} ${unit}`;
+  return seconds > 0 ? `in ${amount}` : `${amount} ago`;
 }
 
 function write(element) {
