@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -17,6 +18,7 @@ __all__ = ["FILTERS", "duration", "percent", "size", "utc"]
 _NONE: Final = "–"
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
 _FEW: Final = 10.0
+_COMMAND: Final = re.compile("`([^`]+)`")
 
 
 def count(number: float | None) -> str:
@@ -66,7 +68,7 @@ def utc(moment: datetime) -> str:
 def code_spans(text: str) -> Markup:
     """A message whose `commands` stand between backticks, as HTML; everything in it is escaped."""
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(text.split("`"))
+        Markup("<code>{}</code>").format(part) if at % 2 else part for at, part in enumerate(_COMMAND.split(text))
     )
 
 

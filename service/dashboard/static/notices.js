@@ -2,7 +2,7 @@
 
 /** A message whose `commands` stand between backticks, as nodes. */
 function codeSpans(text) {
-  return text.split("`").map((part, at) => {
+  return text.split(/`([^`]+)`/).map((part, at) => {
     if (at % 2 === 0) return part;
     const code = document.createElement("code");
     code.textContent = part;
@@ -17,7 +17,8 @@ export function problemBox(problem) {
   for (const row of box.querySelectorAll("[data-row]")) {
     const text = problem[row.dataset.row];
     if (text === undefined || text === null) row.remove();
-    else row.querySelector("[data-slot]").replaceChildren(...codeSpans(String(text)));
+    else if (row.dataset.row === "mend") row.querySelector("[data-slot]").replaceChildren(...codeSpans(text));
+    else row.querySelector("[data-slot]").textContent = text;
   }
   return box;
 }

@@ -51,6 +51,7 @@ def test_times_are_utc_whatever_zone_they_come_in():
 def test_commands_in_a_message_are_code_and_everything_is_escaped():
     assert code_spans("<b> run `rm <x>` & `y`") == "&lt;b&gt; run <code>rm &lt;x&gt;</code> &amp; <code>y</code>"
     assert code_spans("no command") == "no command"
+    assert code_spans("it's a ` alone") == "it&#39;s a ` alone"
 
 
 def test_parameters_leave_out_what_there_is_not():
