@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 
 import typer
 
-from ranksearch.client.goals import DEFAULT_BUDGET, Images
+from ranksearch.client.goals import Images
+from ranksearch.contracts.defaults import DEFAULT_BUDGET
 from ranksearch.contracts.errors import InputError
 
 __all__ = [

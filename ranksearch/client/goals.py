@@ -7,11 +7,12 @@ from typing import Any, Final
 
 from ranksearch.client.checks import checked
 from ranksearch.client.handle import StudyHandle
+from ranksearch.contracts.defaults import DEFAULT_BUDGET, default_objectives
 from ranksearch.contracts.goals import Constraints, Objective, SearchImages
 from ranksearch.contracts.studies import Study
 from ranksearch.contracts.study_requests import StudyRequest
 
-__all__ = ["DEFAULT_BUDGET", "Budget", "Images", "StudyReference", "constraints", "draft"]
+__all__ = ["Budget", "Images", "StudyReference", "constraints", "draft"]
 
 Budget = int | str | Mapping[str, int | float | str] | Constraints
 """"40%" or a number of the macs, or bounds by cost word: {"macs": "33%", "params": "50%", "latency_ms": 4.0}."""
@@ -20,8 +21,6 @@ StudyReference = str | StudyHandle | Study
 Images = SearchImages | Mapping[str, int | None]
 """How many images a trial uses: {"calibration": 256, "validation": 1000}; None: all."""
 
-DEFAULT_BUDGET: Final = "40%"
-"""Of the macs, where the best proxy is searched for and nothing is bounded."""
 _NOT_YET: Final = {"model": "", "calibration": {"dataset": ""}, "validation": {"dataset": ""}}
 _LISTS: Final = ("methods", "keep_dense", "warm_starts")
 
@@ -37,7 +36,8 @@ def draft(  # noqa: D417 - the members are StudyRequest's
     """A request from the members that are not None, still without a model and images: checked before an upload.
 
     Args:
-        budget: None: :data:`DEFAULT_BUDGET` for the best proxy, no bound for every other objective.
+        budget: None: for the best proxy, :data:`~ranksearch.contracts.defaults.DEFAULT_BUDGET`; no bound for every
+            other objective.
         objectives: None: the macs alone where ``max_drop`` is given, else the proxy.
         max_drop: how much of the metric may be lost.
         from_studies: what the search learns from.
@@ -45,8 +45,7 @@ def draft(  # noqa: D417 - the members are StudyRequest's
     Raises:
         InputError: a member is unknown or cannot be used.
     """
-    default = ["proxy"] if max_drop is None else ["macs"]
-    after = default if objectives is None else listed(objectives)
+    after = default_objectives(max_drop) if objectives is None else listed(objectives)
     if budget is None and after == ["proxy"]:
         budget = DEFAULT_BUDGET
     given = {

@@ -11,6 +11,7 @@ from ranksearch.client.progress import Progress, metered
 from ranksearch.client.transport import Transport, segment
 from ranksearch.client.waiting import until
 from ranksearch.contracts.errors import NotFoundError, RankSearchError
+from ranksearch.contracts.feasibility import Feasibility
 from ranksearch.contracts.resources import Artifact
 from ranksearch.contracts.studies import Best, Event, Pareto, PauseRequest, Study, Trial
 from ranksearch.contracts.study_requests import StudyRequest
@@ -47,6 +48,16 @@ class Studies:
             headers={"Idempotency-Key": idempotency_key or uuid.uuid4().hex},
         )
         return self._transport.parsed(Study, response)
+
+    def feasibility(self, request: StudyRequest) -> Feasibility:
+        """What :meth:`create` would say to the same request, and what its bounds would mean; nothing is submitted.
+
+        Raises:
+            NotFoundError: a model, a data set or a study that it names is not there.
+            ConflictError: the model has not been inspected yet.
+        """
+        answer = self._transport.request("POST", "/v1/studies/feasibility", repeatable=True, json=request)
+        return self._transport.parsed(Feasibility, answer)
 
     def get(self, study: str) -> Study:
         """By its id.

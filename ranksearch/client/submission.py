@@ -10,20 +10,18 @@ from typing import Final
 from ranksearch.client.checks import checked
 from ranksearch.client.documents import Datasets, Models
 from ranksearch.client.progress import Progress
-from ranksearch.contracts.errors import DatasetError, InputError
+from ranksearch.contracts.defaults import split
+from ranksearch.contracts.errors import InputError
 from ranksearch.contracts.resources import Dataset, Model
 from ranksearch.contracts.study_requests import DataSlice
 
-__all__ = ["DataReference", "ModelReference", "Submission", "existing_file", "split"]
+__all__ = ["DataReference", "ModelReference", "Submission", "existing_file"]
 
 ModelReference = str | os.PathLike[str] | Model
 """The path of a model document, a model's id, or a model."""
 DataReference = str | os.PathLike[str] | Dataset
 """The path of a data set document, a data set's id, or a data set."""
 
-_CALIBRATION_IMAGES: Final = 1024
-"""Of one data set: at most, and at most a third. The decision rests on the validation images."""
-_CALIBRATION_SHARE: Final = 3
 _SLICE: Final = re.compile(r"^(?P<data>.+)\[(?P<start>\d*):(?P<stop>\d*)\]$")
 
 
@@ -94,24 +92,6 @@ class Submission:
             expected="one data set, which is split; or calibration and validation, and no third",
             mend='for parts of one data set: calibration="d.safetensors[0:1024]", validation="d.safetensors[1024:]"',
         )
-
-
-def split(dataset: Dataset) -> tuple[DataSlice, DataSlice]:
-    """Split one data set: the first images, at most 1,024 and at most a third, calibrate; the rest validate.
-
-    Raises:
-        DatasetError: one image cannot be split.
-    """
-    count = dataset.summary.count
-    if count < 2:  # noqa: PLR2004 - one for each
-        raise DatasetError(
-            "dataset_empty",
-            "one image cannot both calibrate and validate",
-            got=count,
-            expected="≥ 2",
-        )
-    cut = max(1, min(_CALIBRATION_IMAGES, count // _CALIBRATION_SHARE))
-    return DataSlice(dataset=dataset.id, start=0, stop=cut), DataSlice(dataset=dataset.id, start=cut)
 
 
 def existing_file(reference: str | os.PathLike[str], kind: str) -> Path | None:

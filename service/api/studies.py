@@ -7,6 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Path, Query, Request, Response
 
 from ranksearch.contracts.base import Page
+from ranksearch.contracts.feasibility import Feasibility
 from ranksearch.contracts.resources import Artifact
 from ranksearch.contracts.studies import Best, Pareto, PauseRequest, Study, StudyState, Trial
 from ranksearch.contracts.study_requests import StudyRequest
@@ -16,6 +17,7 @@ from service.api.downloads import BLOB_ANSWERS, blob_response
 from service.api.problems import PROBLEMS
 from service.scheduling import answers, solutions
 from service.scheduling.deletion import delete_study
+from service.scheduling.feasibility import feasibility
 from service.scheduling.lifecycle import cancel
 from service.scheduling.pausing import pause, resume
 from service.scheduling.retrying import retry
@@ -42,6 +44,12 @@ def create_study(
     if not created:
         response.status_code = 200
     return study
+
+
+@router.post("/feasibility")
+def examine_feasibility(backend: TheBackend, caller: Submitter, wanted: StudyRequest) -> Feasibility:
+    """Whether this could be submitted, the least that it could cost, and what its bounds are good for."""
+    return feasibility(backend, caller, wanted)
 
 
 @router.get("")

@@ -60,15 +60,15 @@ def _no_scores(metric: Metric, profile: ModelProfile, expected: str) -> InputErr
 
 
 def slice_of(
-    session: Session, caller: Principal, role: str, wanted: DataSlice, profile: ModelProfile
+    session: Session, caller: Principal, role: str, wanted: DataSlice, profile: ModelProfile, *, hold: bool
 ) -> tuple[DataSlice, DatasetSummary]:
-    """The slice with its end filled in, and its data set.
+    """The slice with its end filled in, and its data set; ``hold``: which nobody deletes until the transaction ends.
 
     Raises:
         NotFoundError: there is no such data set in the caller's project.
         DatasetError: it ends before the slice does, or its images do not fit the model.
     """
-    row = session.get(DatasetRow, wanted.dataset, with_for_update=HOLD)
+    row = session.get(DatasetRow, wanted.dataset, with_for_update=HOLD if hold else None)
     if row is None or row.project_id != caller.project:
         raise NotFoundError(
             "dataset_not_found",

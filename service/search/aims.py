@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 
 from ranksearch.contracts.goals import CostWord
-from service.search.feasibility import thriftiest
+from service.search.feasibility import least_cost
 from service.search.plan import Past, SearchPlan
 from service.search.space import SearchSpace
 
@@ -80,14 +80,8 @@ def _corrected(space: SearchSpace, plan: SearchPlan, past: Sequence[Past]) -> di
     if "latency_ms" in limits and "latency_ms" in space.costs and measured:
         ratios = [(t.latency_ms or 0) / space.total("latency_ms", np.array(t.positions)) for t in measured]
         limits["latency_ms"] /= float(np.clip(np.median(ratios), 0.25, 4))
-        limits["latency_ms"] = max(limits["latency_ms"], _least(space, "latency_ms"))
+        limits["latency_ms"] = max(limits["latency_ms"], least_cost(space, "latency_ms"))
     return limits
-
-
-def _least(space: SearchSpace, word: str) -> float:
-    """The least that the network can cost in one word."""
-    chains = space.under(thriftiest(space, {word: 1.0}))
-    return chains.total(word, np.zeros(len(space), dtype=np.int64))
 
 
 def _smaller(
@@ -103,7 +97,9 @@ def _smaller(
     kept = [t for t in ended if t.feasible]
     top = min(limits.get(word, space.whole[word]), space.whole[word])
     high = min((cost[t.number] for t in kept), default=top)
-    low = max((cost[t.number] for t in ended if not t.feasible and cost[t.number] < high), default=_least(space, word))
+    low = max(
+        (cost[t.number] for t in ended if not t.feasible and cost[t.number] < high), default=least_cost(space, word)
+    )
     if high / max(low, 1e-9) > _CLOSE and len(past) < _BRACKETS:
         running = sorted(cost[t.number] for t in past if not t.complete and low < cost[t.number] < high)
         ends = [low, *running, high]
@@ -111,7 +107,7 @@ def _smaller(
         return Aim(limits | {word: math.sqrt(max(low, 1e-9) * high)}, None, allocation=True)
     smallest = min(kept, key=lambda t: (cost[t.number], t.number), default=None)
     share = 1.0 if smallest is None else _STEPS[index % len(_STEPS)]
-    budget = max(share * high, _least(space, word))
+    budget = max(share * high, least_cost(space, word))
     near = limits | {word: high * 1.001}
     return Aim(limits | {word: budget}, smallest or best_within(space, plan, past, near))
 
@@ -121,7 +117,7 @@ def _front(
 ) -> Aim:
     """First a ladder of equal error from the upper end down; then budgets spread by the golden ratio, in logarithms."""
     high = min(limits.get(word, space.whole[word]), space.whole[word])
-    low = min(max(1.02 * _least(space, word), _LOWEST_SHARE * space.whole[word]), high)
+    low = min(max(1.02 * least_cost(space, word), _LOWEST_SHARE * space.whole[word]), high)
     if index < LADDER:
         return Aim(limits | {word: high * (low / high) ** (index / (LADDER - 1))}, None, allocation=True)
     budget = high * (low / high) ** ((index * _GOLDEN) % 1.0)

@@ -20,7 +20,7 @@ from ranksearch.contracts.errors import BudgetInfeasible
 from ranksearch.contracts.profiles import Cost
 from service.search.space import SearchSpace, Selection
 
-__all__ = ["affordable", "check_feasible", "percent_for", "thriftiest"]
+__all__ = ["affordable", "check_feasible", "least_cost", "percent_for", "thriftiest"]
 
 
 def thriftiest(space: SearchSpace, limits: Mapping[str, float]) -> Selection:
@@ -63,6 +63,12 @@ def affordable(space: SearchSpace, selection: Selection, limits: Mapping[str, fl
 def bottom(space: SearchSpace, selection: Selection) -> Cost:
     """The least that the network costs with these methods."""
     return space.under(selection).cost(np.zeros(len(space), dtype=np.int64))
+
+
+def least_cost(space: SearchSpace, word: str) -> float:
+    """The least that the network can cost in one word, whatever that means for the others."""
+    cheapest = space.under(thriftiest(space, {word: 1.0}))
+    return cheapest.total(word, np.zeros(len(space), dtype=np.int64))
 
 
 def check_feasible(space: SearchSpace, limits: Mapping[str, float]) -> None:

@@ -3,7 +3,7 @@ import json
 import httpx
 import pytest
 
-from ranksearch.client.submission import split
+from ranksearch.contracts.defaults import split
 from ranksearch.contracts.errors import ConflictError, DatasetError, EvaluationError, InputError, UnavailableError
 from ranksearch.contracts.resources import Dataset
 from ranksearch.contracts.study_requests import DataSlice
