@@ -30,9 +30,9 @@ class Tokens:
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
-    def list(self, user: str | None = None) -> Iterator[Token]:
-        """One's own, newest first; an administrator may ask for another user's, by name or id."""
-        return self._transport.pages(Token, "/v1/tokens", user=user)
+    def list(self, user: str | None = None, *, everybody: bool = False) -> Iterator[Token]:
+        """One's own, newest first; an administrator may ask for another user's, by name or id, or for everybody's."""
+        return self._transport.pages(Token, "/v1/tokens", user=user, everybody=everybody or None)
 
     def create(
         self,

@@ -67,21 +67,29 @@ def create_token(database: Database, caller: Principal, wanted: TokenRequest) ->
 
 
 def list_tokens(
-    database: Database, caller: Principal, cursor: str | None, limit: int, user: str | None = None
+    database: Database,
+    caller: Principal,
+    cursor: str | None,
+    limit: int,
+    user: str | None = None,
+    *,
+    everybody: bool = False,
 ) -> Page[Token]:
-    """The caller's tokens, newest first; an administrator may ask for a user's.
+    """The caller's tokens, newest first; an administrator may ask for a user's, or for everybody's.
 
     Raises:
         AccessError: ``token_scope``: somebody else's, and the caller is no administrator.
         NotFoundError: no such user.
     """
+    if (user is not None or everybody) and not caller.may("admin"):
+        raise _beyond("tokens of another user", "a token without the scope admin")
     with database.reading() as session:
-        of = caller.user
+        query = select(TokenRow)
         if user is not None:
-            if not caller.may("admin"):
-                raise _beyond("tokens of another user", "a token without the scope admin")
-            of = user_named(session, user).id
-        rows, following = newest_first(session, select(TokenRow).where(TokenRow.user_id == of), TokenRow, cursor, limit)
+            query = query.where(TokenRow.user_id == user_named(session, user).id)
+        elif not everybody:
+            query = query.where(TokenRow.user_id == caller.user)
+        rows, following = newest_first(session, query, TokenRow, cursor, limit)
         return Page(items=[token_view(session, row) for row in rows], next=following)
 
 

@@ -31,6 +31,7 @@ __all__ = ["router"]
 
 router = APIRouter(prefix="/v1", tags=["access"], responses=PROBLEMS)
 
+Everybodys = Annotated[bool, Query(description="all users'; only for administrators")]
 OfUser = Annotated[str | None, Query(max_length=200, description="name or id; only for administrators")]
 
 
@@ -42,10 +43,15 @@ def whoami(backend: TheBackend, caller: Anybody) -> WhoAmI:
 
 @router.get("/tokens")
 def list_tokens(
-    backend: TheBackend, caller: Reader, cursor: Cursor = None, limit: Limit = 50, user: OfUser = None
+    backend: TheBackend,
+    caller: Reader,
+    cursor: Cursor = None,
+    limit: Limit = 50,
+    user: OfUser = None,
+    everybody: Everybodys = False,  # noqa: FBT002 - a parameter of the address
 ) -> Page[Token]:
-    """One's own tokens, newest first; an administrator may ask for those of another ``user``."""
-    return tokens.list_tokens(backend.database, caller, cursor, limit, user)
+    """One's own tokens, newest first; an administrator may ask for those of another ``user``, or for all."""
+    return tokens.list_tokens(backend.database, caller, cursor, limit, user, everybody=everybody)
 
 
 @router.post("/tokens", status_code=201)

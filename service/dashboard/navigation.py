@@ -33,9 +33,11 @@ class Entry:
 
 NAVIGATION: Final = (
     Entry("/studies", "Studies"),
+    Entry("/submit", "Submit", "submit"),
     Entry("/models", "Models"),
     Entry("/datasets", "Data sets"),
     Entry("/workers", "Workers"),
+    Entry("/tokens", "Tokens"),
 )
 
 

@@ -13,9 +13,9 @@ export function csrfToken() {
   return document.querySelector('meta[name="csrf-token"]')?.content ?? "";
 }
 
-/** Send JSON (or nothing) and return the answer's JSON (or null). Throws a Problem. */
-export async function send(method, address, body) {
-  const headers = { accept: "application/json", "x-csrf-token": csrfToken() };
+/** Send JSON (or nothing), with further headers, and return the answer's JSON (or null). Throws a Problem. */
+export async function send(method, address, body, further = {}) {
+  const headers = { accept: "application/json", "x-csrf-token": csrfToken(), ...further };
   if (body !== undefined) headers["content-type"] = "application/json";
   let answer;
   try {
