@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import TypeVar
 
-from sqlalchemy import ColumnElement, or_, select, true
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, ScalarSelect, or_, select, true
+from sqlalchemy.orm import InstrumentedAttribute, Session
 from sqlalchemy.orm.interfaces import ORMOption
 
 from ranksearch.contracts.errors import NotFoundError
@@ -21,6 +21,8 @@ __all__ = [
     "existing_dataset",
     "existing_model",
     "existing_study",
+    "know_names",
+    "names_of",
     "projects_of_studies",
     "refers_to_blob",
     "uses_dataset",
@@ -79,11 +81,22 @@ def belonging(session: Session, row: ModelRow | DatasetRow | StudyRow) -> dict[s
     known: dict[tuple[str, str], dict[str, str]] = session.info.setdefault(_NAMES, {})
     key = row.user_id, row.project_id
     if key not in known:
-        name_of_owner = select(UserRow.name).where(UserRow.id == key[0]).scalar_subquery()
-        name_of_project = select(ProjectRow.name).where(ProjectRow.id == key[1]).scalar_subquery()
-        owner, project = session.execute(select(name_of_owner, name_of_project)).one()
+        owner, project = session.execute(select(*names_of(*key))).one()
         known[key] = {"owner": owner, "project": project}
     return known[key]
+
+
+def names_of(
+    user: str | InstrumentedAttribute[str], project: str | InstrumentedAttribute[str]
+) -> tuple[ScalarSelect[str], ScalarSelect[str]]:
+    """The names of a user and a project, by their ids, as columns of a query."""
+    owner = select(UserRow.name).where(UserRow.id == user).scalar_subquery()
+    return owner, select(ProjectRow.name).where(ProjectRow.id == project).scalar_subquery()
+
+
+def know_names(session: Session, row: ModelRow | DatasetRow | StudyRow, owner: str, project: str) -> None:
+    """For :func:`belonging`: the query that read the row asked for :func:`names_of`, too."""
+    session.info.setdefault(_NAMES, {})[row.user_id, row.project_id] = {"owner": owner, "project": project}
 
 
 def projects_of_studies(session: Session, studies: Collection[str]) -> dict[str, str]:
