@@ -13,7 +13,7 @@ from starlette.concurrency import run_in_threadpool
 from ranksearch.contracts.errors import UnavailableError
 from service.access.bootstrap import admit_bootstrap_token
 from service.access.verification import Verifier
-from service.api import documents, events, exposition, factors, health, jobs, people, sessions, studies
+from service.api import documents, events, exposition, factors, health, insights, jobs, people, sessions, studies
 from service.api.access import OPEN_PATHS, Gate, check_routes, documented_scheme
 from service.api.attempts import SignInAttempts
 from service.api.limits import BodyLimit
@@ -136,7 +136,7 @@ def create_app(settings: Settings) -> FastAPI:
     for router in (health.router, sessions.router):
         app.include_router(router)
     locked = [Depends(documented_scheme)]
-    resources = (documents.router, studies.router, events.router, people.router)
+    resources = (documents.router, studies.router, insights.router, events.router, people.router)
     for router in (exposition.router, *resources, factors.router, jobs.router):
         app.include_router(router, dependencies=locked)
     app.add_middleware(BodyLimit, limit=settings.max_json_bytes)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from ranksearch.client.downloads import download
 from ranksearch.client.events import RESTING_STATES, follow
@@ -12,8 +12,9 @@ from ranksearch.client.transport import Transport, segment
 from ranksearch.client.waiting import until
 from ranksearch.contracts.errors import NotFoundError, RankSearchError
 from ranksearch.contracts.feasibility import Feasibility
+from ranksearch.contracts.insights import History, TrialSort
 from ranksearch.contracts.resources import Artifact
-from ranksearch.contracts.studies import Best, Event, Pareto, PauseRequest, Study, Trial
+from ranksearch.contracts.studies import Best, Event, Pareto, PauseRequest, Study, Trial, TrialOrigin, TrialState
 from ranksearch.contracts.study_requests import StudyRequest
 
 __all__ = ["COMPRESSED", "Studies"]
@@ -116,9 +117,34 @@ class Studies:
         """
         self._transport.request("DELETE", _path(study), repeatable=True)
 
-    def trials(self, study: str) -> Iterator[Trial]:
-        """Its trials, page by page as they are asked for."""
-        return self._transport.pages(Trial, f"{_path(study)}/trials")
+    def trials(
+        self,
+        study: str,
+        *,
+        state: TrialState | None = None,
+        origin: TrialOrigin | None = None,
+        sort: TrialSort = "number",
+        order: Literal["asc", "desc"] = "asc",
+    ) -> Iterator[Trial]:
+        """Its trials, page by page as they are asked for.
+
+        Args:
+            study: its id.
+            state: only those in it.
+            origin: only those whose ranks came from there.
+            sort: by what; those of which it is not known come last.
+            order: the smallest or the largest first.
+        """
+        asked = {"state": state, "origin": origin, "sort": sort, "order": order}
+        return self._transport.pages(Trial, f"{_path(study)}/trials", **asked)
+
+    def history(self, study: str, *, points: int = 100_000) -> History:
+        """What its trials gave, in columns; of more than ``points`` those are left out that a chart would not show.
+
+        Raises:
+            NotFoundError: there is no such study.
+        """
+        return self._transport.fetch(History, f"{_path(study)}/history", points=points)
 
     def best(self, study: str) -> Best:
         """The best trial so far.

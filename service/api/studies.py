@@ -12,7 +12,7 @@ from ranksearch.contracts.resources import Artifact
 from ranksearch.contracts.studies import Best, Pareto, PauseRequest, Study, StudyState, Trial
 from ranksearch.contracts.study_requests import StudyRequest
 from service.api.access import Reader, Submitter
-from service.api.dependencies import Cursor, Limit, TheBackend
+from service.api.dependencies import Cursor, Limit, TheBackend, TrialsWanted
 from service.api.downloads import BLOB_ANSWERS, blob_response
 from service.api.problems import PROBLEMS
 from service.scheduling import answers, solutions
@@ -22,6 +22,7 @@ from service.scheduling.lifecycle import cancel
 from service.scheduling.pausing import pause, resume
 from service.scheduling.retrying import retry
 from service.scheduling.submission import submit
+from service.scheduling.trial_lists import trial, trials
 
 __all__ = ["router"]
 
@@ -104,16 +105,21 @@ def retry_study(backend: TheBackend, caller: Submitter, study: str) -> Study:
 
 @router.get("/{study}/trials")
 def list_trials(
-    backend: TheBackend, caller: Reader, study: str, cursor: Cursor = None, limit: Limit = 100
+    backend: TheBackend,
+    caller: Reader,
+    study: str,
+    wanted: TrialsWanted,
+    cursor: Cursor = None,
+    limit: Limit = 100,
 ) -> Page[Trial]:
-    """The planned trials, ascending in number."""
-    return answers.trials(backend, caller, study, cursor, limit)
+    """The planned trials, ascending in number unless ``sort`` and ``order`` say otherwise."""
+    return trials(backend, caller, study, cursor, limit, wanted)
 
 
 @router.get("/{study}/trials/{number}")
 def get_trial(backend: TheBackend, caller: Reader, study: str, number: Annotated[int, Path(ge=0, lt=2**31)]) -> Trial:
     """One trial."""
-    return answers.trial(backend, caller, study, number)
+    return trial(backend, caller, study, number)
 
 
 @router.get("/{study}/best")

@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from ranksearch.contracts import wording
 from ranksearch.contracts.goals import Metric
+from ranksearch.contracts.studies import Trial
 
 __all__ = ["FILTERS", "duration", "percent", "size", "utc"]
 
@@ -72,6 +73,22 @@ def code_spans(text: str) -> Markup:
     )
 
 
+def parts_of_time(trial: Trial) -> str:
+    """Where a trial's time went on its worker: "validation 0.7 s, decomposition 0.4 s", the longest first."""
+    if trial.result is None:
+        return _NONE
+    parts = {name: spent for name, spent in trial.result.seconds.model_dump().items() if name != "total" and spent > 0}
+    longest = sorted(parts.items(), key=lambda part: -part[1])
+    return ", ".join(f"{name} {duration(spent)}" for name, spent in longest) or duration(trial.result.seconds.total)
+
+
+def ranks_text(choice: Mapping[str, Any]) -> str:
+    """A layer's choice: "cp3, rank 48", "tucker2, out 32, in 24", "dense"."""
+    if "rank" in choice:
+        return f"{choice['method']}, rank {choice['rank']}"
+    return ", ".join([str(choice["method"]), *(f"{name} {rank}" for name, rank in choice.get("ranks", {}).items())])
+
+
 def parameters(given: Mapping[str, Any]) -> str:
     """What follows the question mark of an address; what is None is left out."""
     return urlencode({name: value for name, value in given.items() if value is not None})
@@ -92,6 +109,8 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "iso": iso,
     "origin": wording.origin,
     "parameters": parameters,
+    "parts_of_time": parts_of_time,
+    "ranks_text": ranks_text,
     "code_spans": code_spans,
 }
 """What templates use them as. ``count`` takes the place of Jinja's, which is another word for ``length``."""

@@ -1,25 +1,133 @@
-"""One study."""
+"""One study: how it goes, what it has found, and every trial of it."""
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated, Any, Literal, get_args
+
+from fastapi import APIRouter, Path
 from starlette.responses import HTMLResponse
 
+from ranksearch.contracts.errors import NotFoundError
+from ranksearch.contracts.insights import TrialSort
+from ranksearch.contracts.studies import Best, Trial, TrialState
+from service.access.principal import Principal
 from service.api.access import Reader
-from service.api.dependencies import TheBackend
-from service.dashboard.rendering import TheShell
+from service.api.dependencies import Cursor, TheBackend, TrialsWanted
+from service.dashboard.rendering import Shell, TheShell
+from service.dashboard.sorting import Sorting
 from service.dashboard.study_summary import StudySummary
-from service.scheduling import answers
+from service.dashboard.taking_along import as_json, as_python
+from service.scheduling import answers, solutions
+from service.scheduling.backend import Backend
+from service.scheduling.trial_lists import trial, trials
 
 __all__ = ["router"]
 
-router = APIRouter(include_in_schema=False)
+router = APIRouter(prefix="/studies/{study}", include_in_schema=False)
+
+_ROWS = 50
+_SORTS: tuple[TrialSort, ...] = get_args(TrialSort)
+_STATES: tuple[TrialState, ...] = get_args(TrialState)
+
+Tab = Literal["overview", "trials", "layers"]
+Number = Annotated[int, Path(ge=0, lt=2**31)]
 
 
-@router.get("/studies/{study}")
-def study(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> HTMLResponse:
-    """How it goes, what it has found, and what can be done with it."""
-    summary = StudySummary(answers.study(backend, caller, study))
+@router.get("")
+def overview(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> HTMLResponse:
+    """How it goes and what it has found; the charts are drawn from the API's own columns."""
+    return _study_page(backend, caller, shell, study, "study.html", tab="overview", best=_best(backend, caller, study))
+
+
+@router.get("/summary")
+def summary(backend: TheBackend, caller: Reader, shell: TheShell, study: str, tab: Tab = "overview") -> HTMLResponse:
+    """The part of its pages that changes with every trial: small, as it is asked for once a second."""
+    return _study_page(backend, caller, shell, study, "study_summary.html", tab=tab)
+
+
+@router.get("/best")
+def best(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> HTMLResponse:
+    """The part with the best ranks, to take along."""
+    return _study_page(
+        backend, caller, shell, study, "study_best.html", tab="overview", best=_best(backend, caller, study)
+    )
+
+
+@router.get("/trials")
+def trial_table(
+    backend: TheBackend, caller: Reader, shell: TheShell, study: str, wanted: TrialsWanted, cursor: Cursor = None
+) -> HTMLResponse:
+    """Its trials as a table, sorted and filtered by the service."""
+    found = trials(backend, caller, study, cursor, _ROWS, wanted)
+    others = {"state": wanted.state, "origin": wanted.origin}
+    path = f"/studies/{study}/trials"
+    sorting: Sorting[Trial] = Sorting(path, dict.fromkeys(_SORTS, _number), wanted.sort, wanted.order, others)
+    return _study_page(
+        backend,
+        caller,
+        shell,
+        study,
+        "study_trials.html",
+        tab="trials",
+        trials=found.items,
+        following=found.next,
+        first=cursor is None,
+        wanted=wanted,
+        sorting=sorting,
+        states=_STATES,
+    )
+
+
+@router.get("/trials/{number}")
+def one_trial(backend: TheBackend, caller: Reader, shell: TheShell, study: str, number: Number) -> HTMLResponse:
+    """One of them: its ranks, what they cost, and what came of them."""
+    found = trial(backend, caller, study, number)
+    became = solutions.layers(backend, caller, study, found.ranks or {})
+    return _study_page(backend, caller, shell, study, "study_trial.html", tab="trials", trial=found, layers=became)
+
+
+@router.get("/layers")
+def layers(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> HTMLResponse:
+    """What every layer became in the best trial."""
+    found = _best(backend, caller, study)
+    return _study_page(backend, caller, shell, study, "study_layers.html", tab="layers", best=found)
+
+
+def _study_page(
+    backend: Backend,
+    caller: Principal,
+    shell: Shell,
+    study: str,
+    template: str,
+    *,
+    tab: Tab,
+    **context: Any,  # noqa: ANN401 - as Shell.page
+) -> HTMLResponse:
+    """A page, or a part of one, with what all of them say of the study."""
+    found = StudySummary(answers.study(backend, caller, study))
     files = answers.artifacts(backend, caller, study).items
-    settled = summary.ended and all(file.state != "pending" for file in files)
-    return shell.page("study.html", summary=summary, files=files, settled=settled)
+    settled = found.ended and all(file.state != "pending" for file in files)
+    events = None if settled else f"/v1/studies/{study}/events?after={found.study.last_event}"
+    return shell.page(
+        template,
+        tab=tab,
+        summary=found,
+        files=files,
+        events=events,
+        as_json=as_json,
+        as_python=as_python,
+        **context,
+    )
+
+
+def _best(backend: Backend, caller: Principal, study: str) -> Best | None:
+    try:
+        return solutions.best(backend, caller, study)
+    except NotFoundError as problem:
+        if problem.code != "best_not_found":
+            raise
+        return None
+
+
+def _number(one: Trial) -> int:
+    return one.number

@@ -13,6 +13,7 @@ from service.dashboard.figures import duration, percent
 __all__ = ["StudySummary"]
 
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
+_SHOWN_ELSEWHERE: Final = frozenset({"name", "constraints"})
 Part = tuple[Literal["complete", "pruned", "failed", "running"], int]
 
 
@@ -43,6 +44,13 @@ class StudySummary:
             f"{word} ≤ {amount if isinstance(amount, str) else _absolute(word, amount)}"
             for word, amount in self.study.request.constraints.model_dump(exclude_none=True).items()
         ]
+
+    @property
+    def asked(self) -> list[tuple[str, str]]:
+        """What else was asked for, in the words of the request; what was left to itself is left out."""
+        told = self.study.request.model_dump(mode="json", exclude_none=True)
+        shown = {name: value for name, value in told.items() if name not in _SHOWN_ELSEWHERE and value not in ([], {})}
+        return [(name.replace("_", " "), _in_words(value)) for name, value in shown.items()]
 
     @property
     def best(self) -> str | None:
@@ -131,6 +139,12 @@ class StudySummary:
     def ends(self) -> datetime | None:
         """When it ended, or will end."""
         return self.study.finished_at or self.study.expected_at
+
+
+def _in_words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_in_words(one)}" for name, one in value.items()) or "none"
+    return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
 
 
 def _absolute(word: str, amount: float) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.resources import Artifact, Dataset, Model, Worker
-from ranksearch.contracts.studies import Study, Trial
+from ranksearch.contracts.studies import Study
 from service.access.principal import Principal
 from service.access.visibility import (
     existing_dataset,
@@ -28,12 +26,11 @@ from service.scheduling.views import (
     dataset_view,
     model_view,
     study_view,
-    trial_views,
     worker_views,
 )
 from service.scheduling.waiting import why_model_waits, why_study_waits
 from service.scheduling.workloads import with_workloads
-from service.storage.paging import newest_first, read_cursor, written_cursor
+from service.storage.paging import newest_first
 from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
 
 __all__ = [
@@ -46,8 +43,6 @@ __all__ = [
     "ready_artifact",
     "studies",
     "study",
-    "trial",
-    "trials",
     "workers",
 ]
 
@@ -128,39 +123,6 @@ def studies(
         return Page(items=[_study(session, backend, row) for row in rows], next=following)
 
 
-def trial(backend: Backend, caller: Principal, study_id: str, number: int) -> Trial:
-    """One planned trial.
-
-    Raises:
-        NotFoundError: no such study, or no such trial yet.
-    """
-    with backend.reading() as session:
-        existing_study(session, caller, study_id)
-        query = select(JobRow).where(*_planned(study_id), JobRow.trial_number == number)
-        row = session.scalars(query).first()
-        if row is None:
-            raise NotFoundError("trial_not_found", "there is no such trial, or not yet", got=number)
-        (view,) = trial_views(session, [row])
-        return view
-
-
-def trials(backend: Backend, caller: Principal, study_id: str, cursor: str | None, limit: int) -> Page[Trial]:
-    """The planned trials, ascending in number.
-
-    Raises:
-        NotFoundError: no such study.
-    """
-    with backend.reading() as session:
-        existing_study(session, caller, study_id)
-        query = select(JobRow).where(*_planned(study_id)).order_by(JobRow.trial_number).limit(limit + 1)
-        if cursor is not None:
-            (after,) = read_cursor(cursor, (int,))
-            query = query.where(JobRow.trial_number > after)
-        rows = session.scalars(query).all()
-        following = written_cursor(rows[limit - 1].trial_number) if len(rows) > limit else None
-        return Page(items=trial_views(session, rows[:limit]), next=following)
-
-
 def artifacts(backend: Backend, caller: Principal, study_id: str) -> Page[Artifact]:
     """A study's artifacts.
 
@@ -215,7 +177,3 @@ def _study(session: Session, backend: Backend, row: StudyRow) -> Study:
     why = why_study_waits(session, backend, row)
     expected = None if why is not None else expected_end(session, row)
     return study_view(session, row, why).model_copy(update={"expected_at": expected, "last_event": row.last_event})
-
-
-def _planned(study_id: str) -> tuple[Any, ...]:
-    return (JobRow.study_id == study_id, JobRow.kind == "trial", JobRow.trial_number.is_not(None))

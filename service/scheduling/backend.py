@@ -21,6 +21,7 @@ from service.scheduling.bell import Bell
 from service.scheduling.histories import Histories
 from service.scheduling.remembered import Remembered
 from service.scheduling.sightings import Sightings
+from service.scheduling.trial_columns import ShownTrials
 from service.search.derivation import space_of
 from service.search.optuna_records import OptunaRecords
 from service.search.plan import Past
@@ -63,7 +64,8 @@ class Backend:
 
     ``public_url`` is where users reach the service; it is set once it listens. ``sightings`` are what this process
     wrote down of the workers, ``histories`` what it read of the studies that are searched, ``documents`` which bytes
-    models and data sets are, by their ids, and ``transfers`` what studies learn from earlier ones.
+    models and data sets are, by their ids, ``transfers`` what studies learn from earlier ones, and ``shown`` the trials
+    of those that somebody looks at.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Backend:
         self.histories = Histories()
         self.documents: Remembered[Blob] = Remembered(1024)
         self.transfers: Remembered[tuple[Past, ...]] = Remembered(32)
+        self.shown = ShownTrials()
         self._spaces: OrderedDict[tuple[str, tuple[str, ...], tuple[str, ...], bool], SearchSpace] = OrderedDict()
         self._lock = threading.Lock()
         self._tasks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)

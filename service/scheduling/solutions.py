@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.profiles import Cost, ModelProfile
-from ranksearch.contracts.ranks import LayerRanks
+from ranksearch.contracts.ranks import LayerRanks, RankVector
 from ranksearch.contracts.studies import Best, CostShare, LayerChoice, Pareto, ParetoPoint, TrialResult
 from ranksearch.contracts.study_requests import StudyRequest
 from service.access.principal import Principal
@@ -19,7 +19,7 @@ from service.scheduling.verdicts import Goal, goal_of, result_of
 from service.scheduling.views import TERMINAL
 from service.storage.tables import JobRow, StudyRow
 
-__all__ = ["best", "pareto"]
+__all__ = ["best", "layers", "pareto"]
 
 
 def best(backend: Backend, caller: Principal, study_id: str) -> Best:
@@ -77,6 +77,17 @@ def pareto(backend: Backend, caller: Principal, study_id: str) -> Pareto:
         )
 
 
+def layers(backend: Backend, caller: Principal, study_id: str, ranks: RankVector) -> list[LayerChoice]:
+    """What every layer of a study's network becomes at some of its ranks, in forward order.
+
+    Raises:
+        NotFoundError: no such study.
+    """
+    with backend.reading() as session:
+        row = existing_study(session, caller, study_id)
+        return _layers(profile_of(session, row.model_id), ranks, StudyRequest.model_validate(row.request))
+
+
 def _candidates(session: Session, study: StudyRow, goal: Goal) -> list[JobRow]:
     """The jobs that measured the feasible trials last: their finals, where those did not fail."""
     if len(goal.request.objectives) == 1:
@@ -129,7 +140,7 @@ def _share(dense: int, compressed: int) -> CostShare:
 
 
 def _layers(profile: ModelProfile, ranks: dict[str, LayerRanks], request: StudyRequest) -> list[LayerChoice]:
-    layers = []
+    found = []
     for site in profile.sites:
         dense = Cost(macs=site.macs, params=site.params)
         chosen, reason, compressed, error = ranks.get(site.name), site.reason_dense, dense, 0.0
@@ -142,7 +153,7 @@ def _layers(profile: ModelProfile, ranks: dict[str, LayerRanks], request: StudyR
             offered = any(site.grids.get(method) for method in request.methods)
             reason = "the search's choice" if offered else "it has no rank grid for the methods asked for"
         choice = chosen or LayerRanks(method="dense")
-        layers.append(
+        found.append(
             LayerChoice(
                 name=site.name,
                 kind=site.kind,
@@ -153,4 +164,4 @@ def _layers(profile: ModelProfile, ranks: dict[str, LayerRanks], request: StudyR
                 relative_error=error,
             )
         )
-    return layers
+    return found

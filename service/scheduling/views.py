@@ -14,11 +14,12 @@ from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.model_summaries import ModelSummary
 from ranksearch.contracts.profiles import Cost, ModelProfile
 from ranksearch.contracts.resources import Artifact, Blob, Dataset, Model, Problem, SandboxMeasure, Worker, WorkerState
-from ranksearch.contracts.studies import Progress, Study, Trial, TrialResult, TrialState
+from ranksearch.contracts.studies import Progress, Study, Trial, TrialResult
 from ranksearch.contracts.study_requests import StudyRequest
 from service.access.principal import Principal
 from service.access.visibility import belonging, visible
 from service.scheduling.backend import Backend, now
+from service.scheduling.trial_states import TRIAL_STATES
 from service.storage.clock import moment
 from service.storage.tables import BlobRow, DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
 
@@ -39,14 +40,6 @@ __all__ = [
 
 ARTIFACT_NAME = "compressed.safetensors"
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
-_TRIAL_STATES: dict[str, TrialState] = {
-    "waiting": "WAITING",
-    "leased": "RUNNING",
-    "done": "COMPLETE",
-    "pruned": "PRUNED",
-    "failed": "FAIL",
-    "cancelled": "FAIL",
-}
 
 
 def blob_view(session: Session, sha256: str) -> Blob:
@@ -194,7 +187,7 @@ def trial_view(job: JobRow, final: dict[str, Any] | None = None) -> Trial:
     planned = job.planned_macs is not None and job.planned_params is not None
     return Trial(
         number=job.trial_number,
-        state=_TRIAL_STATES[job.state],
+        state=TRIAL_STATES[job.state],
         origin=job.origin,
         ranks=job.ranks,
         planned=Cost(macs=job.planned_macs or 0, params=job.planned_params or 0) if planned else None,

@@ -22,3 +22,9 @@ def test_a_front_of_nobody_is_not_found(answers):
     client, _ = answers(httpx.Response(404, json=problem, headers={"content-type": "application/problem+json"}))
     with pytest.raises(NotFoundError):
         client.studies.pareto("sty_nobody")
+
+
+def test_trials_are_asked_for_by_state_and_order(answers):
+    client, requests = answers(httpx.Response(200, json={"items": [], "next": None}))
+    assert list(client.studies.trials(wire.STUDY, state="COMPLETE", sort="value", order="desc")) == []
+    assert dict(requests[0].url.params) == {"state": "COMPLETE", "sort": "value", "order": "desc"}
