@@ -12,7 +12,7 @@ from ranksearch.client.transport import Transport, segment
 from ranksearch.client.waiting import until
 from ranksearch.contracts.errors import NotFoundError, RankSearchError
 from ranksearch.contracts.feasibility import Feasibility
-from ranksearch.contracts.insights import History, TrialSort
+from ranksearch.contracts.insights import History, Importance, RankMap, Sensitivity, TrialSort
 from ranksearch.contracts.resources import Artifact
 from ranksearch.contracts.studies import Best, Event, Pareto, PauseRequest, Study, Trial, TrialOrigin, TrialState
 from ranksearch.contracts.study_requests import StudyRequest
@@ -161,6 +161,30 @@ class Studies:
             NotFoundError: there is no such study.
         """
         return self._transport.fetch(Pareto, f"{_path(study)}/pareto")
+
+    def rank_map(self, study: str, *, periods: int = 3) -> RankMap:
+        """Where the ranks were that the search tried, layer by layer, in so many stretches of its trials.
+
+        Raises:
+            NotFoundError: there is no such study.
+        """
+        return self._transport.fetch(RankMap, f"{_path(study)}/rank-map", periods=periods)
+
+    def importance(self, study: str) -> Importance:
+        """How much each layer's error matters, as far as the trials tell.
+
+        Raises:
+            NotFoundError: there is no such study.
+        """
+        return self._transport.fetch(Importance, f"{_path(study)}/importance")
+
+    def sensitivity(self, study: str) -> Sensitivity:
+        """How far each layer alone moves the network, where that was measured.
+
+        Raises:
+            NotFoundError: there is no such study.
+        """
+        return self._transport.fetch(Sensitivity, f"{_path(study)}/sensitivity")
 
     def events(self, study: str, *, after: int | None = None) -> Iterator[Event]:
         """What happens in a study, as it happens, until it has ended; across drops and restarts.

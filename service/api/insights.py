@@ -7,10 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Query, Response
 from pydantic import BaseModel
 
-from ranksearch.contracts.insights import History
+from ranksearch.contracts.insights import History, Importance, RankMap, Sensitivity
 from service.api.access import Reader
 from service.api.dependencies import TheBackend
 from service.api.problems import PROBLEMS
+from service.scheduling.layer_insights import importance, rank_map, sensitivity
 from service.scheduling.timelines import history
 
 __all__ = ["router"]
@@ -19,6 +20,8 @@ router = APIRouter(prefix="/v1/studies", tags=["studies"], responses=PROBLEMS)
 
 IfNoneMatch = Annotated[str | None, Header(max_length=500, description="the `ETag` of an answer that the asker has")]
 Points = Annotated[int, Query(ge=4, le=100_000, description="about how many trials a chart has room for")]
+
+Periods = Annotated[int, Query(ge=1, le=12, description="into so many stretches the trials are divided")]
 
 
 def _answers(model: type[BaseModel]) -> dict[int | str, dict[str, Any]]:
@@ -42,3 +45,25 @@ def get_history(
     """What every trial gave, in columns; the same answer has the same ``ETag``."""
     answer = history(backend, caller, study, points)
     return _tagged(answer, f"{answer.last_event}-{points}", if_none_match)
+
+
+@router.get("/{study}/rank-map", response_class=Response, responses=_answers(RankMap))
+def get_rank_map(
+    backend: TheBackend, caller: Reader, study: str, periods: Periods = 3, if_none_match: IfNoneMatch = None
+) -> Response:
+    """Where the ranks were that the search tried, layer by layer; the same answer has the same ``ETag``."""
+    answer = rank_map(backend, caller, study, periods)
+    return _tagged(answer, f"{answer.last_event}-{periods}", if_none_match)
+
+
+@router.get("/{study}/importance", response_class=Response, responses=_answers(Importance))
+def get_importance(backend: TheBackend, caller: Reader, study: str, if_none_match: IfNoneMatch = None) -> Response:
+    """How much each layer's error matters, as far as the trials tell; the same answer has the same ``ETag``."""
+    answer = importance(backend, caller, study)
+    return _tagged(answer, f"{answer.last_event}", if_none_match)
+
+
+@router.get("/{study}/sensitivity")
+def get_sensitivity(backend: TheBackend, caller: Reader, study: str) -> Sensitivity:
+    """How far each layer alone moves the network, where that was measured."""
+    return sensitivity(backend, caller, study)

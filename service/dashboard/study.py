@@ -19,6 +19,7 @@ from service.dashboard.study_summary import StudySummary
 from service.dashboard.taking_along import as_json, as_python
 from service.scheduling import answers, solutions
 from service.scheduling.backend import Backend
+from service.scheduling.layer_insights import importance, sensitivity
 from service.scheduling.trial_lists import trial, trials
 
 __all__ = ["router"]
@@ -88,9 +89,21 @@ def one_trial(backend: TheBackend, caller: Reader, shell: TheShell, study: str, 
 
 @router.get("/layers")
 def layers(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> HTMLResponse:
-    """What every layer became in the best trial."""
-    found = _best(backend, caller, study)
-    return _study_page(backend, caller, shell, study, "study_layers.html", tab="layers", best=found)
+    """What every layer became in the best trial, and what is known of its importance: the charts in numbers."""
+    weighed = importance(backend, caller, study)
+    probed = sensitivity(backend, caller, study)
+    return _study_page(
+        backend,
+        caller,
+        shell,
+        study,
+        "study_layers.html",
+        tab="layers",
+        best=_best(backend, caller, study),
+        importance=weighed,
+        worth={layer.name: layer for layer in weighed.layers},
+        alone={layer.name: layer.points for layer in probed.layers},
+    )
 
 
 def _study_page(

@@ -32,7 +32,7 @@ from service.search.knapsack import least_error
 from service.search.plan import Past
 from service.search.space import SearchSpace
 
-__all__ = ["ErrorModel", "posterior", "prior_weights", "propose", "uninformed"]
+__all__ = ["ErrorModel", "learned", "posterior", "prior_weights", "propose", "uninformed"]
 
 _TAU = 0.7
 """How far from equal error's a sensitivity may lie, relative to it."""
@@ -54,17 +54,31 @@ class ErrorModel:
         mean: of a, s and θ.
         root: L with L Lᵀ the covariance.
         weights: w ``(n,)``.
-        least: κ w times this is the least that a squared error may cost: more error never helps.
+        least: the least that a squared error may cost ``(n,)``, a share of κ w: more error never helps.
+        scale: κ.
     """
 
     mean: NDArray[np.float64]
     root: NDArray[np.float64]
     weights: NDArray[np.float64]
     least: NDArray[np.float64]
+    scale: float
+
+    @property
+    def spread(self) -> NDArray[np.float64]:
+        """Standard deviations of a, s and θ."""
+        deviations: NDArray[np.float64] = np.sqrt((self.root**2).sum(axis=1))
+        return deviations
 
     def losses(self, space: SearchSpace, rng: np.random.Generator, width: float) -> NDArray[np.float64]:
         """What every option costs under one draw, its deviation from the mean times ``width``; ``(n, options)``."""
-        drawn = self.mean + width * self.root @ rng.standard_normal(len(self.mean))
+        return self._costs(space, self.mean + width * self.root @ rng.standard_normal(len(self.mean)))
+
+    def costs(self, space: SearchSpace) -> NDArray[np.float64]:
+        """What every option costs by the mean, ``(n, options)``."""
+        return self._costs(space, self.mean)
+
+    def _costs(self, space: SearchSpace, drawn: NDArray[np.float64]) -> NDArray[np.float64]:
         sites, differences = drawn[1 : 1 + len(space)], np.concatenate([[0.0], drawn[1 + len(space) :], [0.0]])
         per_square = sites[:, None] + self.weights[:, None] * differences[space.methods]  # dense: −1, the last
         losses: NDArray[np.float64] = np.maximum(per_square, self.least[:, None]) * space.errors**2
@@ -130,26 +144,48 @@ def posterior(
         older: trials of earlier studies, with guides.
     """
     shown = [*past, *older]
-    design = _design(space, weights, np.array([trial.positions for trial in shown]))
+    positions = np.array([trial.positions for trial in shown])
     guides = np.array([trial.guide or 0.0 for trial in shown])
-    here = max(incumbent.guide or 0.0, 1e-6)
+    return learned(space, weights, positions, guides, incumbent.guide or 0.0, len(older))
+
+
+def learned(
+    space: SearchSpace,
+    weights: NDArray[np.float64],
+    positions: NDArray[np.int64],
+    guides: NDArray[np.float64],
+    best: float,
+    older: int = 0,
+) -> ErrorModel:
+    """See :func:`posterior`.
+
+    Args:
+        space: the free sites.
+        weights: of the prior.
+        positions: of the trials ``(m, n)``.
+        guides: of them ``(m,)``.
+        best: guide of the trial near which the model is wanted.
+        older: so many trials at the end are of earlier studies.
+    """
+    design = _design(space, weights, positions)
+    here = max(best, 1e-6)
     trust = 1 / (1 + 4 * (guides / here - 1) ** 2)
-    trust[len(past) :] /= _OLDER_STUDY**2
+    trust[len(guides) - older :] /= _OLDER_STUDY**2
     scale = _scale(design[:, 1 : 1 + len(space)] @ weights, guides, trust)
     mean, deviation = _prior(weights, design.shape[1], scale)
     deviation[0] = 0.5 * here
     seen = (design * trust[:, None]).T / (_MISFIT * here) ** 2
     precision = np.diag(1 / deviation**2) + seen @ design
-    mean = np.linalg.solve(precision, mean / deviation**2 + seen @ guides)
+    mean = np.linalg.solve(precision, mean / deviation**2 + seen @ guides).astype(np.float64)
     root = np.linalg.inv(np.linalg.cholesky(precision)).T  # precision = C Cᵀ, so its inverse is C⁻ᵀ C⁻¹
-    return ErrorModel(mean, root, weights, _LEAST * scale * weights)
+    return ErrorModel(mean, root, weights, _LEAST * scale * weights, scale)
 
 
 def uninformed(space: SearchSpace, weights: NDArray[np.float64]) -> ErrorModel:
     """The prior alone, before any trial ended; its scale does not matter."""
     width = _design(space, weights, np.zeros((1, len(space)), dtype=np.int64)).shape[1]
     mean, deviation = _prior(weights, width, 1.0)
-    return ErrorModel(mean, np.diag(deviation), weights, _LEAST * weights)
+    return ErrorModel(mean, np.diag(deviation), weights, _LEAST * weights, 1.0)
 
 
 def _prior(weights: NDArray[np.float64], width: int, scale: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

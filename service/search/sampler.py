@@ -25,7 +25,7 @@ from service.search.perturbation import anywhere, perturbed, projected
 from service.search.plan import Choice, Past, SearchPlan, sample_at
 from service.search.space import SearchSpace
 
-__all__ = ["Choice", "Past", "SearchPlan", "choose"]
+__all__ = ["Choice", "Past", "SearchPlan", "choose", "prior"]
 
 _RETRIES = 24
 
@@ -153,7 +153,7 @@ def _by_error_model(
 ) -> Positions:
     known = [_guided(plan, t) for t in past if merit(plan, t) is not None]
     older = [_guided(plan, t) for t in plan.transfer if merit(plan, t) is not None]
-    equal, weights = _prior(space, frozenset(aimed.limits.items()))
+    equal, weights = prior(space, frozenset(aimed.limits.items()))
     start = aimed.incumbent or min(known, key=lambda t: (t.guide, t.number), default=None)
     if start is None:
         model, at = error_model.uninformed(space, weights), equal
@@ -166,7 +166,7 @@ def _by_error_model(
 
 
 @lru_cache(maxsize=64)
-def _prior(space: SearchSpace, limits: frozenset[tuple[str, float]]) -> tuple[Positions, NDArray[np.float64]]:
+def prior(space: SearchSpace, limits: frozenset[tuple[str, float]]) -> tuple[Positions, NDArray[np.float64]]:
     """Equal error within these limits, and the weights that make it stationary: the same for all trials of a study."""
     bounds = dict(limits)
     equal = equal_error(space, bounds)
