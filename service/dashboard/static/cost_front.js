@@ -40,7 +40,7 @@ export class CostFront {
   #ranges(costs) {
     this.#range = valueRange(this.store);
     const [low, high] = [costs[0] ?? 0, costs.at(-1) ?? 1];
-    const pad = 0.05 * (high - low) || 0.01 * high || 1;
+    const pad = Math.max(0.05 * (high - low), 0.02 * high) || 1; // trials at one budget are no whole axis
     this.#costs = [Math.max(0, low - pad), high + pad];
   }
 

@@ -5,10 +5,23 @@ import { font, palette, redrawn, say, Tip } from "./plotting.js";
 const MARGIN = { left: 60, right: 12, top: 8, bottom: 26 };
 const LEAST_COLUMN = 4; // CSS pixels; a network with more layers than fit scrolls sideways
 
+/** Round numbers between two, about five of them, as [[share of the way, number], …]. */
+export function roundTicks(low, high) {
+  const raw = (high - low) / 5;
+  const power = 10 ** Math.floor(Math.log10(raw));
+  const step = [1, 2, 2.5, 5, 10].map((one) => one * power).find((one) => one >= raw * 0.999);
+  const found = [];
+  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + 1e-9 * step; at++) {
+    found.push([(at * step - low) / (high - low), Number((at * step).toPrecision(6))]);
+  }
+  return found;
+}
+
 export class LayerChart {
   /**
    * @param host element of the chart, inside a box that may scroll.
-   * @param options `draw(chart, ctx)`, `lines(at)` what is said of a layer, `axis(share)` words of the vertical axis.
+   * @param options `draw(chart, ctx)`, `lines(at)` what is said of a layer, `ticks()` [[share, words], …] of the
+   *   vertical axis.
    */
   constructor(host, options) {
     this.host = host;
@@ -87,13 +100,13 @@ export class LayerChart {
     ctx.lineWidth = 1;
     ctx.textAlign = "right";
     ctx.textBaseline = "middle";
-    for (const share of [0, 0.25, 0.5, 0.75, 1]) {
+    for (const [share, words] of this.options.ticks()) {
       const y = Math.round(this.y(share)) + 0.5;
       ctx.beginPath();
       ctx.moveTo(MARGIN.left, y);
       ctx.lineTo(this.width - MARGIN.right, y);
       ctx.stroke();
-      ctx.fillText(this.options.axis(share), MARGIN.left - 8, y);
+      ctx.fillText(words, MARGIN.left - 8, y);
     }
     this.#names(ctx);
   }

@@ -1,5 +1,5 @@
 // What a study shows of its layers: where their ranks were, where the macs went, how much their errors matter.
-import { LayerChart } from "./layer_chart.js";
+import { LayerChart, roundTicks } from "./layer_chart.js";
 import { count } from "./plotting.js";
 
 const per_cent = (share) => `${Math.round(100 * share)}%`;
@@ -16,7 +16,7 @@ export class RankMapChart {
     this.map = null;
     this.period = "all";
     this.chart = new LayerChart(host, {
-      axis: per_cent,
+      ticks: () => [0, 0.25, 0.5, 0.75, 1].map((share) => [share, per_cent(share)]),
       draw: (chart, ctx) => this.#draw(chart, ctx),
       lines: (at) => this.#lines(at),
     });
@@ -84,7 +84,7 @@ export class MacsChart {
     this.sum = sum;
     this.map = null;
     this.chart = new LayerChart(host, {
-      axis: (share) => count(share * this.most),
+      ticks: () => roundTicks(0, this.most).map(([share, macs]) => [share, count(macs)]),
       draw: (chart, ctx) => this.#draw(chart, ctx),
       lines: (at) => this.#lines(at),
     });
@@ -139,7 +139,7 @@ export class ImportanceChart {
   constructor(host) {
     this.told = null;
     this.chart = new LayerChart(host, {
-      axis: (share) => Number((this.low + share * (this.high - this.low)).toPrecision(2)).toString(),
+      ticks: () => roundTicks(this.low, this.high),
       draw: (chart, ctx) => this.#draw(chart, ctx),
       lines: (at) => this.#lines(at),
     });
@@ -194,7 +194,7 @@ export class SensitivityChart {
   constructor(host) {
     this.told = null;
     this.chart = new LayerChart(host, {
-      axis: (share) => Number((share * this.most).toPrecision(2)).toString(),
+      ticks: () => roundTicks(0, this.most),
       draw: (chart, ctx) => this.#draw(chart, ctx),
       lines: (at) => this.#lines(at),
     });
