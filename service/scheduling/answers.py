@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, undefer
+from sqlalchemy.orm import undefer
 
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.errors import NotFoundError
@@ -19,16 +19,15 @@ from service.access.visibility import (
     visible,
 )
 from service.scheduling.backend import Backend
-from service.scheduling.expectation import expected_end
+from service.scheduling.study_views import study_views
 from service.scheduling.views import (
     ARTIFACT_NAME,
     artifact_view,
     dataset_view,
     model_view,
-    study_view,
     worker_views,
 )
-from service.scheduling.waiting import why_model_waits, why_study_waits
+from service.scheduling.waiting import why_model_waits
 from service.scheduling.workloads import with_workloads
 from service.storage.paging import newest_first
 from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
@@ -97,7 +96,8 @@ def study(backend: Backend, caller: Principal, study_id: str) -> Study:
         NotFoundError: no such study.
     """
     with backend.reading() as session:
-        return _study(session, backend, existing_study(session, caller, study_id))
+        (view,) = study_views(session, backend, [existing_study(session, caller, study_id)])
+        return view
 
 
 def studies(
@@ -120,7 +120,7 @@ def studies(
         if dataset is not None:
             query = query.where(uses_dataset(dataset))
         rows, following = newest_first(session, query, StudyRow, cursor, limit)
-        return Page(items=[_study(session, backend, row) for row in rows], next=following)
+        return Page(items=study_views(session, backend, rows), next=following)
 
 
 def artifacts(backend: Backend, caller: Principal, study_id: str) -> Page[Artifact]:
@@ -171,9 +171,3 @@ def workers(backend: Backend, caller: Principal) -> Page[Worker]:
         rows = session.scalars(select(WorkerRow).order_by(WorkerRow.last_seen_at.desc(), WorkerRow.id).limit(500))
         views = worker_views(session, backend, caller, rows.all())
         return Page(items=with_workloads(session, views))
-
-
-def _study(session: Session, backend: Backend, row: StudyRow) -> Study:
-    why = why_study_waits(session, backend, row)
-    expected = None if why is not None else expected_end(session, row)
-    return study_view(session, row, why).model_copy(update={"expected_at": expected, "last_event": row.last_event})

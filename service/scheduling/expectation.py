@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from service.scheduling.backend import now
@@ -18,20 +18,21 @@ _LATEST = 30
 _LEAST = 3
 
 
-def expected_end(session: Session, study: StudyRow) -> datetime | None:
+def expected_end(session: Session, study: StudyRow, left: int) -> datetime | None:
     """At the pace of its latest trials, and no later than its timeout; None where it does not run or has no pace yet.
+
+    ``left`` trials wait or run.
 
     With n ends, the latest t, the earliest t0 of them, and the present s, the pace is (n - 1) / (t - t0), or
     n / (s - t0) where that is less: once nothing has ended for longer than usual the end moves away.
     """
-    if study.state != "running":
+    if study.state != "running" or not left:
         return None
     of_it = (JobRow.study_id == study.id, JobRow.kind == "trial")
     ended = JobRow.state.in_(("done", "pruned", "failed"))
     latest = select(JobRow.finished_at).where(*of_it, ended).order_by(JobRow.finished_at.desc()).limit(_LATEST)
     ends = [at for at in session.scalars(latest) if at is not None]
-    left = session.scalar(select(func.count()).where(*of_it, JobRow.state.in_(("waiting", "leased")))) or 0
-    if len(ends) < _LEAST or not left:
+    if len(ends) < _LEAST:
         return None
     at = now(session)
     seconds = left * max((ends[0] - ends[-1]) / (len(ends) - 1), (at - ends[-1]) / len(ends))

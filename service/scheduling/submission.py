@@ -18,9 +18,8 @@ from service.scheduling.events import study_event
 from service.scheduling.fairness import welcome_back
 from service.scheduling.priorities import PRIORITY
 from service.scheduling.request_checks import CheckedRequest, checked_request
+from service.scheduling.study_views import study_views
 from service.scheduling.verdicts import goal_of
-from service.scheduling.views import study_view
-from service.scheduling.waiting import why_study_waits
 from service.search.feasibility import check_feasible
 from service.storage.identifiers import new_id
 from service.storage.races import again_when_raced
@@ -60,7 +59,7 @@ def submit(backend: Backend, caller: Principal, request: StudyRequest, key: str 
         record(session, caller, "study.submit", study.id, name=study.name, n_trials=study.n_trials)
         study_event(session, study)
         backend.ring_after(session, JOBS)
-        view = study_view(session, study, why_study_waits(session, backend, study))
+        (view,) = study_views(session, backend, [study])
         name, directions = study.optuna_study, goal_of(study).directions
     backend.records.ensure_study(name, directions)
     return view, True
@@ -77,7 +76,8 @@ def _same_again(session: Session, backend: Backend, earlier: IdempotencyRow, bod
             study=earlier.study_id,
         )
     row = session.get_one(StudyRow, earlier.study_id)
-    return study_view(session, row, why_study_waits(session, backend, row))
+    (view,) = study_views(session, backend, [row])
+    return view
 
 
 def _insert(session: Session, caller: Principal, checked: CheckedRequest) -> StudyRow:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
@@ -11,11 +12,61 @@ from sqlalchemy.orm import Session
 
 from service.scheduling.backend import Backend, now
 from service.scheduling.choosing import ripe
-from service.scheduling.fairness import Load, accounts_with
+from service.scheduling.fairness import Account, Load, accounts_with
 from service.scheduling.fitting import Abilities, unmet
+from service.scheduling.views import Tally
 from service.storage.tables import JobRow, ModelRow, StudyRow, WorkerRow
 
-__all__ = ["why_model_waits", "why_study_waits"]
+__all__ = ["Circumstances", "why_model_waits", "why_study_waits"]
+
+
+class Circumstances:
+    """What all that waits at a moment has in common: each asked for once, and not before it matters.
+
+    Args:
+        session: a transaction.
+        backend: the stores.
+    """
+
+    def __init__(self, session: Session, backend: Backend) -> None:
+        self._session = session
+        self._backend = backend
+        self._accounts: dict[str, list[Account]] = {}
+
+    @property
+    def url(self) -> str:
+        """Where workers find the service."""
+        return self._backend.public_url or "URL"
+
+    @cached_property
+    def at(self) -> float:
+        """The moment, by the database's clock."""
+        return now(self._session)
+
+    @cached_property
+    def workers(self) -> dict[str, Abilities]:
+        """What the workers that take jobs told of themselves, by id."""
+        seen = WorkerRow.last_seen_at >= self.at - self._backend.settings.worker_away_seconds
+        present = (seen, WorkerRow.left.is_(False), WorkerRow.draining.is_(False))
+        query = select(WorkerRow.id, WorkerRow.device, WorkerRow.memory_bytes, WorkerRow.labels).where(*present)
+        return {
+            name: Abilities(device, memory, labels) for name, device, memory, labels in self._session.execute(query)
+        }
+
+    @cached_property
+    def busy(self) -> set[str | None]:
+        """The workers that have a job."""
+        return set(self._session.scalars(select(JobRow.worker).where(JobRow.state == "leased").distinct()))
+
+    def accounts(self, user: str) -> list[Account]:
+        """Of those who wait for something, and of this user; whose turn comes first is first."""
+        if user not in self._accounts:
+            self._accounts[user] = accounts_with(self._session, user, self._load)
+        return self._accounts[user]
+
+    @cached_property
+    def _load(self) -> Load:
+        return Load(self._session, self.at)
 
 
 def why_model_waits(session: Session, backend: Backend, model: ModelRow) -> str | None:
@@ -23,64 +74,51 @@ def why_model_waits(session: Session, backend: Backend, model: ModelRow) -> str 
     if model.state != "inspecting":
         return None
     jobs = JobRow.model_id == model.id, JobRow.kind == "inspect"
-    if not _stands_still(session, *jobs):
+    states = set(session.scalars(select(JobRow.state).where(*jobs).distinct()))
+    if not _stand_still(states):
         return None
-    return _why(session, backend, jobs, model.user_id, None)
+    return _why(session, Circumstances(session, backend), jobs, model.user_id, None)
 
 
-def why_study_waits(session: Session, backend: Backend, study: StudyRow) -> str | None:
+def why_study_waits(session: Session, circumstances: Circumstances, study: StudyRow, tally: Tally) -> str | None:
     """Why a study, or its artifact, is not moving; None when it is, or when all is done."""
     if study.state == "paused":
         return f"{study.pause_reason or 'paused'}; to go on: `ranksearch resume {study.id}`"
-    jobs = (JobRow.study_id == study.id,)
-    if not _stands_still(session, *jobs):
+    if not _stand_still({state for _, state in tally.jobs}):
         return None
-    why = _why(session, backend, jobs, study.user_id, study)
+    why = _why(session, circumstances, (JobRow.study_id == study.id,), study.user_id, study)
     return why if why is None or not study.failures_in_row else f"{why}; {_failing(session, study)}"
 
 
-def _stands_still(session: Session, *jobs: ColumnElement[bool]) -> bool:
-    rows = session.execute(
-        select(JobRow.state, func.count()).where(*jobs, JobRow.state.in_(("waiting", "leased"))).group_by(JobRow.state)
-    )
-    counts = {state: count for state, count in rows}  # noqa: C416 - mypy cannot see that rows are pairs
-    return bool(counts.get("waiting")) and not counts.get("leased")
+def _stand_still(states: set[str]) -> bool:
+    """Whether jobs that are in these states wait, and none of them runs."""
+    return "waiting" in states and "leased" not in states
 
 
 def _why(
-    session: Session, backend: Backend, jobs: Sequence[ColumnElement[bool]], user: str, study: StudyRow | None
+    session: Session,
+    circumstances: Circumstances,
+    jobs: Sequence[ColumnElement[bool]],
+    user: str,
+    study: StudyRow | None,
 ) -> str | None:
-    at = now(session)
-    workers = _present(session, backend, at)
+    workers = circumstances.workers
     if not workers:
-        url = backend.public_url or "URL"
-        return f"no worker is connected: start one with `ranksearch worker --url {url} --token …`"
+        return f"no worker is connected: start one with `ranksearch worker --url {circumstances.url} --token …`"
     lacking = {name: unmet(None if study is None else study.requirements, able) for name, able in workers.items()}
     fitting = {name for name, missing in lacking.items() if not missing}
     if not fitting:
         return _none_fits(lacking)
-    if session.scalars(select(JobRow.id).where(*jobs, *ripe(at)).limit(1)).first() is None:
-        return _until_due(session, jobs, at)
-    accounts = accounts_with(session, user, Load(session, at))
+    if session.scalars(select(JobRow.id).where(*jobs, *ripe(circumstances.at)).limit(1)).first() is None:
+        return _until_due(session, jobs, circumstances.at)
+    accounts = circumstances.accounts(user)
     place = next(place for place, account in enumerate(accounts) if account.user == user)
     if accounts[place].full:
         return f"as many jobs run for its owner as may: {accounts[place].max_parallel}"
-    busy = set(session.scalars(select(JobRow.worker).where(JobRow.state == "leased").distinct()))
-    if not fitting <= busy:
+    if not fitting <= circumstances.busy:
         return None
     ahead = [account for account in accounts[:place] if not account.full]
     return f"{_all_busy(len(fitting), len(workers))}{_whose_turn(session, len(ahead), study)}"
-
-
-def _present(session: Session, backend: Backend, at: float) -> dict[str, Abilities]:
-    """What the workers that take jobs told of themselves, by id."""
-    seen = WorkerRow.last_seen_at >= at - backend.settings.worker_away_seconds
-    rows = session.execute(
-        select(WorkerRow.id, WorkerRow.device, WorkerRow.memory_bytes, WorkerRow.labels).where(
-            seen, WorkerRow.left.is_(False), WorkerRow.draining.is_(False)
-        )
-    )
-    return {name: Abilities(device, memory, labels) for name, device, memory, labels in rows}
 
 
 def _none_fits(lacking: dict[str, list[str]]) -> str:
