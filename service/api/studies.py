@@ -48,9 +48,14 @@ def create_study(
 
 
 @router.post("/feasibility")
-def examine_feasibility(backend: TheBackend, caller: Submitter, wanted: StudyRequest) -> Feasibility:
+def examine_feasibility(
+    backend: TheBackend,
+    caller: Submitter,
+    wanted: StudyRequest,
+    allocations: Annotated[bool, Query(description="false: whether, and not what for; that is faster")] = True,  # noqa: FBT002 - a parameter of the address
+) -> Feasibility:
     """Whether this could be submitted, the least that it could cost, and what its bounds are good for."""
-    return feasibility(backend, caller, wanted)
+    return feasibility(backend, caller, wanted, allocations=allocations)
 
 
 @router.get("")

@@ -29,8 +29,10 @@ _ALLOCATIONS: Final[Mapping[TrialOrigin, Callable[[SearchSpace, Mapping[str, flo
 }
 
 
-def feasibility(backend: Backend, caller: Principal, request: StudyRequest) -> Feasibility:
+def feasibility(backend: Backend, caller: Principal, request: StudyRequest, *, allocations: bool = True) -> Feasibility:
     """Whether a study could be submitted, the least that its methods allow, and what its bounds are good for.
+
+    The latter takes a second for networks of hundreds of layers: ``allocations=False`` leaves it out.
 
     What is wrong with the request itself is told in the answer; that something it names is not there, or not inspected
     yet, is an error as at the submission.
@@ -52,7 +54,7 @@ def feasibility(backend: Backend, caller: Principal, request: StudyRequest) -> F
         limits=checked.limits,
         dense=checked.profile.dense,
         least={word: _least(checked.space, word) for word in get_args(CostWord) if word in checked.space.whole},
-        allocations=_allocations(checked) if checked.limits and problem is None else [],
+        allocations=_allocations(checked) if allocations and checked.limits and problem is None else [],
     )
 
 

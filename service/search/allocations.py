@@ -34,8 +34,9 @@ def uniform(space: SearchSpace, limits: Mapping[str, float]) -> Positions:
     chains = space.under(affordable(space, space.preferred, limits))
     macs = chains.costs["macs"]
     share = macs / macs[:, -1:]
-    values = [Fraction(int(m), int(row[-1])) for row in macs for m in row]
-    levels = _largest(chains, limits, sorted(set(values)), lambda value: at_fraction(chains, value))
+    values = {Fraction(m, row[-1]) for row in macs.tolist() for m in row}
+    ascending = sorted(values, key=lambda value: (float(value), value))  # fractions compare slowly, and seldom must
+    levels = _largest(chains, limits, ascending, lambda value: at_fraction(chains, value))
     return chains.positions(fill(chains, levels, limits, lambda at: share[chains.rows, at]))
 
 
@@ -103,9 +104,9 @@ def _within(chains: Chains, macs: NDArray[np.int64]) -> Levels:
 def at_fraction(chains: Chains, fraction: Fraction) -> Levels:
     """Every site's largest option within ``fraction`` of its dense macs; its cheapest where none is."""
     found = []
-    for row, top in zip(chains.costs["macs"].tolist(), chains.top, strict=True):
-        within = (level for level in range(top + 1) if row[level] <= fraction * row[top])
-        found.append(max(within, default=0))
+    for row, top in zip(chains.costs["macs"], chains.top, strict=True):
+        most = fraction.numerator * int(row[top]) // fraction.denominator  # whole numbers beyond 64 bits on the way
+        found.append(max(0, int(np.searchsorted(row[: top + 1], most, side="right")) - 1))
     return np.array(found, dtype=np.int64)
 
 

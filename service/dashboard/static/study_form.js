@@ -2,7 +2,8 @@
 import { csrfToken, send, Problem } from "./api.js";
 import { announce, problemBox } from "./notices.js";
 
-const PAUSE_MS = 200;
+const PAUSE_MS = 150;
+const REST_MS = 500; // what a budget is good for takes longer to say, and is asked for once nothing moves any more
 const ORIGINS = { uniform: "the same share for every layer", equal_error: "the same error for every layer" };
 const UNITS = ["", " k", " M", " G", " T"];
 
@@ -116,7 +117,7 @@ class Verdict {
     if (found.feasible) this.say("good", "✓ can be kept", limits.join(", "));
     else this.say("bad", "✕ cannot be kept", limits.join(", "));
     this.refuse(found.problem);
-    this.allocations(found.allocations);
+    if (!found.feasible) this.allocations([]);
     for (const row of this.form.querySelectorAll("[data-bound]")) {
       const note = row.querySelector("[data-least]");
       const least = found.least[row.dataset.bound];
@@ -172,6 +173,18 @@ class Verdict {
   }
 }
 
+/** What the service says of a request; a refusal to say anything counts as one of the request. */
+async function examined(asked, allocations, signal) {
+  const answer = await fetch(`/v1/studies/feasibility?allocations=${allocations}`, {
+    method: "POST",
+    headers: { accept: "application/json", "content-type": "application/json", "x-csrf-token": csrfToken() },
+    body: JSON.stringify(asked),
+    signal,
+  });
+  const found = await answer.json();
+  return answer.ok ? found : { feasible: false, problem: found, limits: {}, least: {}, allocations: [] };
+}
+
 /** Whether the service would take the request; the answer to the newest question counts. */
 class Asking {
   constructor(form) {
@@ -187,6 +200,7 @@ class Asking {
   }
 
   async now() {
+    clearTimeout(this.timer);
     this.controller?.abort();
     const asked = request(this.form);
     const mend = missing(asked, this.form.elements.goal.value);
@@ -198,16 +212,13 @@ class Asking {
     }
     const mine = (this.controller = new AbortController());
     try {
-      const answer = await fetch("/v1/studies/feasibility", {
-        method: "POST",
-        headers: { accept: "application/json", "content-type": "application/json", "x-csrf-token": csrfToken() },
-        body: JSON.stringify(asked),
-        signal: mine.signal,
-      });
-      const found = await answer.json();
+      const found = await examined(asked, false, mine.signal);
       if (mine !== this.controller) return;
-      if (answer.ok) this.verdict.show(found);
-      else this.verdict.show({ feasible: false, problem: found, limits: {}, least: {}, allocations: [] });
+      this.verdict.show(found);
+      if (!found.feasible || !Object.keys(found.limits).length) return;
+      await new Promise((done) => setTimeout(done, REST_MS));
+      if (mine !== this.controller) return;
+      this.verdict.allocations((await examined(asked, true, mine.signal)).allocations);
     } catch (failure) {
       if (failure.name !== "AbortError") this.verdict.say("warn", "not known", "the service cannot be reached; it is asked again at the next change");
     }

@@ -2,6 +2,7 @@ import httpx
 import pytest
 
 from ranksearch.contracts.errors import NotFoundError
+from ranksearch.contracts.study_requests import StudyRequest
 from tests.ranksearch import wire
 
 
@@ -28,3 +29,36 @@ def test_trials_are_asked_for_by_state_and_order(answers):
     client, requests = answers(httpx.Response(200, json={"items": [], "next": None}))
     assert list(client.studies.trials(wire.STUDY, state="COMPLETE", sort="value", order="desc")) == []
     assert dict(requests[0].url.params) == {"state": "COMPLETE", "sort": "value", "order": "desc"}
+
+
+def test_feasibility_is_asked_for_with_the_request_of_the_submission(answers):
+    told = {
+        "feasible": False,
+        "problem": wire.problem("budget_infeasible", 422, detail="too small"),
+        "limits": {"macs": 3},
+    }
+    client, requests = answers(httpx.Response(200, json=told))
+    slices = {role: {"dataset": wire.DATASET} for role in ("calibration", "validation")}
+    request = StudyRequest.model_validate({"model": wire.MODEL, **slices, "constraints": {"macs": 3}})
+    found = client.studies.feasibility(request)
+    assert requests[0].url.path == "/v1/studies/feasibility"
+    assert StudyRequest.model_validate_json(requests[0].content) == request
+    assert (found.feasible, found.problem.code) == (False, "budget_infeasible")
+
+
+def test_studies_of_a_model_are_asked_for(answers):
+    client, requests = answers(httpx.Response(200, json={"items": [], "next": None}))
+    assert list(client.studies.list(model=wire.MODEL)) == []
+    assert dict(requests[0].url.params) == {"model": wire.MODEL}
+
+
+def test_samples_and_pictures_of_a_data_set(answers):
+    items = [{"index": 5, "label": 1, "class_name": "cat", "url": f"/v1/datasets/{wire.DATASET}/images/5"}]
+    client, requests = answers(
+        httpx.Response(200, json={"items": items, "count": 9}), httpx.Response(200, content=b"a picture")
+    )
+    samples = client.datasets.samples(wire.DATASET, 5, 1)
+    assert (samples.count, samples.items[0].class_name) == (9, "cat")
+    assert dict(requests[0].url.params) == {"start": "5", "count": "1"}
+    assert client.datasets.picture(wire.DATASET, 5) == b"a picture"
+    assert requests[1].url.path == items[0]["url"]

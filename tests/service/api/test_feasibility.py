@@ -104,6 +104,15 @@ def test_the_allocations_are_those_that_the_study_tries_first(ask, service):
         assert one["macs_fraction"] == pytest.approx(one["cost"]["macs"] / ask()["dense"]["macs"])
 
 
+def test_what_a_budget_is_good_for_may_be_left_out(ask, service):
+    whole = ask()
+    short = service.http.post(
+        "/v1/studies/feasibility?allocations=false", json=service.request(methods=["cp3", "tucker2"])
+    )
+    assert short.json() == {**whole, "allocations": []}
+    assert whole["allocations"]
+
+
 def test_latency_is_priced_where_it_is_bounded(ask):
     told = ask(constraints={"latency_ms": "50%"})
     assert told["feasible"]
