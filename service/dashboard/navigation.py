@@ -34,6 +34,7 @@ class Entry:
 NAVIGATION: Final = (
     Entry("/studies", "Studies"),
     Entry("/submit", "Submit", "submit"),
+    Entry("/compare", "Compare"),
     Entry("/models", "Models"),
     Entry("/datasets", "Data sets"),
     Entry("/workers", "Workers"),

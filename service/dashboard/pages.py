@@ -8,7 +8,7 @@ from fastapi import APIRouter, FastAPI
 from starlette.responses import RedirectResponse
 
 from service.api.access import Reader
-from service.dashboard import datasets, models, sign_in, static_files, studies, study, submit, tokens, workers
+from service.dashboard import compare, datasets, models, sign_in, static_files, studies, study, submit, tokens, workers
 from service.dashboard.rendering import Pages
 from service.dashboard.sign_in import SIGN_IN_PATH
 from service.dashboard.static_files import STATIC_PREFIX
@@ -32,6 +32,6 @@ async def first_page(_caller: Reader) -> RedirectResponse:
 def install_dashboard(app: FastAPI) -> None:
     """Have ``app`` serve the pages and their files."""
     app.state.pages = Pages()
-    pages = (sign_in, studies, study, submit, models, datasets, workers, tokens)
+    pages = (sign_in, studies, study, submit, compare, models, datasets, workers, tokens)
     for router in (_first, static_files.router, *(page.router for page in pages)):
         app.include_router(router)

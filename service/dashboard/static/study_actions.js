@@ -25,7 +25,7 @@ const FORM = `
   </div>
   <p class="hint">Per cent are of the dense network’s, such as 33%; numbers are absolute.</p>
   <div data-problem aria-live="polite"></div>
-  <div class="row"><button class="button button--main" type="submit" value="go">Submit the study</button> <button class="button" type="button" data-close>Close</button></div>
+  <div class="row"><button class="button button--main" type="submit" value="go">Submit the study</button> <a class="button" data-more>Change more…</a> <button class="button" type="button" data-close>Close</button></div>
 </form>`;
 
 function bound(text) {
@@ -43,6 +43,7 @@ async function ask(address) {
   dialog.innerHTML = FORM;
   document.body.append(dialog);
   const form = dialog.querySelector("form");
+  dialog.querySelector("[data-more]").href = `/submit?from=${encodeURIComponent(study.id)}`;
   form.elements.macs.value = request.constraints.macs ?? "";
   form.elements.params.value = request.constraints.params ?? "";
   form.elements.n_trials.value = request.n_trials;
