@@ -40,13 +40,14 @@ def whoami(*, url: Url = None, token: Token = None, json: Json = False) -> None:
 def list_tokens(
     *,
     user: Annotated[str | None, typer.Option("--user", help="Of another user; for administrators.")] = None,
+    everybody: Annotated[bool, typer.Option("--everybody", help="Of all users; for administrators.")] = False,
     url: Url = None,
     token: Token = None,
     json: Json = False,
 ) -> None:
     """List tokens, without their secrets."""
     with connect(url, token) as client:
-        found = list(client.tokens.list(user))
+        found = list(client.tokens.list(user, everybody=everybody))
     if json:
         show_json(found)
     else:
