@@ -7,6 +7,7 @@ from fastapi.testclient import TestClient
 
 from tests.service import synthetic
 from tests.service.access_stories import bearer, token_for
+from tests.service.conftest import on_both
 
 
 @pytest.fixture
@@ -137,6 +138,7 @@ def test_what_is_wrong_otherwise_is_told_as_well(ask, service, changes, code):
     assert told["problem"]["detail"]
 
 
+@on_both
 def test_nothing_is_submitted(ask, service):
     ask()
     assert service.get("/v1/studies")["items"] == []
