@@ -25,7 +25,7 @@ from tests.service.api.conftest import Process, end, launch
 from tests.service.api.test_events import created, prepared
 
 TOKEN = "the-token-of-both-replicas"  # noqa: S105 - of services that live as long as a test
-HEARD_SECONDS = 10
+HEARD_SECONDS = 30
 """Far below the minute after which they would look by themselves, and far above what a ring takes."""
 
 Pair = tuple[Process, Process]
@@ -220,7 +220,7 @@ def test_a_restart_of_the_database_is_a_pause(tmp_path):
         watching = threading.Thread(target=watch)
         watching.start()
         held = agent.must_claim("baseline")
-        assert opened.wait(20)
+        assert opened.wait(60)
         server.kill()
         for replica in (first, second):
             answer = replica.http.get(f"/v1/studies/{study}")

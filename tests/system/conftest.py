@@ -52,9 +52,16 @@ def deployment(tmp_path_factory):
 
 
 @pytest.fixture
-def local(tmp_path):
+def lease_seconds():
+    """Short enough to wait for its end, and long enough for a worker on a busy machine to renew it."""
+    return 4
+
+
+@pytest.fixture
+def local(tmp_path, lease_seconds):
     """A service of the test's own, with short leases and no worker yet: something to break."""
-    with LocalDeployment(tmp_path / "data", workers=0, service_options=("--lease-seconds", "2")) as made:
+    options = ("--lease-seconds", str(lease_seconds))
+    with LocalDeployment(tmp_path / "data", workers=0, service_options=options) as made:
         yield made
 
 

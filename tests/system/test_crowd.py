@@ -28,7 +28,7 @@ def headers(local):
 
 
 def test_two_hundred_clients_submit_poll_and_stream_at_once(local, headers):
-    with httpx.Client(base_url=local.url, headers=headers, timeout=20) as http:
+    with httpx.Client(base_url=local.url, headers=headers, timeout=60) as http:
         ids = prepared(http)
     wanted = {
         "model": ids["model"],
@@ -51,7 +51,7 @@ def test_two_hundred_clients_submit_poll_and_stream_at_once(local, headers):
 
     async def crowd() -> list[list[int]]:
         limits = httpx.Limits(max_connections=_CLIENTS)
-        async with httpx.AsyncClient(base_url=local.url, headers=headers, timeout=60, limits=limits) as http:
+        async with httpx.AsyncClient(base_url=local.url, headers=headers, timeout=240, limits=limits) as http:
             return await asyncio.gather(*(client(http, number) for number in range(_CLIENTS)))
 
     answers = asyncio.run(crowd())

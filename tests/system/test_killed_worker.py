@@ -17,7 +17,7 @@ def kill_in_the_middle(local, client, submit, how):
     children = psutil.Process(worker.pid).children(recursive=True)
     os.kill(worker.pid, how)
     wait_for(lambda: not psutil.pid_exists(worker.pid) or psutil.Process(worker.pid).status() == "zombie")
-    psutil.wait_procs(children, timeout=10)
+    psutil.wait_procs(children, timeout=60)
     assert not any(child.is_running() for child in children)
     return handle, trial
 

@@ -5,7 +5,7 @@ from tests.worker.stand_ins import Service, job
 from worker.leases import LeaseKeeper
 
 
-def until(condition, timeout=10.0):
+def until(condition, timeout=60.0):
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline

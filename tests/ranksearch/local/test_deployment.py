@@ -14,7 +14,7 @@ from ranksearch.contracts.errors import AccessError, ConflictError, UnavailableE
 from ranksearch.local import LocalDeployment, deployment, extras
 from ranksearch.local.deployment import _Watch
 
-ENDLESS = 30
+ENDLESS = 120
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ class Process:
     port: int
 
     @staticmethod
-    def wait_for(condition: Callable[[], Any], seconds: float = 15) -> None:
+    def wait_for(condition: Callable[[], Any], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
             assert time.monotonic() < deadline, "it did not happen in time"
@@ -39,7 +39,7 @@ class Process:
 
     def stop(self) -> int:
         self.process.terminate()
-        return self.process.wait(15)
+        return self.process.wait(60)
 
 
 def launch(data_dir: Path, *arguments: str, token: str | None = None) -> Process:
@@ -58,7 +58,7 @@ def launch(data_dir: Path, *arguments: str, token: str | None = None) -> Process
         raise
     url = httpx.URL(json.loads(announced.read_text())["url"])
     token = token or (data_dir / "token").read_text().strip()
-    http = httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=20)
+    http = httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=60)
     return Process(data_dir, process, http, token, url.host, url.port or 0)
 
 

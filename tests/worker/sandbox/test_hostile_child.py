@@ -327,7 +327,7 @@ made.attack("import os, time\\nos.close(0)\\nopen(path, 'w')\\nwhile True: time.
         agent.kill()
         agent.wait()
         agent.stdout.close()
-    gone, _ = psutil.wait_procs([child], timeout=20)
+    gone, _ = psutil.wait_procs([child], timeout=60)
     assert gone
 
 
@@ -335,7 +335,7 @@ def _with_path():
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])}
 
 
-def _wait_for(condition, seconds=30.0):
+def _wait_for(condition, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
