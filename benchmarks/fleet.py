@@ -34,8 +34,8 @@ SITES = 20
 _LONG = 3600.0
 
 
-def profile() -> ModelProfile:
-    """Twenty layers of a ResNet's sizes, sixteen ranks each."""
+def profile(layers: int = SITES) -> ModelProfile:
+    """Layers of a ResNet's sizes, sixteen ranks each."""
     sites = [
         SiteProfile(
             name=f"layer{index}",
@@ -55,9 +55,9 @@ def profile() -> ModelProfile:
                 ]
             },
         )
-        for index in range(SITES)
+        for index in range(layers)
     ]
-    dense = Cost(macs=SITES * 37_748_736, params=SITES * 36_864)
+    dense = Cost(macs=layers * 37_748_736, params=layers * 36_864)
     return ModelProfile(
         dense=dense, sites=sites, input_shapes=[[3, 8, 8]], output_shapes=[[10]], solver="none", seconds=0
     )
@@ -209,9 +209,11 @@ class Fleet:
     Args:
         local: the deployment.
         folder: for documents.
+        layers: of the model.
     """
 
-    def __init__(self, local: LocalDeployment, folder: Path) -> None:
+    def __init__(self, local: LocalDeployment, folder: Path, layers: int = SITES) -> None:
+        self._layers = layers
         self.url, self.token = local.url, local.token
         self.version = ranksearch.__version__
         self._pid = local.service.pid if local.service is not None else os.getpid()
@@ -276,7 +278,7 @@ class Fleet:
         """Made up: a value that depends on the job."""
         kind = job["task"]["kind"]
         if kind == "inspect":
-            return {"kind": kind, "profile": json.loads(profile().model_dump_json(by_alias=True))}
+            return {"kind": kind, "profile": json.loads(profile(self._layers).model_dump_json(by_alias=True))}
         if kind == "compress":
             return {"kind": kind, "sha256": self._artifact}
         value = 0.5 + int(hashlib.sha256(job["id"].encode()).hexdigest()[:6], 16) / 2**25
@@ -308,12 +310,12 @@ class Fleet:
 
 
 @contextmanager
-def fleet(folder: Path, database_url: str | None = None, *options: str) -> Iterator[Fleet]:
+def fleet(folder: Path, database_url: str | None = None, *options: str, layers: int = SITES) -> Iterator[Fleet]:
     """A service on SQLite, or on the database of this URL, while the block lasts."""
     chosen = ("--database-url", database_url) if database_url else ()
     arguments = ("--lease-seconds", str(_LONG), *chosen, *options)
     with LocalDeployment(folder / "data", workers=0, service_options=arguments) as local:
-        yield Fleet(local, folder)
+        yield Fleet(local, folder, layers)
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -82,19 +82,7 @@ def importance(backend: Backend, caller: Principal, study_id: str) -> Importance
     """
     with backend.reading() as session:
         row = existing_study(session, caller, study_id)
-        goal, space = goal_of(row), space_of_study(session, backend, row)
-        columns, choices = backend.shown.columns(session, row, goal), backend.shown.choices(session, row)
-    measured = np.array([state in {"COMPLETE", "PRUNED"} for state in columns.states], dtype=np.bool_)
-    use = np.flatnonzero(measured & np.isfinite(columns.guides))
-    use = use[np.isin(columns.numbers[use], choices.numbers)]
-    modelled = goal.request.sampler in _BY_ERROR_MODEL
-    measure: Literal["error_model", "rank_correlation"] = "error_model" if modelled else "rank_correlation"
-    told: list[LayerImportance] = []
-    if use.size:
-        positions = choices.positions[np.searchsorted(choices.numbers, columns.numbers[use])].astype(np.int64)
-        found = _weighed(space, row, goal, positions, columns.guides[use], columns.numbers[use])
-        told = [_layer(site.name, found, at) for at, site in enumerate(space.sites)]
-    return Importance(study=row.id, last_event=row.last_event, measure=measure, trials=int(use.size), layers=told)
+        return backend.shown.importance(row, lambda: _importance(session, backend, row))
 
 
 def sensitivity(backend: Backend, caller: Principal, study_id: str) -> Sensitivity:
@@ -116,6 +104,22 @@ def sensitivity(backend: Backend, caller: Principal, study_id: str) -> Sensitivi
         pairs = pairs_of(space, table.sensitivity) or {}
     layers = [_layer_sensitivity(space, at, pairs[site.name]) for at, site in enumerate(space.sites)]
     return Sensitivity(study=row.id, state="measured", layers=layers)
+
+
+def _importance(session: Session, backend: Backend, row: StudyRow) -> Importance:
+    goal, space = goal_of(row), space_of_study(session, backend, row)
+    columns, choices = backend.shown.columns(session, row, goal), backend.shown.choices(session, row)
+    measured = np.array([state in {"COMPLETE", "PRUNED"} for state in columns.states], dtype=np.bool_)
+    use = np.flatnonzero(measured & np.isfinite(columns.guides))
+    use = use[np.isin(columns.numbers[use], choices.numbers)]
+    modelled = goal.request.sampler in _BY_ERROR_MODEL
+    measure: Literal["error_model", "rank_correlation"] = "error_model" if modelled else "rank_correlation"
+    told: list[LayerImportance] = []
+    if use.size:
+        positions = choices.positions[np.searchsorted(choices.numbers, columns.numbers[use])].astype(np.int64)
+        found = _weighed(space, row, goal, positions, columns.guides[use], columns.numbers[use])
+        told = [_layer(site.name, found, at) for at, site in enumerate(space.sites)]
+    return Importance(study=row.id, last_event=row.last_event, measure=measure, trials=int(use.size), layers=told)
 
 
 def _weighed(

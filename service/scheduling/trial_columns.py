@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.goals import CostWord
+from ranksearch.contracts.insights import Importance
 from ranksearch.contracts.studies import TrialState
 from service.scheduling.remembered import Remembered
 from service.scheduling.trial_states import TRIAL_STATES
@@ -86,14 +88,27 @@ class ShownTrials:
     def __init__(self) -> None:
         self._columns: Remembered[TrialColumns] = Remembered(8)
         self._choices: Remembered[Choices] = Remembered(4)
+        self._importances: Remembered[Importance] = Remembered(64)
+        self._locks = [threading.RLock() for _ in range(16)]
 
     def columns(self, session: Session, study: StudyRow, goal: Goal) -> TrialColumns:
         """What they gave, as the study is now."""
-        return self._columns.of(_state_of(study), lambda: _read(session, study.id, goal))
+        with self._alone(study):
+            return self._columns.of(_state_of(study), lambda: _read(session, study.id, goal))
 
     def choices(self, session: Session, study: StudyRow) -> Choices:
         """What they chose, as the study is now."""
-        return self._choices.of(_state_of(study), lambda: _read_choices(session, study.id))
+        with self._alone(study):
+            return self._choices.of(_state_of(study), lambda: _read_choices(session, study.id))
+
+    def importance(self, study: StudyRow, compute: Callable[[], Importance]) -> Importance:
+        """What follows from both, computed once for the study as it is now."""
+        with self._alone(study):
+            return self._importances.of(_state_of(study), compute)
+
+    def _alone(self, study: StudyRow) -> threading.RLock:
+        """All charts of a page are asked for at once; one of them reads, and the others have it then."""
+        return self._locks[hash(study.id) % len(self._locks)]
 
 
 def _state_of(study: StudyRow) -> str:

@@ -62,3 +62,24 @@ def test_samples_and_pictures_of_a_data_set(answers):
     assert dict(requests[0].url.params) == {"start": "5", "count": "1"}
     assert client.datasets.picture(wire.DATASET, 5) == b"a picture"
     assert requests[1].url.path == items[0]["url"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "path", "told"),
+    [
+        ("importance", "importance", {"measure": "error_model", "trials": 0, "layers": [], "last_event": 3}),
+        ("sensitivity", "sensitivity", {"state": "not_asked_for", "layers": []}),
+        (
+            "rank_map",
+            "rank-map?periods=3",
+            {
+                "last_event": 3, "trials": 0, "layers": ["a"], "dense_macs": [1], "other_macs": 0, "bins": 20,
+                "periods": [], "best": None, "front": [],
+            },
+        ),
+    ],
+)  # fmt: skip
+def test_what_a_study_shows_of_its_layers(answers, asked, path, told):
+    client, requests = answers(httpx.Response(200, json={"study": wire.STUDY, **told}))
+    assert getattr(client.studies, asked)(wire.STUDY).study == wire.STUDY
+    assert str(requests[0].url).endswith(f"/v1/studies/{wire.STUDY}/{path}")

@@ -147,4 +147,4 @@ def test_who_may_only_read_sees_no_buttons(service, stranger, study):
     page = stranger.get(f"/studies/{study}")
     assert page.status_code == 200
     assert "hx-post" not in page.text
-    assert "data-clone" not in page.text
+    assert "/submit?from=" not in page.text
