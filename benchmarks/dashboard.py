@@ -34,9 +34,9 @@ QUESTION = __doc__.splitlines()[0]
 DRAWN: Final = "() => performance.getEntriesByName('charts-drawn').length > 0"
 TIMES: Final = """() => {
     const [page] = performance.getEntriesByType("navigation");
-    const drawn = performance.getEntriesByName("charts-drawn")[0];
+    const at = (name) => performance.getEntriesByName(name)[0]?.startTime ?? null;
     return {"first byte": page.responseStart, "DOMContentLoaded": page.domContentLoadedEventEnd,
-            "charts drawn": drawn ? drawn.startTime : null};
+            "trials drawn": at("history-drawn"), "all charts drawn": at("charts-drawn")};
 }"""
 SIZES: Final = """() => Object.fromEntries(performance.getEntries().filter((one) => one.decodedBodySize).map(
     (one) => [new URL(one.name).pathname, one.decodedBodySize]))"""
@@ -248,11 +248,11 @@ def report(
     page.text(
         f"{len(opened)} openings each, nothing of the page in the browser's memory but its files; others were at work"
         f" on the machine (load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores). Milliseconds from the click;"
-        " median, and the slowest."
+        " median, and the slowest, which is mostly the first, when the service has read nothing of the study yet."
     )
     rows = [["overview", *(span([one[step] for one in opened]) for step in opened[0])]]
     for path, some in tables.items():
-        rows.append([f"`{path}`", *(span([one[step] for one in some]) for step in list(some[0])[:2]), "–"])
+        rows.append([f"`{path}`", *(span([one[step] for one in some]) for step in list(some[0])[:2]), "–", "–"])
     page.table(["page", *opened[0]], rows)
     kinds = {"page": "/studies/", "history": "/history", "rank map": "/rank-map", "importance": "/importance"}
     told = {

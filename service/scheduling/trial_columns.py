@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import select
+from sqlalchemy import Text, cast, select
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.goals import CostWord
@@ -147,11 +148,12 @@ def _read(session: Session, study: str, goal: Goal) -> TrialColumns:
 
 
 def _read_choices(session: Session, study: str) -> Choices:
-    chosen = select(JobRow.trial_number, JobRow.positions).where(*_planned(study), JobRow.positions.is_not(None))
+    written = cast(JobRow.positions, Text)  # millions of numbers: read at once, not row by row
+    chosen = select(JobRow.trial_number, written).where(*_planned(study), JobRow.positions.is_not(None))
     rows = session.execute(chosen.order_by(JobRow.trial_number)).all()
-    positions = np.array([row.positions for row in rows], dtype=np.int32)
+    positions = np.array(json.loads(f"[{','.join(text for _, text in rows)}]"), dtype=np.int32)
     return Choices(
-        numbers=np.array([row.trial_number for row in rows], dtype=np.int64),
+        numbers=np.array([number for number, _ in rows], dtype=np.int64),
         positions=positions.reshape(len(rows), -1) if rows else np.zeros((0, 0), dtype=np.int32),
     )
 

@@ -78,7 +78,7 @@ document.addEventListener("study-event", ({ detail }) => {
 });
 
 await Promise.all([
-  shown("history", () => store.load(get)),
+  shown("history", () => store.load(get)).then(() => performance.mark("history-drawn")),
   refresh(),
   shown("sensitivity", showSensitivity),
 ]);
