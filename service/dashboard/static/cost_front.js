@@ -47,6 +47,9 @@ export class CostFront {
   #build() {
     if (!this.store.loaded) return;
     this.#plot?.destroy();
+    this.#plot = null;
+    this.#describe();
+    if (!this.#shown().length) return;
     this.colours = palette();
     this.tip ??= new Tip(this.host);
     const { metric } = this.store;
@@ -72,7 +75,6 @@ export class CostFront {
       if (trial) this.open(trial.number);
     });
     this.#plot.over.addEventListener("mouseleave", () => this.tip.hide());
-    this.#describe();
   }
 
   #update() {

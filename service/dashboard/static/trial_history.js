@@ -60,6 +60,9 @@ export class TrialHistory {
   #build() {
     if (!this.store.loaded) return;
     this.#plot?.destroy();
+    this.#plot = null;
+    this.#describe();
+    if (!this.store.trials.length) return;
     this.colours = palette();
     this.tip ??= new Tip(this.host);
     const { metric } = this.store;
@@ -88,7 +91,6 @@ export class TrialHistory {
       if (trial) this.open(trial.number);
     });
     this.#plot.over.addEventListener("mouseleave", () => this.tip.hide());
-    this.#describe();
   }
 
   #update() {
