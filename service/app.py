@@ -128,6 +128,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=VERSION,
         summary="Makes trained CNNs several times cheaper: a joint search of all layers' decomposition ranks.",
         lifespan=lifespan,
+        docs_url=None,  # FastAPI's pages load their scripts from another host
         redoc_url=None,
     )
     app.state.metrics = metrics
