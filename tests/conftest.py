@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Generator
 
+import pytest
 from hypothesis import settings
 
 from tests.postgres import postgres
@@ -15,3 +18,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # The same examples at each run. What is slow on a busy machine is no fault.
 settings.register_profile("reproducible", derandomize=True, deadline=None)
 settings.load_profile("reproducible")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol() -> Generator[None, object, object]:
+    """A command that was run in this process set up its log lines, for a stream that ended with its test."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    result = yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    return result

@@ -116,7 +116,9 @@ def _http_problem(request: Request, problem: HTTPException) -> RankSearchError:
     where = f"{request.method} {request.url.path}"
     match problem.status_code:
         case 404:
-            return NotFoundError("not_found", "there is nothing at this address", got=where, expected="see /openapi.json")
+            return NotFoundError(
+                "not_found", "there is nothing at this address", got=where, expected="see /openapi.json"
+            )
         case 405:
             return NotFoundError("method_not_allowed", "this address does not take that method", got=where)
         case status if status < 500:  # noqa: PLR2004 - the sender's mistake

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page
 
 from ranksearch.local import LocalDeployment
-from tests.browser.chromium import launched_browser
+from tests.browser.chromium import chromium, launched_browser
 from tests.browser.seeding import Seeded, seed
 from tests.browser.watching import Watch, screenshots_folder
 
@@ -17,14 +17,20 @@ CheckPage = Callable[[Page, str], None]
 
 
 @pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    with launched_browser() as launched:
+def browser_program() -> Path:
+    return chromium()
+
+
+@pytest.fixture(scope="module")
+def browser(browser_program: Path) -> Iterator[Browser]:
+    """One for each file: other tests of this process, which come between two of them, have loops of their own."""
+    with launched_browser(browser_program) as launched:
         yield launched
 
 
 @pytest.fixture(scope="session")
-def deployment(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalDeployment]:
-    """A service with nobody but the tests' own workers; asked for after the browser, without which there is no test."""
+def deployment(browser_program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalDeployment]:
+    """A service with nobody but the tests' own workers; without a browser there is no test, and no service either."""
     options = ("--lease-seconds", "3600", "--worker-away-seconds", "3600", "--retry-base-seconds", "0")
     with LocalDeployment(tmp_path_factory.mktemp("browser") / "data", workers=0, service_options=options) as local:
         yield local
@@ -36,7 +42,7 @@ def seeded(deployment: LocalDeployment) -> Seeded:
     return seed(deployment.url, deployment.token)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def session_state(browser: Browser, seeded: Seeded) -> object:
     """The cookie of a browser that has signed in."""
     context = browser.new_context(base_url=seeded.url)

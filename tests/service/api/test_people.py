@@ -235,7 +235,7 @@ def test_what_is_not_committed_leaves_no_event(service, monkeypatch):
 
     body = service.request()
     before = actions(service.http)
-    monkeypatch.setattr("service.scheduling.submission.study_view", fail)
+    monkeypatch.setattr("service.scheduling.submission.study_views", fail)
     assert service.http.post("/v1/studies", json=body).status_code == 500
     assert actions(service.http) == before
 

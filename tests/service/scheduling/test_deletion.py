@@ -187,15 +187,15 @@ def test_a_study_that_is_submitted_meanwhile_keeps_what_it_refers_to(service, mo
     """The submission has looked at its model and data; now they are deleted; then it goes on."""
     request = StudyRequest.model_validate(service.request(n_trials=1))
     ids, looked, go_on = service.uploaded, threading.Event(), threading.Event()
-    check, made = submission._check, []
+    check, made = submission.checked_request, []
 
-    def checked(*args):
-        found = check(*args)
+    def checked(*args, **options):
+        found = check(*args, **options)
         looked.set()
         go_on.wait(30)
         return found
 
-    monkeypatch.setattr(submission, "_check", checked)
+    monkeypatch.setattr(submission, "checked_request", checked)
     submitting = threading.Thread(target=lambda: made.append(submit(service.backend, LOCAL, request)[0].id))
     submitting.start()
     assert looked.wait(30)

@@ -15,7 +15,8 @@ def read(service, study, histories):
     rows = []
     with service.backend.reading() as session:
         goal = goal_of(session.get_one(StudyRow, study))
-        session.execute, execute = (lambda query: rows.extend(found := execute(query).all()) or found), session.execute
+        execute = session.execute
+        session.execute = lambda *asked: rows.extend(found := execute(*asked).all()) or found
         past = histories.past(session, study, goal)
     return {trial.number: trial.value for trial in past}, len(rows)
 
