@@ -16,10 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from fleet import Claimed, Fleet, SyntheticWorker, Watcher, fleet, quantile
+from filled_study import FilledStudy
+from fleet import SITES, Claimed, Fleet, SyntheticWorker, Watcher, fleet, quantile
 from page import Page, options
 from service_load_page import CROWD, LINEAR_SECONDS, PARAMETERS, STREAMS, WORKERS, write
 
+from service.storage.engine import Database
 from tests.postgres import PostgresServer, find_binaries
 
 QUESTION = (__doc__ or "").splitlines()[0]
@@ -70,8 +72,21 @@ def databases(only: str | None) -> Iterator[dict[str, Any]]:
 @contextlib.contextmanager
 def served(url: Any) -> Iterator[Fleet]:  # noqa: ANN401 - what gives a URL
     """A new service on a new database."""
-    with tempfile.TemporaryDirectory() as folder, fleet(Path(folder), url()) as running:
+    with served_openly(url) as (running, _):
         yield running
+
+
+@contextlib.contextmanager
+def served_openly(url: Any) -> Iterator[tuple[Fleet, Database]]:  # noqa: ANN401 - what gives a URL
+    """The same, and its database."""
+    with tempfile.TemporaryDirectory() as folder:
+        given = url()
+        with fleet(Path(folder), given) as running:
+            database = Database(given or f"sqlite:///{Path(folder) / 'data' / 'ranksearch.db'}")
+            try:
+                yield running, database
+            finally:
+                database.close()
 
 
 def measured(url: Any, *, quick: bool) -> dict[str, Any]:  # noqa: ANN401 - as above
@@ -86,8 +101,8 @@ def measured(url: Any, *, quick: bool) -> dict[str, Any]:  # noqa: ANN401 - as a
         found["fairness"] = fairness(one)
     with served(url) as one:
         found["crowd"] = crowd(one, 20.0 if quick else 60.0)
-    with served(url) as one:
-        found["trials"] = by_trials(one, (100, 300) if quick else (100, 300, 1000, 3000, 10_000))
+    with served_openly(url) as (one, database):
+        found["trials"] = by_trials(one, database, (100, 300) if quick else (100, 300, 1000, 3000, 10_000))
     with served(url) as one:
         found["studies"] = by_studies(one, (1, 10) if quick else (1, 10, 100, 1000))
     for name, value in found.items():
@@ -191,17 +206,16 @@ def crowd(one: Fleet, seconds: float) -> dict[str, float]:
     return found
 
 
-def by_trials(one: Fleet, marks: tuple[int, ...]) -> dict[int, dict[str, float]]:
+def by_trials(one: Fleet, database: Database, marks: tuple[int, ...]) -> dict[int, dict[str, float]]:
     """A study as it grows: what a claim and a completion take after so many of its trials."""
     found: dict[int, dict[str, float]] = {}
-    one.submit(marks[-1] + 40)
-    done = 0
+    study = one.submit(marks[-1] + 100)
+    _some(one, 10, 1)
+    hand = FilledStudy(database, study, marks[-1], SITES)
     for mark in marks:
-        workers = _some(one, mark - done, WORKERS)
-        done += sum(len(trials_of([worker])) + 1 for worker in workers)
-        seen = trials_of(_some(one, 40 if mark == marks[-1] else 30, 1))
-        done += len(seen)
-        found[mark] = _typical(seen)
+        hand.fill(mark)
+        _some(one, 5, 1)  # the service reads what was written beside it
+        found[mark] = _typical(trials_of(_some(one, 40, 1)))
     return found
 
 

@@ -16,6 +16,7 @@ from service.access.verification import Verifier
 from service.api import documents, events, exposition, factors, health, insights, jobs, people, sessions, studies
 from service.api.access import OPEN_PATHS, Gate, check_routes, documented_scheme
 from service.api.attempts import SignInAttempts
+from service.api.job_threads import JobThreads
 from service.api.limits import BodyLimit
 from service.api.logs import RequestLog
 from service.api.pace import BodyPace
@@ -50,6 +51,8 @@ __all__ = ["close_backend", "create_app", "open_backend"]
 log = logging.getLogger(__name__)
 
 _TOGETHER_SECONDS = 0.5
+_SHARED_JOB_THREADS = 2
+"""On PostgreSQL a thread waits for the server half of its time."""
 
 
 def open_backend(settings: Settings, metrics: Metrics | None = None) -> Backend:
@@ -104,6 +107,7 @@ def create_app(settings: Settings) -> FastAPI:
         relay, waiting_room = Relay(backend, verifier), WaitingRoom(backend)
         app.state.backend, app.state.verifier = backend, verifier
         app.state.relay, app.state.waiting_room = relay, waiting_room
+        app.state.job_threads = JobThreads(_SHARED_JOB_THREADS if backend.database.is_shared else 1)
         app.state.readiness = ReadinessCheck(backend, settings.ready_seconds)
         loops = [
             asyncio.create_task(_sweep_now_and_then(backend, verifier)),

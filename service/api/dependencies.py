@@ -9,6 +9,7 @@ from fastapi import Depends, Query, Request
 from ranksearch.contracts.insights import TrialSort
 from ranksearch.contracts.studies import TrialOrigin, TrialState
 from service.access.verification import Verifier
+from service.api.job_threads import JobThreads
 from service.api.relay import Relay
 from service.scheduling.backend import Backend
 from service.scheduling.trial_lists import Order, TrialList
@@ -20,6 +21,11 @@ __all__ = ["Cursor", "Limit", "TheBackend", "TheRelay", "TheVerifier", "TheWaiti
 async def _backend(request: Request) -> Backend:
     backend: Backend = request.app.state.backend
     return backend
+
+
+async def _job_threads(request: Request) -> JobThreads:
+    threads: JobThreads = request.app.state.job_threads
+    return threads
 
 
 async def _verifier(request: Request) -> Verifier:
@@ -38,6 +44,7 @@ async def _waiting_room(request: Request) -> WaitingRoom:
 
 
 TheBackend = Annotated[Backend, Depends(_backend)]
+TheJobThreads = Annotated[JobThreads, Depends(_job_threads)]
 TheRelay = Annotated[Relay, Depends(_relay)]
 TheVerifier = Annotated[Verifier, Depends(_verifier)]
 TheWaitingRoom = Annotated[WaitingRoom, Depends(_waiting_room)]

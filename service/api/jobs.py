@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.jobs import (
@@ -24,7 +25,7 @@ from ranksearch.contracts.resources import Worker
 from service.access.principal import Principal
 from service.access.verification import Verifier
 from service.api.access import Administrator, ReaderOrAgent, WorkingAgent
-from service.api.dependencies import TheBackend, TheVerifier, TheWaitingRoom
+from service.api.dependencies import TheBackend, TheJobThreads, TheVerifier, TheWaitingRoom
 from service.api.problems import PROBLEMS
 from service.scheduling import answers, fleet, leases, outcomes
 from service.scheduling.backend import Backend
@@ -43,6 +44,7 @@ async def claim_job(
     backend: TheBackend,
     verifier: TheVerifier,
     room: TheWaitingRoom,
+    threads: TheJobThreads,
     caller: WorkingAgent,
     wanted: ClaimRequest,
 ) -> Job | Response:
@@ -51,7 +53,8 @@ async def claim_job(
     A worker that is draining is answered 204 at once, with the header ``Ranksearch-Drain: 1``.
     """
     fleet.admit(wanted)
-    claimed = await _wait_for_job(request, backend, verifier, room, caller, wanted)
+    look = partial(threads.run, _look, backend, verifier, caller, wanted)
+    claimed = await _wait_for_job(request, backend, room, look, wanted)
     if claimed == "draining":
         return Response(status_code=204, headers={DRAIN_HEADER: "1"})
     if claimed is None:
@@ -61,31 +64,39 @@ async def claim_job(
 
 
 @router.post("/jobs/{job}/renew")
-def renew_lease(backend: TheBackend, _caller: WorkingAgent, job: str, lease: LeaseRequest) -> Lease:
+async def renew_lease(
+    backend: TheBackend, threads: TheJobThreads, _caller: WorkingAgent, job: str, lease: LeaseRequest
+) -> Lease:
     """Make a lease last longer. 409 ``lease_lost``: drop the work."""
     note(job=job)
-    return leases.renew(backend, job, lease.lease_token)
+    return await threads.run(leases.renew, backend, job, lease.lease_token)
 
 
 @router.post("/jobs/{job}/release", status_code=204)
-def release_job(backend: TheBackend, _caller: WorkingAgent, job: str, lease: LeaseRequest) -> None:
+async def release_job(
+    backend: TheBackend, threads: TheJobThreads, _caller: WorkingAgent, job: str, lease: LeaseRequest
+) -> None:
     """Hand a job back undone, without an attempt being counted."""
     note(job=job)
-    leases.release(backend, job, lease.lease_token)
+    await threads.run(leases.release, backend, job, lease.lease_token)
 
 
 @router.post("/jobs/{job}/complete", status_code=204)
-def complete_job(backend: TheBackend, _caller: WorkingAgent, job: str, done: CompleteRequest) -> None:
+async def complete_job(
+    backend: TheBackend, threads: TheJobThreads, _caller: WorkingAgent, job: str, done: CompleteRequest
+) -> None:
     """Hand in a result. The same call again answers the same."""
     note(job=job)
-    outcomes.complete(backend, job, done)
+    await threads.run(outcomes.complete, backend, job, done)
 
 
 @router.post("/jobs/{job}/fail", status_code=204)
-def fail_job(backend: TheBackend, _caller: WorkingAgent, job: str, failed: FailRequest) -> None:
+async def fail_job(
+    backend: TheBackend, threads: TheJobThreads, _caller: WorkingAgent, job: str, failed: FailRequest
+) -> None:
     """Say that there is no result. The same call again answers the same."""
     note(job=job)
-    outcomes.fail(backend, job, failed)
+    await threads.run(outcomes.fail, backend, job, failed)
 
 
 @router.delete("/workers/{worker}", status_code=204)
@@ -113,7 +124,11 @@ def list_workers(backend: TheBackend, caller: ReaderOrAgent) -> Page[Worker]:
 
 
 async def _wait_for_job(
-    request: Request, backend: Backend, verifier: Verifier, room: WaitingRoom, caller: Principal, wanted: ClaimRequest
+    request: Request,
+    backend: Backend,
+    room: WaitingRoom,
+    look: Callable[[], Awaitable[Claimed | fleet.Standing]],
+    wanted: ClaimRequest,
 ) -> Claimed | Literal["draining"] | None:
     """The job; None after the time, or where nobody wants it any more.
 
@@ -129,7 +144,7 @@ async def _wait_for_job(
         call: Call | None = "look"
         while call == "look":
             # From here to the answer nothing is interrupted: a lease that nobody hears of only expires.
-            found = await asyncio.shield(run_in_threadpool(_look, backend, verifier, caller, wanted))
+            found = await asyncio.shield(look())
             if isinstance(found, Claimed):
                 room.found(place)
                 return found

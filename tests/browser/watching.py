@@ -65,7 +65,7 @@ class Watch:
         """
         settled(self.page)
         for scheme in ("light", "dark"):
-            self.page.emulate_media(color_scheme=scheme)
+            self.page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # colours as they are in the end
             for size, (width, height) in SIZES.items():
                 self.page.set_viewport_size({"width": width, "height": height})
                 settled(self.page)
@@ -76,7 +76,7 @@ class Watch:
                 widths: dict[str, Any] = self.page.evaluate(_WIDTHS)
                 assert widths["page"] <= widths["window"], f"{what} scrolls sideways: {widths['wide']}"
         self.page.set_viewport_size({"width": 1280, "height": 900})
-        self.page.emulate_media(color_scheme="light")
+        self.page.emulate_media(color_scheme="light", reduced_motion="no-preference")
         self.quiet()
 
     def quiet(self) -> None:
