@@ -4,10 +4,12 @@ import asyncio
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select, update
+from starlette.concurrency import run_in_threadpool
 
 from ranksearch.contracts.errors import AccessError
 from ranksearch.contracts.jobs import ClaimRequest
@@ -58,7 +60,8 @@ def enter(service, room, name, *, caller=LOCAL, wait=SECONDS, connected=lambda: 
     request = SimpleNamespace(is_disconnected=is_disconnected)
     wanted = ClaimRequest(worker=name, name=name, device="cpu", version=VERSION, wait_seconds=wait, **abilities)
     verifier = Verifier(service.backend.database, fresh_seconds=0)
-    return asyncio.create_task(jobs._wait_for_job(request, service.backend, verifier, room, caller, wanted))
+    look = partial(run_in_threadpool, jobs._look, service.backend, verifier, caller, wanted)
+    return asyncio.create_task(jobs._wait_for_job(request, service.backend, room, look, wanted))
 
 
 async def seated(room, count, place=None):
