@@ -164,7 +164,7 @@ def _follow(console: Console, client: Client, study: StudyHandle) -> None:
                 console.print(f"   trial {trial.number:>3} {'on all images':<13} {_found(trial, metric)}")
                 continue
             best = _better_of(best, trial, metric)
-            so_far = "" if best is None else f"; best {_in_short(best, metric)} (trial {best.number})"
+            so_far = "" if best is None else f"; best {_found(best, metric)} (trial {best.number})"
             console.print(f"   trial {trial.number:>3} {origin(trial.origin):<13} {_found(trial, metric)}{so_far}")
     study.wait()
 
@@ -183,10 +183,6 @@ def _found(trial: Trial, metric: Metric) -> str:
         return "stopped early" if trial.state == "PRUNED" else "failed"
     judged = None if metric == "accuracy" else f"{metric} {metric_value(metric, result.value)}"
     return ", ".join(word for word in (per_cent(result.accuracy), judged) if word)
-
-
-def _in_short(trial: Trial, metric: Metric) -> str:
-    return (trial.result is not None and per_cent(trial.result.accuracy)) or metric_value(metric, trial.value)
 
 
 def _hold(console: Console, local: LocalDeployment) -> None:
