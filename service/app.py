@@ -138,12 +138,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.metrics = metrics
     install_problems(app)
     app.state.sign_in_attempts, app.state.oidc = SignInAttempts(), open_provider(settings)
-    for router in (health.router, sessions.router):
-        app.include_router(router)
-    locked = [Depends(documented_scheme)]
-    resources = (documents.router, studies.router, insights.router, events.router, people.router)
-    for router in (exposition.router, *resources, factors.router, jobs.router):
-        app.include_router(router, dependencies=locked)
+    _include_routers(app)
     app.add_middleware(BodyLimit, limit=settings.max_json_bytes)
     app.add_middleware(BodyPace, seconds=settings.body_seconds, bytes_per_second=settings.body_bytes_per_second)
     install_dashboard(app)
@@ -153,6 +148,15 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(ProblemPages)
     check_routes(app, opened, OPEN_BELOW)
     return app
+
+
+def _include_routers(app: FastAPI) -> None:
+    for router in (health.router, sessions.router):
+        app.include_router(router)
+    locked = [Depends(documented_scheme)]
+    resources = (documents.router, studies.router, insights.router, events.router, people.router)
+    for router in (exposition.router, *resources, factors.router, jobs.router):
+        app.include_router(router, dependencies=locked)
 
 
 async def _sweep_now_and_then(backend: Backend, verifier: Verifier) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import HTMLResponse
 
-from ranksearch.contracts.errors import InputError, NotFoundError
-from ranksearch.contracts.studies import Best, Study
+from ranksearch.contracts.errors import InputError
+from ranksearch.contracts.studies import Study
 from service.access.principal import Principal
 from service.api.access import Reader
 from service.api.dependencies import TheBackend
@@ -46,16 +46,7 @@ def compare(
 
 def _study(backend: Backend, caller: Principal, one: str) -> Side:
     found = answers.study(backend, caller, one)
-    return side_of_study(found, _best(backend, caller, one))
-
-
-def _best(backend: Backend, caller: Principal, study: str) -> Best | None:
-    try:
-        return solutions.best(backend, caller, study)
-    except NotFoundError as problem:
-        if problem.code != "best_not_found":
-            raise
-        return None
+    return side_of_study(found, solutions.best_if_any(backend, caller, one))
 
 
 def _trial(backend: Backend, caller: Principal, of: Study, one: str) -> Side:

@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal, get_args
 from fastapi import APIRouter, Path
 from starlette.responses import HTMLResponse
 
-from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.insights import TrialSort
-from ranksearch.contracts.studies import Best, Trial, TrialState
+from ranksearch.contracts.studies import Trial, TrialState
 from service.access.principal import Principal
 from service.api.access import Reader
 from service.api.dependencies import Cursor, TheBackend, TrialsWanted
@@ -37,7 +36,8 @@ Number = Annotated[int, Path(ge=0, lt=2**31)]
 @router.get("")
 def overview(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> HTMLResponse:
     """How it goes and what it has found; the charts are drawn from the API's own columns."""
-    return _study_page(backend, caller, shell, study, "study.html", tab="overview", best=_best(backend, caller, study))
+    found = solutions.best_if_any(backend, caller, study)
+    return _study_page(backend, caller, shell, study, "study.html", tab="overview", best=found)
 
 
 @router.get("/summary")
@@ -49,9 +49,8 @@ def summary(backend: TheBackend, caller: Reader, shell: TheShell, study: str, ta
 @router.get("/best")
 def best(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> HTMLResponse:
     """The part with the best ranks, to take along."""
-    return _study_page(
-        backend, caller, shell, study, "study_best.html", tab="overview", best=_best(backend, caller, study)
-    )
+    found = solutions.best_if_any(backend, caller, study)
+    return _study_page(backend, caller, shell, study, "study_best.html", tab="overview", best=found)
 
 
 @router.get("/trials")
@@ -99,7 +98,7 @@ def layers(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> 
         study,
         "study_layers.html",
         tab="layers",
-        best=_best(backend, caller, study),
+        best=solutions.best_if_any(backend, caller, study),
         importance=weighed,
         worth={layer.name: layer for layer in weighed.layers},
         alone={layer.name: layer.points for layer in probed.layers},
@@ -131,15 +130,6 @@ def _study_page(
         as_python=as_python,
         **context,
     )
-
-
-def _best(backend: Backend, caller: Principal, study: str) -> Best | None:
-    try:
-        return solutions.best(backend, caller, study)
-    except NotFoundError as problem:
-        if problem.code != "best_not_found":
-            raise
-        return None
 
 
 def _number(one: Trial) -> int:

@@ -19,7 +19,7 @@ from service.scheduling.verdicts import Goal, goal_of, result_of
 from service.scheduling.views import TERMINAL
 from service.storage.tables import JobRow, StudyRow
 
-__all__ = ["best", "layers", "pareto"]
+__all__ = ["best", "best_if_any", "layers", "pareto"]
 
 
 def best(backend: Backend, caller: Principal, study_id: str) -> Best:
@@ -52,6 +52,20 @@ def best(backend: Backend, caller: Principal, study_id: str) -> Best:
             ranks=ranks,
             layers=_layers(profile_of(session, row.model_id), ranks, StudyRequest.model_validate(row.request)),
         )
+
+
+def best_if_any(backend: Backend, caller: Principal, study_id: str) -> Best | None:
+    """The same; None while there is no best trial.
+
+    Raises:
+        NotFoundError: no such study.
+    """
+    try:
+        return best(backend, caller, study_id)
+    except NotFoundError as problem:
+        if problem.code != "best_not_found":
+            raise
+        return None
 
 
 def pareto(backend: Backend, caller: Principal, study_id: str) -> Pareto:
