@@ -123,6 +123,10 @@ class Settings(BaseModel):
         known = _SCHEMES.get(scheme)
         if known is None or not separator:
             raise ValueError(f"the database must be sqlite:///FILE or postgresql://USER@HOST/NAME, not {scheme}:…")
+        if known == "sqlite" and rest in ("", "/", "/:memory:"):
+            raise ValueError(
+                "the database must be a file, sqlite:///FILE: one in memory ends with its connection"
+            )
         return f"{known}://{rest}"
 
     @field_validator("oidc_issuer", "oidc_redirect_url")

@@ -12,8 +12,8 @@ waited for as long as SQLite waits for its own.
 Isolation: ``reading()`` sees one snapshot, from its first query on: SQLite's own way with WAL, ``REPEATABLE READ READ
 ONLY`` on PostgreSQL. It never waits for a writer and never makes one wait.
 
-Processes: an SQLite file belongs to one service; a PostgreSQL database may be shared by several. What only one of them
-may do at a time is done under :meth:`Database.alone`.
+Processes: an SQLite file belongs to one service, beside which another may still be going; a PostgreSQL database may be
+shared by several. What only one of them may do at a time is done under :meth:`Database.alone`.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, func, make_url, select
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
+
+from service.storage.task_locks import FileLocks, ServerLocks, TaskLocks
 
 __all__ = ["Database", "engine_options", "is_away", "prepare_engine"]
 
@@ -154,17 +157,9 @@ class Database:
         self.reading_engine = self.engine.execution_options(**snapshot)
         self.writing_engine = self.engine.execution_options(**{_WRITES: True})
         self._write_lock = threading.RLock() if sqlite else None
-        # A pool of its own: who holds such a lock needs a second connection, and in one pool they could all be first.
-        # Its connections are asked whether they live, however short they rested: nothing here can be done again.
-        locks: dict[str, Any] = {"pool_size": 2, "max_overflow": -1, "pool_pre_ping": True}
-        self._locks = None if sqlite else create_engine(url, **locks, **engine_options(url))
-        if self._locks is not None:
-            prepare_engine(self._locks)
-
-    @property
-    def is_shared(self) -> bool:
+        self.is_shared = not sqlite
         """Whether other processes may be at work on the same database."""
-        return self._locks is not None
+        self._tasks = _task_locks(url)
 
     def connect_arguments(self) -> dict[str, Any]:
         """What psycopg is to be given for a connection of one's own to a shared database."""
@@ -195,7 +190,7 @@ class Database:
 
     @contextmanager
     def alone(self, task: str, *, patient: bool = False) -> Iterator[None]:
-        """Hold a lock on ``task`` that only one process can have; on SQLite there is only one process.
+        """Hold a lock on ``task`` that only one holder can have, of all services on this database.
 
         It ends with this process or its connection, however they end.
 
@@ -203,22 +198,20 @@ class Database:
             task: any words.
             patient: wait for as long as it takes, and hold it for as long as it takes; otherwise each is bounded.
         """
-        if self._locks is None:
+        with self._tasks.hold(task, patient=patient):
             yield
-            return
-        with self._locks.connect() as connection:
-            if patient:
-                connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-                connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
-            connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(task, 0))))
-            yield
-            try:
-                connection.rollback()
-            except DBAPIError:
-                log.warning("the lock on %r was lost before it was given back", task, exc_info=True)
 
     def close(self) -> None:
         """Close all connections."""
         self.engine.dispose()
-        if self._locks is not None:
-            self._locks.dispose()
+        self._tasks.close()
+
+
+def _task_locks(url: str) -> TaskLocks:
+    parsed = make_url(url)
+    if parsed.get_backend_name() == "sqlite":
+        return FileLocks(Path(str(parsed.database)), BUSY_SECONDS)
+    # Its connections are asked whether they live, however short they rested: nothing here can be done again.
+    engine = create_engine(url, pool_size=2, max_overflow=-1, pool_pre_ping=True, **engine_options(url))
+    prepare_engine(engine)
+    return ServerLocks(engine)

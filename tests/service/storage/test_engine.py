@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import make_url, select, text, update
-from sqlalchemy.exc import InternalError, OperationalError
+from sqlalchemy.exc import InternalError, OperationalError, SQLAlchemyError
 
 from service.storage import engine
 from service.storage.clock import database_now, moment
@@ -140,7 +140,6 @@ def test_a_change_is_made_of_what_another_committed_while_its_lock_was_waited_fo
         assert session.scalars(select(BlobRow.size)).one() == 111
 
 
-@on_postgresql
 def test_one_task_is_done_by_one_process_at_a_time(database):
     other, order = Database(database.url), []
     held = threading.Event()
@@ -161,6 +160,17 @@ def test_one_task_is_done_by_one_process_at_a_time(database):
         waiting.result(10)
     other.close()
     assert order == ["one", "one", "other"]
+
+
+def test_a_task_is_not_waited_for_for_ever(database, monkeypatch):
+    if not database.is_shared:
+        monkeypatch.setattr(engine, "BUSY_SECONDS", 0.05)
+    impatient = {"options": "-c lock_timeout=50ms"} if database.is_shared else {}
+    other = Database(make_url(database.url).update_query_dict(impatient).render_as_string(hide_password=False))
+    with database.alone("task"), pytest.raises(SQLAlchemyError) as caught, other.alone("task"):
+        pass
+    other.close()
+    assert is_away(caught.value)
 
 
 @on_postgresql
