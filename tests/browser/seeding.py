@@ -11,7 +11,15 @@ import httpx
 from tests.service import synthetic
 from tests.service.agent import Agent
 
-__all__ = ["HOSTILE", "Seeded", "seed"]
+__all__ = ["FAILED", "FINISHED", "FRONT", "HOSTILE", "LATENCY", "PAUSED", "RUNNING", "SMALLEST", "Seeded", "seed"]
+
+FINISHED = "finished: ResNet at half the cost"
+RUNNING = "running: ResNet at a third"
+PAUSED = "paused by hand"
+FAILED = "failed: its baseline cannot be measured"
+LATENCY = "latency: within six tenths of the time"
+FRONT = "front: what each saving costs"
+SMALLEST = "smallest: two points of accuracy at most"
 
 HOSTILE = "<script>alert('x')</script> & \"quotes\" 'single' {{ 7 * 7 }}"
 SANDBOX = [
@@ -25,6 +33,9 @@ ABOUT = {
     "gpu-box-2": {"device": "NVIDIA H100 80GB HBM3", "memory_bytes": 80 << 30, "labels": {"rack": "a2"}},
     "desk": {"device": "cpu"},
 }
+
+
+LAYERS, DENSE_MS = 19, 10.0
 
 
 @dataclass
@@ -41,7 +52,7 @@ class Seeded:
 
     def agent(self, name: str = "gpu-box-1", **options: Any) -> Agent:
         about = {**ABOUT.get(name, {}), "sandbox": SANDBOX}
-        return Agent(self.http, name, value=_value, measure=_measured, profile=layers(), about=about, **options)
+        return Measuring(self.http, name, value=_value, measure=_measured, profile=layers(), about=about, **options)
 
     def submit(self, name: str, **changes: Any) -> str:
         """A study of the seeded network; its id."""
@@ -67,11 +78,23 @@ class Seeded:
         assert answer.status_code == 200, answer.text
 
 
+class Measuring(Agent):
+    """A worker whose layers differ in how much they mind, each alone."""
+
+    def outcome(self, job: dict[str, Any]) -> dict[str, Any]:
+        made = super().outcome(job)
+        if made["kind"] == "baseline" and job["task"]["metric"] == "kl":
+            made["result"]["value"] = 0.0
+        if made["kind"] == "sensitivity":
+            made["kl"] = {name: _alone(at, len(some)) for at, (name, some) in enumerate(job["task"]["choices"].items())}
+        return made
+
+
 def layers() -> Any:
-    """The profile of a network of twenty layers, the first of which stays dense."""
-    sizes = [(f"layer{1 + at // 5}.{at % 5}.conv", 10_000 * (1 + at % 7), 150 * (1 + at % 5)) for at in range(19)]
+    """The profile of a network of twenty layers, the first of which stays dense; it takes ten milliseconds."""
+    sizes = [(f"layer{1 + at // 5}.{at % 5}.conv", 10_000 * (1 + at % 7), 150 * (1 + at % 5)) for at in range(LAYERS)]
     sites = [synthetic.site(name, *size, steepness=0.6 + 0.1 * at) for at, (name, *size) in enumerate(sizes)]
-    return synthetic.profile([synthetic.dense_site("stem"), *sites])
+    return synthetic.timed(synthetic.profile([synthetic.dense_site("stem"), *sites]), DENSE_MS)
 
 
 def seed(url: str, token: str, trials: int = 200) -> Seeded:
@@ -87,7 +110,11 @@ def seed(url: str, token: str, trials: int = 200) -> Seeded:
     made.dataset = _uploaded(made.http, "datasets", "digits", synthetic.dataset_document())
     worker = made.agent()
     worker.complete(worker.must_claim("inspect"))
-    made.submit("finished: ResNet at half the cost", n_trials=trials)
+    made.submit(FINISHED, n_trials=trials)
+    made.submit(LATENCY, n_trials=24, constraints={"latency_ms": "60%"})
+    greedy = {"warm_starts": ["uniform", "equal_error", "greedy"]}
+    made.submit(FRONT, n_trials=40, constraints={}, objectives=["proxy", "macs", "params"], **greedy)
+    made.submit(SMALLEST, n_trials=24, constraints={}, objectives=["macs"], max_drop=0.02)
     worker.work()
     made.submit("cancelled after a look", n_trials=10)
     worker.work(limit=6)
@@ -102,7 +129,7 @@ def seed(url: str, token: str, trials: int = 200) -> Seeded:
 
 
 def _failed(made: Seeded, worker: Agent) -> None:
-    made.submit("failed: its baseline cannot be measured", n_trials=10)
+    made.submit(FAILED, n_trials=10)
     worker.fail(
         worker.must_claim("baseline"), code="evaluation_failed", detail="the images are not of the model's size"
     )
@@ -110,7 +137,7 @@ def _failed(made: Seeded, worker: Agent) -> None:
 
 def _paused(made: Seeded, worker: Agent) -> None:
     """One trial that failed, with a reason, and then a pause by hand."""
-    study = made.submit("paused by hand", n_trials=12)
+    study = made.submit(PAUSED, n_trials=12)
     worker.work(limit=6)
     worker.fail(worker.must_claim("trial"), code="evaluation_out_of_memory", detail="the device has no memory left")
     made.post(study, "pause", reason="the GPUs are needed elsewhere until Monday")
@@ -118,7 +145,7 @@ def _paused(made: Seeded, worker: Agent) -> None:
 
 def _running(made: Seeded, worker: Agent) -> None:
     """Two workers have a trial each for as long as the tests last."""
-    made.submit("running: ResNet at a third", n_trials=80, constraints={"macs": "33%"})
+    made.submit(RUNNING, n_trials=80, constraints={"macs": "33%"})
     worker.work(limit=34)
     for agent in (worker, made.agent("gpu-box-2")):
         made.running.append((agent, agent.must_claim("trial")))
@@ -132,15 +159,38 @@ def _uploaded(http: httpx.Client, where: str, name: str, document: bytes) -> str
 
 
 def _value(job: dict[str, Any]) -> float:
+    """What a trial is judged by."""
+    return _accuracy(_kl(job)) if job["task"]["metric"] == "accuracy" else _kl(job)
+
+
+def _kl(job: dict[str, Any]) -> float:
     """A divergence that falls as ranks rise, with what a measurement adds of its own."""
-    ranks = job["task"]["ranks"]
     noise = random.Random(str(job["id"])).uniform(0.9, 1.1)  # noqa: S311 - a measurement, no secret
-    kept = sum(choice["rank"] for choice in ranks.values()) / (8 * max(1, len(ranks)))
-    return round(0.4 * noise * (1 - kept) ** 2 + 0.002, 6)
+    return round(0.4 * noise * (1 - _kept(job) / 0.999) ** 2 + 0.002, 6)
+
+
+def _kept(job: dict[str, Any]) -> float:
+    """The share of all ranks that is left; a layer that stays dense has all of its."""
+    ranks = job["task"]["ranks"]
+    return (sum(choice["rank"] / 8 for choice in ranks.values()) + LAYERS - len(ranks)) / LAYERS
+
+
+def _accuracy(kl: float) -> float:
+    return round(0.9 - 0.25 * kl, 4)
 
 
 def _measured(job: dict[str, Any]) -> dict[str, Any]:
-    value, ranks = _value(job), job["task"]["ranks"]
-    cost = synthetic.cost(ranks, layers())
+    kl, cost = _kl(job), synthetic.cost(job["task"]["ranks"], layers())
     seconds = {"decomposition": 0.4, "assembly": 0.05, "calibration": 0.3, "validation": 0.7, "total": 1.45}
-    return {"accuracy": round(0.92 - 0.5 * value, 4), "kl": value, "cost": cost, "seconds": seconds}
+    dense = 0.9 if job["task"]["metric"] == "accuracy" else 0.0
+    told = {"accuracy": _accuracy(kl), "kl": kl, "cost": cost, "seconds": seconds, "dense_value": dense}
+    if job["task"]["measure_latency"]:
+        noise = random.Random(str(job["id"])).uniform(0.95, 1.1)  # noqa: S311 - a measurement, no secret
+        taken = 1 + (DENSE_MS - 1) * noise * cost["macs"] / layers().dense.macs
+        told["latency"] = synthetic.latency(round(taken, 3), DENSE_MS)
+    return told
+
+
+def _alone(layer: int, points: int) -> list[float]:
+    """Divergences of one layer at ascending ranks."""
+    return [round(0.05 * (1 + layer % 4) * (1 - (at + 1) / (points + 1)) ** (1 + layer % 3), 6) for at in range(points)]
