@@ -11,16 +11,22 @@ from ranksearch.contracts.study_requests import StudyRequest
 __all__ = [
     "accuracy",
     "better",
+    "bounds",
     "cost",
     "count",
+    "duration",
     "finalists_measured",
     "goal",
     "metric_value",
     "origin",
+    "seconds_taken",
+    "status",
     "stopped",
 ]
 
 _UNITS: Final = ("", " k", " M", " G", " T")
+_SPANS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
+_FEW: Final = 10.0
 _ORIGINS: Final[dict[TrialOrigin, str]] = {
     "uniform": "same share",
     "equal_error": "same error",
@@ -43,6 +49,20 @@ def count(number: float) -> str:
 def cost(word: str, amount: float) -> str:
     """An amount of a cost: "400 k macs", "2.5 ms"."""
     return f"{amount:.3g} ms" if word == "latency_ms" else f"{count(amount)} {word}"
+
+
+def duration(seconds: float) -> str:
+    """In its two largest units: 8,040 → "2 h 14 min"; below ten seconds with a digit more."""
+    if seconds < _FEW:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    at = next((at for at, (_, length) in enumerate(_SPANS) if whole >= length), len(_SPANS))
+    if at == len(_SPANS):
+        return f"{whole} s"
+    unit, length = _SPANS[at]
+    smaller, least = (*_SPANS, ("s", 1))[at + 1]
+    amount, left = divmod(round(whole / least) * least, length)
+    return f"{amount} {unit}" + (f" {left // least} {smaller}" if left else "")
 
 
 def accuracy(value: float | None) -> str:
@@ -73,6 +93,14 @@ def goal(request: StudyRequest, metric: Metric) -> str:
     if request.max_drop is not None:
         return f"least {words[0]} with at most {_drop(metric, request.max_drop)} lost"
     return f"best {words[0]}" if len(words) == 1 else f"a front: {', '.join(words)}"
+
+
+def bounds(study: Study) -> list[str]:
+    """What may not be exceeded, in the words of whoever asked: "macs ≤ 50%"."""
+    return [
+        f"{word} ≤ {amount if isinstance(amount, str) else _absolute(word, amount)}"
+        for word, amount in study.request.constraints.model_dump(exclude_none=True).items()
+    ]
 
 
 def best_so_far(study: Study) -> str | None:
@@ -112,6 +140,34 @@ def stopped(study: Study) -> str | None:
         "target": "its target is reached",
     }
     return None if study.stopped_by is None else reasons[study.stopped_by]
+
+
+def status(study: Study) -> str:
+    """What a study is doing, or why it is not doing anything."""
+    running = study.progress.running
+    if study.waiting_for is not None:
+        return study.waiting_for
+    if study.state == "queued":
+        return "waits for its turn"
+    if study.state == "running":
+        if finalists_measured(study):
+            return "measures its best trials again, on all images"
+        return f"{running} trial{'' if running == 1 else 's'} running"
+    seconds = seconds_taken(study)
+    took = None if seconds is None else f"took {duration(seconds)}"
+    why = study.reason or (None if study.error is None else study.error.detail) or stopped(study)
+    return "; ".join(words for words in (took, why) if words is not None) or "ended before it began"
+
+
+def seconds_taken(study: Study) -> float | None:
+    """How long it took, from its first trial to its end."""
+    if study.started_at is None or study.finished_at is None:
+        return None
+    return (study.finished_at - study.started_at).total_seconds()
+
+
+def _absolute(word: str, amount: float) -> str:
+    return f"{amount:.3g} ms" if word == "latency_ms" else count(amount)
 
 
 def _drop(metric: Metric, drop: float) -> str:

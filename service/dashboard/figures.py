@@ -17,8 +17,6 @@ from ranksearch.contracts.studies import Trial
 __all__ = ["FILTERS", "duration", "percent", "size", "utc"]
 
 _NONE: Final = "–"
-_UNITS: Final = (("d", 86_400), ("h", 3_600), ("min", 60))
-_FEW: Final = 10.0
 _COMMAND: Final = re.compile("`([^`]+)`")
 
 
@@ -47,18 +45,7 @@ def size(amount: int | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """In its two largest units: 8,040 → "2 h 14 min"; below ten seconds with a digit more."""
-    if seconds is None:
-        return _NONE
-    if seconds < _FEW:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    at = next((at for at, (_, length) in enumerate(_UNITS) if whole >= length), len(_UNITS))
-    if at == len(_UNITS):
-        return f"{whole} s"
-    unit, length = _UNITS[at]
-    smaller, least = (*_UNITS, ("s", 1))[at + 1]
-    amount, left = divmod(round(whole / least) * least, length)
-    return f"{amount} {unit}" + (f" {left // least} {smaller}" if left else "")
+    return _NONE if seconds is None else wording.duration(seconds)
 
 
 def utc(moment: datetime) -> str:

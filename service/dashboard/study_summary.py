@@ -8,7 +8,7 @@ from typing import Final, Literal
 from ranksearch.contracts import wording
 from ranksearch.contracts.profiles import Cost
 from ranksearch.contracts.studies import Study
-from service.dashboard.figures import duration, percent
+from service.dashboard.figures import percent
 
 __all__ = ["StudySummary"]
 
@@ -40,10 +40,7 @@ class StudySummary:
     @property
     def bounds(self) -> list[str]:
         """What may not be exceeded, in the words of whoever asked: "macs ≤ 50%"."""
-        return [
-            f"{word} ≤ {amount if isinstance(amount, str) else _absolute(word, amount)}"
-            for word, amount in self.study.request.constraints.model_dump(exclude_none=True).items()
-        ]
+        return wording.bounds(self.study)
 
     @property
     def asked(self) -> list[tuple[str, str]]:
@@ -114,26 +111,12 @@ class StudySummary:
     @property
     def status(self) -> str:
         """What it is doing, or why it is not doing anything."""
-        study, progress = self.study, self.study.progress
-        if study.waiting_for is not None:
-            return study.waiting_for
-        if study.state == "queued":
-            return "waits for its turn"
-        if study.state == "running":
-            if wording.finalists_measured(study):
-                return "measures its best trials again, on all images"
-            return f"{progress.running} trial{'' if progress.running == 1 else 's'} running"
-        why = study.reason or (None if study.error is None else study.error.detail) or wording.stopped(study)
-        took = None if self.seconds is None else f"took {duration(self.seconds)}"
-        return "; ".join(words for words in (took, why) if words is not None) or "ended before it began"
+        return wording.status(self.study)
 
     @property
     def seconds(self) -> float | None:
         """How long it took, from its first trial to its end."""
-        study = self.study
-        if study.started_at is None or study.finished_at is None:
-            return None
-        return (study.finished_at - study.started_at).total_seconds()
+        return wording.seconds_taken(self.study)
 
     @property
     def ends(self) -> datetime | None:
@@ -145,10 +128,6 @@ def _in_words(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name} {_in_words(one)}" for name, one in value.items()) or "none"
     return ", ".join(str(one) for one in value) if isinstance(value, list) else str(value)
-
-
-def _absolute(word: str, amount: float) -> str:
-    return f"{amount:.3g} ms" if word == "latency_ms" else wording.count(amount)
 
 
 def _share(best: Cost | None, dense: Cost, word: Literal["macs", "params"]) -> float | None:
