@@ -125,6 +125,7 @@ class Studies:
         origin: TrialOrigin | None = None,
         sort: TrialSort = "number",
         order: Literal["asc", "desc"] = "asc",
+        page_size: int | None = None,
     ) -> Iterator[Trial]:
         """Its trials, page by page as they are asked for.
 
@@ -134,8 +135,9 @@ class Studies:
             origin: only those whose ranks came from there.
             sort: by what; those of which it is not known come last.
             order: the smallest or the largest first.
+            page_size: trials that are fetched at once, for whoever wants a few; None: as the service likes.
         """
-        asked = {"state": state, "origin": origin, "sort": sort, "order": order}
+        asked = {"state": state, "origin": origin, "sort": sort, "order": order, "limit": page_size}
         return self._transport.pages(Trial, f"{_path(study)}/trials", **asked)
 
     def history(self, study: str, *, points: int = 100_000) -> History:
