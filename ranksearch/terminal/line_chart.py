@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Final
 
 from rich.cells import cell_len
@@ -118,15 +119,14 @@ def _drawn(
     made = [Text(title, style="bold")]
     for row in range(frame.height):
         drawn = Text()
-        for character in line[row]:
-            if character == " " and row in across:
-                drawn.append(characters.level, "dim")
-            else:
-                drawn.append(character, "green")
+        for blank, cells in groupby(line[row], key=str.isspace):
+            run = "".join(cells)
+            drawn.append(characters.level * len(run) if blank and row in across else run, "dim" if blank else "green")
         drawn.append(" ")
         here = [at for at, place in enumerate(places) if place == row]
         if here:
             drawn.append(shortened(", ".join(words[at] for at in here), beside), labels[here[0]].style)
+        drawn.rstrip()
         made.append(drawn)
     return made
 

@@ -8,9 +8,8 @@ from typing import Final
 
 from rich.table import Table
 
-from ranksearch.contracts.goals import Metric
 from ranksearch.contracts.resources import Dataset, Model, Worker
-from ranksearch.contracts.studies import Study, Trial
+from ranksearch.contracts.studies import Study
 from ranksearch.contracts.wording import (
     accuracy,
     best_so_far,
@@ -20,7 +19,6 @@ from ranksearch.contracts.wording import (
     finalists_measured,
     goal,
     metric_value,
-    origin,
     stopped,
 )
 from ranksearch.terminal.output import printable, table
@@ -31,7 +29,6 @@ __all__ = [
     "models_table",
     "studies_table",
     "study_lines",
-    "trials_table",
     "until",
     "workers_table",
 ]
@@ -96,27 +93,6 @@ def study_lines(study: Study) -> list[str]:
     }
     told = [f"{word:<10} {text}" for word, text in lines.items() if text is not None]
     return [printable(line) for line in (f"{study.id}  {study.name}", *told)]
-
-
-def trials_table(trials: Iterable[Trial], metric: Metric) -> Table:
-    """One line a trial; a finalist as it was measured on all images."""
-    besides = [] if metric == "accuracy" else ["accuracy"]
-    numbers = ["trial", "macs", metric, *besides, "seconds"]
-    made = table("trial", "state", "origin", "macs", metric, *besides, "seconds", numbers=numbers)
-    for trial in trials:
-        result = trial.final or trial.result
-        value = trial.value if trial.final is None else trial.final.value
-        accuracies = [] if metric == "accuracy" else ["" if result is None else accuracy(result.accuracy)]
-        made.add_row(
-            str(trial.number),
-            _trial_state(trial),
-            origin(trial.origin),
-            "" if trial.planned is None else count(trial.planned.macs),
-            metric_value(metric, value),
-            *accuracies,
-            "" if result is None else f"{result.seconds.total:.1f}",
-        )
-    return made
 
 
 def models_table(models: Iterable[Model]) -> Table:
@@ -211,10 +187,3 @@ def _trial_counts(study: Study) -> str:
             f"{progress.waiting} waiting",
         ]
     )
-
-
-def _trial_state(trial: Trial) -> str:
-    if trial.error is not None:
-        return printable(f"{trial.state}: {trial.error.detail}")
-    notes = ["finalist"] if trial.final is not None else []
-    return ", ".join([trial.state, *notes, *(["above its bounds"] if trial.feasible is False else [])])

@@ -4,8 +4,8 @@ import pytest
 from rich.console import Console
 
 from ranksearch.contracts.resources import Worker
-from ranksearch.contracts.studies import Study, Trial
-from ranksearch.terminal.tables import ago, studies_table, study_lines, trials_table, until, workers_table
+from ranksearch.contracts.studies import Study
+from ranksearch.terminal.tables import ago, studies_table, study_lines, until, workers_table
 from tests.ranksearch import wire
 
 
@@ -23,10 +23,6 @@ def shown(table):
     with console.capture() as captured:
         console.print(table)
     return captured.get().splitlines()
-
-
-def trials(metric, **members):
-    return shown(trials_table([Trial.model_validate(wire.trial(**members))], metric))
 
 
 def test_a_study_tells_what_it_is_after():
@@ -78,30 +74,6 @@ def test_no_bound_is_none():
 def test_a_bound_on_the_latency_is_told_as_it_was_asked_for(bound, shown):
     request = wire.request(constraints={"latency_ms": bound})
     assert told(request=request, limits={"latency_ms": 4.25})["budget"].startswith(shown)
-
-
-def test_a_trial_judged_by_divergence_shows_its_accuracy():
-    head, line = trials("kl", value=0.01)
-    assert "accuracy" in head
-    assert ("0.01" in line, "90.00%" in line) == (True, True)
-
-
-def test_a_trial_judged_by_accuracy_shows_it_once():
-    head, line = trials("accuracy")
-    assert (head.count("accuracy"), line.count("90.00%")) == (1, 1)
-
-
-def test_a_finalist_is_shown_as_it_was_measured_on_all_images():
-    _, line = trials("accuracy", final=wire.result(0.875))
-    assert ("COMPLETE, finalist" in line, "87.50%" in line, "90.00%" in line) == (True, True, False)
-
-
-def test_a_trial_above_its_bounds_is_said_to_be():
-    assert "COMPLETE, above its bounds" in trials("accuracy", feasible=False)[1]
-
-
-def test_a_pruned_trial_is_listed_as_such():
-    assert "PRUNED" in trials("kl", state="PRUNED", value=None, result=None)[1]
 
 
 @pytest.mark.parametrize(
