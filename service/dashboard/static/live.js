@@ -5,11 +5,13 @@
 // it tells instead of asking for everything again.
 
 const LEAST_SECONDS = 1;
+const RETRY_MS = 3000;
+const KINDS = ["study", "baseline", "trial", "artifact"];
 const ENDED = new Set(["completed", "failed", "cancelled"]);
 
 const fetched = new Map(); // by a part's id: when it was asked for last, in ms
 const stale = new Set(); // ids of parts that an event has made old
-const streams = new Map(); // by path
+const streams = new Set(); // paths of those that are heard
 
 const { callbacks } = window.Idiomorph.defaults;
 callbacks.beforeNodeMorphed = (before, after) => {
@@ -45,19 +47,33 @@ function follow(part) {
   const address = part.dataset.events; // with the number of the last event that the page shows, which grows
   const path = streamOf(part);
   if (!path || streams.has(path)) return;
+  streams.add(path);
+  connect(path, address);
+}
+
+/** Hear a stream from one event on, for as long as its study goes on. */
+function connect(path, address) {
   const stream = new EventSource(address);
-  streams.set(path, stream);
+  let last = null;
   let ended = false;
   const hear = (message) => {
     const event = JSON.parse(message.data);
+    last = event.id;
     ended ||= event.kind === "study" && ENDED.has(event.data.state);
     ended ||= event.kind === "artifact" && event.data.state !== "pending";
     for (const one of document.querySelectorAll("[data-live]")) if (streamOf(one) === path) stale.add(one.id);
     document.dispatchEvent(new CustomEvent("study-event", { detail: event }));
   };
-  for (const kind of ["study", "baseline", "trial", "artifact"]) stream.addEventListener(kind, hear);
+  for (const kind of KINDS) stream.addEventListener(kind, hear);
   stream.addEventListener("error", () => {
-    if (ended) stream.close(); // else the browser connects again by itself, and goes on where it was
+    if (ended) return stream.close();
+    if (stream.readyState !== EventSource.CLOSED) return; // the browser connects again, and goes on where it was
+    const next = last === null ? address : `${path}?after=${last}`; // it gave up: something else answered meanwhile
+    setTimeout(() => {
+      const wanted = [...document.querySelectorAll("[data-events]")].some((one) => streamOf(one) === path);
+      if (wanted) connect(path, next);
+      else streams.delete(path);
+    }, RETRY_MS);
   });
 }
 
