@@ -98,7 +98,7 @@ def goal(request: StudyRequest, metric: Metric) -> str:
 def bounds(study: Study) -> list[str]:
     """What may not be exceeded, in the words of whoever asked: "macs ≤ 50%"."""
     return [
-        f"{word} ≤ {amount if isinstance(amount, str) else _absolute(word, amount)}"
+        f"{word.removesuffix('_ms')} ≤ {amount if isinstance(amount, str) else _absolute(word, amount)}"
         for word, amount in study.request.constraints.model_dump(exclude_none=True).items()
     ]
 
@@ -152,9 +152,11 @@ def status(study: Study) -> str:
     if study.state == "running":
         if finalists_measured(study):
             return "measures its best trials again, on all images"
-        return f"{running} trial{'' if running == 1 else 's'} running"
+        most = study.request.max_parallel
+        limit = ", as many at once as it may" if most is not None and running >= most else ""
+        return f"{running} trial{'' if running == 1 else 's'} running{limit}"
     seconds = seconds_taken(study)
-    took = None if seconds is None else f"took {duration(seconds)}"
+    took = None if seconds is None or not study.progress.finished else f"took {duration(seconds)}"
     why = study.reason or (None if study.error is None else study.error.detail) or stopped(study)
     return "; ".join(words for words in (took, why) if words is not None) or "ended before it began"
 

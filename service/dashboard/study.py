@@ -8,7 +8,8 @@ from fastapi import APIRouter, Path
 from starlette.responses import HTMLResponse
 
 from ranksearch.contracts.insights import TrialSort
-from ranksearch.contracts.studies import Trial, TrialState
+from ranksearch.contracts.profiles import Latency
+from ranksearch.contracts.studies import Study, Trial, TrialState
 from service.access.principal import Principal
 from service.api.access import Reader
 from service.api.dependencies import Cursor, TheBackend, TrialsWanted
@@ -36,8 +37,7 @@ Number = Annotated[int, Path(ge=0, lt=2**31)]
 @router.get("")
 def overview(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> HTMLResponse:
     """How it goes and what it has found; the charts are drawn from the API's own columns."""
-    found = solutions.best_if_any(backend, caller, study)
-    return _study_page(backend, caller, shell, study, "study.html", tab="overview", best=found)
+    return _study_page(backend, caller, shell, study, "study.html", tab="overview", **_found(backend, caller, study))
 
 
 @router.get("/summary")
@@ -48,9 +48,10 @@ def summary(backend: TheBackend, caller: Reader, shell: TheShell, study: str, ta
 
 @router.get("/best")
 def best(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> HTMLResponse:
-    """The part with the best ranks, to take along."""
-    found = solutions.best_if_any(backend, caller, study)
-    return _study_page(backend, caller, shell, study, "study_best.html", tab="overview", best=found)
+    """The part with the best ranks, to take along; of a front its trials."""
+    found = _found(backend, caller, study)
+    template = "study_best.html" if found["front"] is None else "study_front.html"
+    return _study_page(backend, caller, shell, study, template, tab="overview", **found)
 
 
 @router.get("/trials")
@@ -105,6 +106,23 @@ def layers(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> 
     )
 
 
+def _found(backend: Backend, caller: Principal, study: str) -> dict[str, Any]:
+    """What it has found so far: the best trial, or a front where that is what it is after."""
+    asked = answers.study(backend, caller, study).request
+    if len(asked.objectives) > 1:
+        return {"best": None, "front": solutions.pareto(backend, caller, study)}
+    return {"best": solutions.best_if_any(backend, caller, study), "front": None}
+
+
+def _latency(backend: Backend, caller: Principal, study: Study) -> Latency | None:
+    """Of the best trial, where it is measured."""
+    if study.best_trial is None or not study.request.measures_latency:
+        return None
+    found = trial(backend, caller, study.id, study.best_trial)
+    result = found.final or found.result
+    return None if result is None else result.latency
+
+
 def _study_page(
     backend: Backend,
     caller: Principal,
@@ -125,6 +143,7 @@ def _study_page(
         tab=tab,
         summary=found,
         files=files,
+        latency=_latency(backend, caller, found.study),
         events=events,
         as_json=as_json,
         as_python=as_python,

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from ranksearch.contracts import wording
+from ranksearch.contracts.goals import CostWord
 from ranksearch.contracts.profiles import Cost
 from ranksearch.contracts.studies import Study
 from service.dashboard.figures import percent
@@ -14,6 +15,8 @@ __all__ = ["StudySummary"]
 
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
 _SHOWN_ELSEWHERE: Final = frozenset({"name", "constraints"})
+_COSTS: Final[dict[CostWord, str]] = {"macs": "macs", "params": "parameters", "latency_ms": "latency"}
+Kind = Literal["best", "smallest", "front"]
 Part = tuple[Literal["complete", "pruned", "failed", "running"], int]
 
 
@@ -31,6 +34,40 @@ class StudySummary:
     def ended(self) -> bool:
         """Whether nothing of it will move any more, but for its artifact."""
         return self.study.state in _ENDED
+
+    @property
+    def kind(self) -> Kind:
+        """What it is after: the best network within a budget, the smallest, or a front."""
+        asked = self.study.request
+        return "front" if len(asked.objectives) > 1 else "smallest" if asked.smallest else "best"
+
+    @property
+    def costs(self) -> list[tuple[CostWord, str]]:
+        """The costs that its trials have, with what people call them."""
+        return [(word, label) for word, label in _COSTS.items() if word != "latency_ms" or self._is_timed]
+
+    @property
+    def cost(self) -> CostWord:
+        """The cost that it is about most: the one that is sought, else the first that is bounded."""
+        asked = self.study.request
+        sought: list[CostWord] = [word for word in asked.objectives if word != "proxy"]
+        bounded: list[CostWord] = [word for word in _COSTS if getattr(asked.constraints, word) is not None]
+        return [*sought, *bounded, "macs"][0]
+
+    @property
+    def cost_label(self) -> str:
+        """What people call it."""
+        return _COSTS[self.cost]
+
+    @property
+    def bounds_results(self) -> bool:
+        """Whether a trial may turn out to be outside the bounds: those that only a measurement can tell."""
+        asked = self.study.request
+        return asked.max_drop is not None or asked.constraints.latency_ms is not None
+
+    @property
+    def _is_timed(self) -> bool:
+        return self.study.request.measures_latency
 
     @property
     def goal(self) -> str:
@@ -76,7 +113,7 @@ class StudySummary:
     def best_note(self) -> str:
         """What else there is to say of the best trial."""
         if self.best is None:
-            return "no trial has ended yet"
+            return "it ended without one" if self.ended else "no trial has ended yet"
         dense = None if self.dense_accuracy is None else f"dense {self.dense_accuracy}"
         metric = None if self.study.metric == "accuracy" else self.best
         return "; ".join(words for words in (dense, metric) if words is not None)
@@ -93,7 +130,9 @@ class StudySummary:
 
     @property
     def saving(self) -> str | None:
-        """What the best trial costs: "macs 48% (2.1×)"."""
+        """What the best trial costs: "macs 48% (2.1×)"; the best one of a front saves least, and says nothing."""
+        if self.kind == "front":
+            return "the best of a front" if self.study.best_cost is not None else None
         left = self.remaining_macs
         return None if not left else f"macs {percent(left)} ({1 / left:.1f}×)"
 

@@ -8,9 +8,9 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.seeding import FINISHED, FRONT, LATENCY, SMALLEST
 from tests.browser.watching import settled
 
-FINISHED = "finished: ResNet at half the cost"
 DRAWN = "() => performance.getEntriesByName('charts-drawn').length > 0"
 SHIFTS = """() => {
     window.shifts = [];
@@ -40,12 +40,65 @@ def drawn(signed_in_page, seeded):
     return opened
 
 
-def test_every_chart_shows_something(drawn, check_page):
-    page = drawn(FINISHED)
+@pytest.mark.parametrize("name", [FINISHED, LATENCY, FRONT, SMALLEST])
+def test_every_chart_shows_something(drawn, check_page, name):
+    page = drawn(name)
     for canvas in CANVASES:
         assert page.evaluate(INKED, canvas) > 5, canvas
     assert page.locator(".chart__empty").count() == 0
-    check_page(page, "study-charts")
+    check_page(page, f"study-{name.partition(':')[0]}")
+
+
+def test_a_study_that_bounds_the_latency_shows_it_and_its_budget(drawn, seeded):
+    page = drawn(LATENCY)
+    assert page.get_by_label("latency", exact=True).is_checked()
+    assert "latency, ms against kl" in page.locator("#front-chart").get_attribute("aria-label")
+    best = seeded.http.get(f"/v1/studies/{seeded.studies[LATENCY]}/best").json()
+    figure = page.locator(".figure", has_text="Latency")
+    expect(figure).to_contain_text(f"{best['result']['latency']['latency_ms']:.3g} ms")
+    expect(figure).to_contain_text("dense 10 ms")
+    expect(page.get_by_text("outside the bounds")).to_be_visible()
+
+
+def test_a_front_is_shown_trial_by_trial(drawn, seeded):
+    page = drawn(FRONT)
+    points = seeded.http.get(f"/v1/studies/{seeded.studies[FRONT]}/pareto").json()["points"]
+    trials = page.get_by_role("region", name="The front", exact=True).get_by_role("rowheader")
+    assert trials.all_inner_texts() == [str(point["trial"]) for point in points]
+    assert page.locator('[data-chart="sensitivity"] canvas').is_visible()
+    assert page.evaluate(INKED, '[data-chart="sensitivity"] canvas') > 5
+    trials.nth(4).get_by_role("link").click()
+    page.wait_for_url(f"**/trials/{points[4]['trial']}")
+    expect(page.get_by_role("button", name="Copy its ranks as Python")).to_be_visible()
+
+
+def test_where_the_macs_went_is_shown_of_any_trial_of_the_front(drawn, seeded):
+    page = drawn(FRONT)
+    choice = page.get_by_label("Trial", exact=True)
+    first = page.locator("#macs-sum").inner_text()
+    drawing = page.locator('[data-chart="macs"] canvas').screenshot()
+    options = choice.locator("option").all_inner_texts()
+    shares = [int(option.partition(": ")[2].partition("%")[0]) for option in options]
+    assert shares == sorted(shares)
+    choice.select_option(index=0)
+    assert f"({shares[0]}%)" in page.locator("#macs-sum").inner_text() != first
+    assert page.locator('[data-chart="macs"] canvas').screenshot() != drawing
+
+
+def test_what_ended_before_its_first_trial_has_no_charts_until_it_goes_on(signed_in_page, seeded):
+    page, agent = signed_in_page, seeded.agent("second-try")
+    study = seeded.submit("begins twice", n_trials=2, priority=95)
+    agent.fail(agent.must_claim("baseline"), code="evaluation_failed", detail="the disk is full")
+    page.goto(f"/studies/{study}")
+    expect(page.get_by_role("heading", name="It ended before its first trial")).to_be_visible()
+    assert not page.locator("#history-chart").is_visible()
+    page.get_by_role("button", name="Try what failed again").click()
+    expect(page.locator(".title .state")).to_have_text(re.compile("queued|running"))
+    agent.complete(agent.must_claim("baseline"))
+    agent.complete(agent.must_claim("trial"))
+    expect(page.locator("#history-chart canvas")).to_be_visible()
+    expect(page.get_by_role("heading", name="It ended before its first trial")).to_have_count(0)
+    seeded.post(study, "cancel")
 
 
 def test_the_pages_of_trials_and_layers_are_in_order(signed_in_page, seeded, check_page):

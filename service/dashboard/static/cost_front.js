@@ -1,125 +1,84 @@
-// What trials cost against what they give; the trials that no other beats are joined by a line.
-import { axis, count, drawMarks, font, metricWord, palette, redrawn, say, Tip, uPlot } from "./plotting.js";
+// What trials cost against what they give; the trials that no other beats are joined by a line, and a bound on the cost
+// is a line across.
+import { costWord, count, metricWord, short } from "./figures.js";
+import { drawMarks } from "./plotting.js";
+import { dashed, radius, TrialChart, written } from "./trial_chart.js";
 import { valueRange } from "./trial_history.js";
 
 const FIELDS = { macs: "macs", params: "params", latency_ms: "latency" };
 const WORDS = { macs: "macs", params: "parameters", latency_ms: "latency, ms" };
 
-export class CostFront {
-  #plot = null;
-  #marks = [];
-  #range = [0, 1];
-  #costs = [0, 1];
+export class CostFront extends TrialChart {
+  empty = "What trials cost and give appears here once one has completed.";
 
-  constructor(host, store, open) {
-    this.host = host;
-    this.store = store;
-    this.open = open;
-    this.word = "macs";
-    this.tip = null;
-    store.onChange(() => this.#update());
-    redrawn(host, () => this.#build());
+  /** `limits`: by cost, its bound; `word`: the cost that is shown at first. */
+  constructor(host, store, open, limits, word) {
+    super(host, store, open);
+    this.limits = limits;
+    this.word = word;
   }
 
   choose(word) {
     this.word = word;
-    this.#build();
+    this.build();
   }
 
-  #shown() {
+  shown() {
     const field = FIELDS[this.word];
     return this.store.trials.filter((one) => one.state === "COMPLETE" && one[field] !== null && one.value !== null);
   }
 
-  #data() {
+  columns() {
     const field = FIELDS[this.word];
-    const shown = this.#shown().sort((one, other) => one[field] - other[field]);
+    const shown = this.shown().sort((one, other) => one[field] - other[field]);
     return [shown.map((one) => one[field]), shown.map((one) => one.value)];
   }
 
-  #ranges(costs) {
-    this.#range = valueRange(this.store);
-    const [low, high] = [costs[0] ?? 0, costs.at(-1) ?? 1];
+  measure([costs]) {
+    this.yRange = valueRange(this.store);
+    const limit = this.limits[this.word] ?? costs.at(-1);
+    const [low, high] = [Math.min(costs[0], limit), Math.max(costs.at(-1), limit)];
     const pad = Math.max(0.05 * (high - low), 0.02 * high) || 1; // trials at one budget are no whole axis
-    this.#costs = [Math.max(0, low - pad), high + pad];
+    this.xRange = [Math.max(0, low - pad), high + pad];
   }
 
-  #build() {
-    if (!this.store.loaded) return;
-    this.#plot?.destroy();
-    this.#plot = null;
-    this.#describe();
-    if (!this.#shown().length) return;
-    this.colours = palette();
-    this.tip ??= new Tip(this.host);
-    const { metric } = this.store;
-    const data = this.#data();
-    this.#ranges(data[0]);
-    const worded = (value) => (this.word === "latency_ms" ? `${Number(value.toPrecision(3))}` : count(value));
-    const options = {
-      width: this.host.clientWidth,
-      height: this.host.clientHeight,
-      legend: { show: false },
-      cursor: { points: { show: false }, drag: { setScale: false, x: false, y: false } },
-      scales: { x: { time: false, range: () => this.#costs }, y: { range: () => this.#range } },
-      axes: [
-        axis(this.colours, { label: WORDS[this.word], labelSize: 18, labelFont: font(), space: 80, values: (_plot, ticks) => ticks.map(worded) }),
-        axis(this.colours, { size: 60, values: (_plot, ticks) => ticks.map((tick) => metricWord(metric, tick)) }),
-      ],
-      series: [{}, { paths: () => null, points: { show: false } }],
-      hooks: { draw: [(plot) => this.#draw(plot)], setCursor: [(plot) => this.#point(plot)] },
-    };
-    this.#plot = new uPlot(options, data, this.host);
-    this.#plot.over.addEventListener("click", () => {
-      const trial = this.#nearest(this.#plot);
-      if (trial) this.open(trial.number);
-    });
-    this.#plot.over.addEventListener("mouseleave", () => this.tip.hide());
+  xAxis() {
+    const worded = this.word === "latency_ms" ? short : count;
+    return { label: WORDS[this.word], space: 80, values: (_plot, ticks) => ticks.map(worded) };
   }
 
-  #update() {
-    if (!this.#plot) {
-      this.#build();
-      return;
-    }
-    const data = this.#data();
-    this.#ranges(data[0]);
-    this.#plot.setData(data);
-    this.#describe();
-  }
-
-  #describe() {
+  label() {
     const members = this.store.fronts[this.word] ?? [];
-    say(this.host, this.#shown().length ? "" : "What trials cost and give appears here once one has completed.");
-    this.host.setAttribute("aria-label", `Chart of ${WORDS[this.word]} against ${this.store.metric}; ${members.length} trials that no other beats in both`);
+    return `Chart of ${WORDS[this.word]} against ${this.store.metric}; ${members.length} trials that no other beats in both`;
   }
 
   #place(plot, trial) {
-    const [low, high] = this.#range;
-    const x = plot.valToPos(trial[FIELDS[this.word]], "x", true);
-    return [x, plot.valToPos(Math.min(high, Math.max(low, trial.value)), "y", true)];
+    return [plot.valToPos(trial[FIELDS[this.word]], "x", true), this.y(plot, trial.value)];
   }
 
-  #draw(plot) {
-    const { ctx, bbox } = plot;
-    const ratio = devicePixelRatio || 1;
-    ctx.save();
-    ctx.beginPath();
-    ctx.rect(bbox.left - 4 * ratio, bbox.top - 4 * ratio, bbox.width + 8 * ratio, bbox.height + 8 * ratio);
-    ctx.clip();
-    const inside = [];
-    const outside = [];
-    this.#marks = [];
-    for (const trial of this.#shown()) {
+  paint(plot, ctx, ratio) {
+    this.#drawLimit(plot, ctx, ratio);
+    const [inside, outside] = [[], []];
+    const shown = this.shown();
+    for (const trial of shown) {
       const [x, y] = this.#place(plot, trial);
       (trial.feasible ? inside : outside).push(x, y);
-      this.#marks.push(x, y, trial.number);
+      this.mark(x, y, trial);
     }
-    const radius = ratio * (this.#marks.length > 9000 ? 1.8 : this.#marks.length > 1500 ? 2.4 : 3.2);
-    drawMarks(ctx, "ring", outside, radius, this.colours.complete);
-    drawMarks(ctx, "circle", inside, radius, this.colours.complete);
+    const size = radius(shown.length, ratio);
+    drawMarks(ctx, "ring", outside, size, this.colours.complete);
+    drawMarks(ctx, "circle", inside, size, this.colours.complete);
     this.#drawFront(plot, ctx, ratio);
-    ctx.restore();
+  }
+
+  #drawLimit(plot, ctx, ratio) {
+    const limit = this.limits[this.word];
+    if (limit === undefined) return;
+    const { left, top, width, height } = plot.bbox;
+    const x = plot.valToPos(limit, "x", true);
+    dashed(ctx, ratio, this.colours.strong, [x, top], [x, top + height]);
+    const align = x > left + width / 2 ? "right" : "left";
+    written(ctx, ratio, this.colours, `budget ${costWord(this.word, limit)}`, x + (align === "left" ? 6 : -6) * ratio, top + 12 * ratio, align);
   }
 
   #drawFront(plot, ctx, ratio) {
@@ -137,32 +96,11 @@ export class CostFront {
     drawMarks(ctx, "diamond", points, 3.5 * ratio, this.colours.accent);
   }
 
-  #nearest(plot) {
-    const ratio = devicePixelRatio || 1;
-    const { left, top } = plot.cursor;
-    if (left === undefined || left < 0) return null;
-    const [x, y] = [left * ratio + plot.bbox.left, top * ratio + plot.bbox.top];
-    let least = (24 * ratio) ** 2;
-    let found = null;
-    for (let at = 0; at < this.#marks.length; at += 3) {
-      const distance = (this.#marks[at] - x) ** 2 + (this.#marks[at + 1] - y) ** 2;
-      if (distance < least) [least, found] = [distance, this.#marks[at + 2]];
-    }
-    return found === null ? null : this.store.trial(found);
-  }
-
-  #point(plot) {
-    const trial = this.#nearest(plot);
-    plot.over.classList.toggle("over--link", Boolean(trial));
-    if (!trial) {
-      this.tip.hide();
-      return;
-    }
+  lines(trial) {
     const { metric } = this.store;
     const lines = [`trial ${trial.number}`, `${metric} ${metricWord(metric, trial.value)}`, `${count(trial.macs)} macs, ${count(trial.params)} parameters`];
-    if (trial.latency !== null) lines.push(`${Number(trial.latency.toPrecision(3))} ms`);
+    if (trial.latency !== null) lines.push(costWord("latency_ms", trial.latency));
     if (!trial.feasible) lines.push("outside the bounds");
-    const ratio = devicePixelRatio || 1;
-    this.tip.show(plot.cursor.left + plot.bbox.left / ratio, plot.cursor.top, lines, this.host.clientWidth);
+    return lines;
   }
 }

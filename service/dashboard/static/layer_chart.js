@@ -1,6 +1,6 @@
 // Charts with one column a layer, in forward order. All of them have the same columns, so that what stands above one
 // another is of the same layer; pointing at one points at it in all.
-import { font, palette, redrawn, say, Tip } from "./plotting.js";
+import { FONT, palette, redrawn, say, Tip } from "./plotting.js";
 
 const MARGIN = { left: 60, right: 12, top: 8, bottom: 26 };
 const LEAST_COLUMN = 4; // CSS pixels; a network with more layers than fit scrolls sideways
@@ -89,7 +89,7 @@ export class LayerChart {
     this.colours = palette();
     const ctx = this.canvas.getContext("2d");
     ctx.setTransform(ratio, 0, 0, ratio, 0, 0);
-    ctx.font = font();
+    ctx.font = FONT;
     this.#axes(ctx);
     this.options.draw(this, ctx);
   }

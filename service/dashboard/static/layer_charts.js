@@ -1,8 +1,6 @@
 // What a study shows of its layers: where their ranks were, where the macs went, how much their errors matter.
+import { count, percent, short } from "./figures.js";
 import { LayerChart, roundTicks } from "./layer_chart.js";
-import { count } from "./plotting.js";
-
-const per_cent = (share) => `${Math.round(100 * share)}%`;
 
 /** A colour between two, as rgb(): 0 is the first. Both come as rgb(r, g, b). */
 function between(one, other, share) {
@@ -16,7 +14,7 @@ export class RankMapChart {
     this.map = null;
     this.period = "all";
     this.chart = new LayerChart(host, {
-      ticks: () => [0, 0.25, 0.5, 0.75, 1].map((share) => [share, per_cent(share)]),
+      ticks: () => [0, 0.25, 0.5, 0.75, 1].map((share) => [share, percent(share)]),
       draw: (chart, ctx) => this.#draw(chart, ctx),
       lines: (at) => this.#lines(at),
     });
@@ -71,36 +69,67 @@ export class RankMapChart {
     const counts = this.#counts(at);
     const whole = counts.reduce((sum, one) => sum + one, 0);
     const most = counts.indexOf(Math.max(...counts));
-    const often = per_cent(counts[most] / whole);
-    const lines = [map.layers[at], `${often} of trials keep ${per_cent(most / map.bins)}–${per_cent((most + 1) / map.bins)}`];
-    if (map.best) lines.push(`best: ${per_cent(map.best.shares[at])} of ${count(map.dense_macs[at])} macs`);
+    const often = percent(counts[most] / whole);
+    const lines = [map.layers[at], `${often} of trials keep ${percent(most / map.bins)}–${percent((most + 1) / map.bins)}`];
+    if (map.best) lines.push(`best: ${percent(map.best.shares[at])} of ${count(map.dense_macs[at])} macs`);
     return lines;
   }
 }
 
-/** Dense against compressed macs of every layer. */
+/** Dense against compressed macs of every layer, in the best trial or in one of the front. */
 export class MacsChart {
-  constructor(host, sum) {
+  /** `sum`: where the total is told; `choice`: a select of the trial; `goal`: of the study, as the store has it. */
+  constructor(host, sum, choice, goal) {
     this.sum = sum;
+    this.choice = choice;
+    this.goal = goal;
     this.map = null;
+    this.trial = null; // that somebody has chosen
     this.chart = new LayerChart(host, {
       ticks: () => roundTicks(0, this.most).map(([share, macs]) => [share, count(macs)]),
       draw: (chart, ctx) => this.#draw(chart, ctx),
       lines: (at) => this.#lines(at),
+    });
+    choice.addEventListener("change", () => {
+      this.trial = Number(choice.value);
+      this.show(this.map);
     });
   }
 
   show(map) {
     this.map = map;
     this.most = Math.max(1, ...map.dense_macs);
-    this.chart.show(map.best ? map.layers : [], "Where the macs went appears here once a trial has completed.");
-    if (!map.best) return;
-    const dense = map.dense_macs.reduce((sum, one) => sum + one, 0);
-    const kept = map.dense_macs.reduce((sum, one, at) => sum + one * map.best.shares[at], 0);
-    const other = map.other_macs;
-    this.sum.textContent =
-      `Together ${count(kept + other)} of ${count(dense + other)} macs (${per_cent((kept + other) / (dense + other))})` +
-      (other ? `, ${count(other)} of them in what is not searched.` : ".");
+    const offered = this.#offered();
+    const usual = this.goal === "front" ? offered[offered.length >> 1] : map.best; // the best of a front saves least
+    this.shown = offered.find(({ trial }) => trial === this.trial) ?? usual;
+    this.#offer(offered);
+    this.chart.show(this.shown ? map.layers : [], "Where the macs went appears here once a trial has completed.");
+    if (!this.shown) return;
+    const [kept, dense] = this.#sums(this.shown);
+    const rest = map.other_macs ? `, ${count(map.other_macs)} of them in what is not searched` : "";
+    this.sum.textContent = `Dense and, filled, compressed: together ${count(kept)} of ${count(dense)} macs (${percent(kept / dense)})${rest}.`;
+  }
+
+  /** The best trial and the front, the cheapest first. */
+  #offered() {
+    const { best, front } = this.map;
+    const others = front.filter(({ trial }) => trial !== best?.trial);
+    return [...(best ? [best] : []), ...others].sort((one, other) => this.#sums(one)[0] - this.#sums(other)[0]);
+  }
+
+  #offer(offered) {
+    const words = (one) => `trial ${one.trial}: ${percent(this.#sums(one)[0] / this.#sums(one)[1])} of the macs`;
+    const best = this.goal === "front" ? null : this.map.best?.trial;
+    const options = offered.map((one) => new Option(words(one) + (one.trial === best ? ", the best" : ""), one.trial));
+    if (options.length) this.choice.replaceChildren(...options);
+    this.choice.disabled = options.length < 2;
+    if (this.shown) this.choice.value = this.shown.trial;
+  }
+
+  /** What a trial keeps of all macs, and all of them. */
+  #sums({ shares }) {
+    const { dense_macs: dense, other_macs: other } = this.map;
+    return [dense.reduce((sum, macs, at) => sum + macs * shares[at], other), dense.reduce((sum, macs) => sum + macs, other)];
   }
 
   #draw(chart, ctx) {
@@ -120,7 +149,7 @@ export class MacsChart {
         ctx.fillStyle = strong;
         ctx.fillRect(left, top, wide, 1);
       }
-      const kept = chart.y(dense * map.best.shares[at]);
+      const kept = chart.y(dense * this.shown.shares[at]);
       ctx.fillStyle = accent;
       ctx.fillRect(left + gap, kept, Math.max(1, wide - 2 * gap), chart.y(0) - kept);
     }
@@ -128,9 +157,8 @@ export class MacsChart {
 
   #lines(at) {
     const { map } = this;
-    const dense = map.dense_macs[at];
-    const kept = dense * map.best.shares[at];
-    return [map.layers[at], `${count(dense)} → ${count(kept)} macs`, `${per_cent(map.best.shares[at])} remain`];
+    const [dense, share] = [map.dense_macs[at], this.shown.shares[at]];
+    return [map.layers[at], `${count(dense)} → ${count(dense * share)} macs`, `${percent(share)} remain`];
   }
 }
 
@@ -181,7 +209,6 @@ export class ImportanceChart {
 
   #lines(at) {
     const { name, importance, spread, prior, loss } = this.told.layers[at];
-    const short = (value) => Number(value.toPrecision(3)).toString();
     const lines = [name, `importance ${short(importance)}${spread === null ? "" : ` ± ${short(spread)}`}`];
     if (prior !== null) lines.push(`before any trial ${short(prior)}`);
     if (loss !== null) lines.push(`costs ${short(loss)} in the best trial`);
@@ -220,6 +247,6 @@ export class SensitivityChart {
 
   #lines(at) {
     const { name, points } = this.told.layers[at];
-    return [name, ...points.map(({ macs_fraction, kl }) => `${per_cent(macs_fraction)} of its macs: kl ${Number(kl.toPrecision(3))}`)];
+    return [name, ...points.map(({ macs_fraction, kl }) => `${percent(macs_fraction)} of its macs: kl ${short(kl)}`)];
   }
 }

@@ -1,5 +1,4 @@
 // What the charts have in common: colours, marks, what is said beside the pointer, and boxes that keep their size.
-import uPlot from "./vendor/uPlot.js";
 import { problemBox } from "./notices.js";
 import { colour } from "./theme_switch.js";
 
@@ -17,19 +16,6 @@ export function originWord(origin) {
   return ORIGINS[origin] ?? "search";
 }
 
-/** A number with three digits that mean something: 1814073344 → "1.81 G". */
-export function count(number) {
-  const units = ["", " k", " M", " G", " T"];
-  const power = Math.min(4, Math.max(0, Math.floor(Math.log10(Math.max(1, Math.abs(number))) / 3 + 1e-9)));
-  return power ? `${Number((number / 1000 ** power).toPrecision(3))}${units[power]}` : `${Math.round(number)}`;
-}
-
-/** A value of the metric: accuracy in per cent. */
-export function metricWord(metric, value) {
-  if (value === null || value === undefined) return "–";
-  return metric === "accuracy" ? `${(100 * value).toFixed(2)}%` : `${Number(value.toPrecision(3))}`;
-}
-
 /** The colours of the page, as a canvas takes them; asked for anew when they change. */
 export function palette() {
   const names = {
@@ -40,12 +26,8 @@ export function palette() {
   return Object.fromEntries(Object.entries(names).map(([word, name]) => [word, colour(name)]));
 }
 
-const FONT = "12px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
-
-/** The font of axes and labels at this pixel ratio. */
-export function font() {
-  return FONT;
-}
+/** The font of axes and labels. */
+export const FONT = "12px system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif";
 
 /** Axes in the page's colours. */
 export function axis(colours, more) {
@@ -163,5 +145,3 @@ export function redrawn(host, draw) {
   }).observe(host);
   document.addEventListener("theme-changed", () => draw());
 }
-
-export { uPlot };

@@ -10,17 +10,18 @@ const POINTS = 2000; // what a chart of a screen's width can show
 const REST_SECONDS = 15; // between two looks at what is computed over all trials
 
 const root = document.getElementById("charts");
-const { study } = root.dataset;
+const { study, goal } = root.dataset;
 const address = `/v1/studies/${study}`;
 const box = (name) => root.querySelector(`[data-chart="${name}"]`);
 const get = (path) => send("GET", path);
 const open = (number) => location.assign(`/studies/${study}/trials/${number}`);
 
-const store = new TrialStore(study, POINTS);
+const store = new TrialStore(study, POINTS, Number(root.dataset.drop));
 new TrialHistory(box("history"), store, open);
-const front = new CostFront(box("front"), store, open);
+const cost = root.querySelector('input[name="cost"]:checked').value;
+const front = new CostFront(box("front"), store, open, JSON.parse(root.dataset.limits), cost);
 const rankMap = new RankMapChart(box("rank-map"));
-const macs = new MacsChart(box("macs"), document.getElementById("macs-sum"));
+const macs = new MacsChart(box("macs"), document.getElementById("macs-sum"), document.getElementById("macs-trial"), goal);
 const importance = new ImportanceChart(box("importance"));
 
 /** Show what an endpoint answers in its chart, or the problem and a button to try again. */
@@ -55,6 +56,12 @@ async function showSensitivity() {
 root.addEventListener("change", ({ target }) => {
   if (target.name === "period") rankMap.choose(target.value);
   if (target.name === "cost") front.choose(target.value);
+});
+
+store.onChange(() => {
+  if (!root.hidden || !store.trials.length) return;
+  root.hidden = false; // it had ended before its first trial, and goes on
+  document.querySelector("[data-nothing]").remove();
 });
 
 let stale = false;

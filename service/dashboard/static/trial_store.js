@@ -1,7 +1,5 @@
 // The trials of a study as its charts know them: the service's columns, and then what events tell.
 
-const ENDED = new Set(["COMPLETE", "PRUNED", "FAIL"]);
-
 /** Whether `one` is a better value of the metric than `other`. */
 export function better(metric, one, other) {
   return metric === "accuracy" ? one > other : one < other;
@@ -13,9 +11,11 @@ export class TrialStore {
   #at = new Map();
   #due = 0;
 
-  constructor(study, points) {
+  /** `drop`: how much of the metric the smallest network may lose. */
+  constructor(study, points, drop) {
     this.study = study;
     this.points = points;
+    this.drop = drop;
     this.trials = []; // ascending in number: {number, state, value, macs, params, latency, feasible, origin}
     this.finals = new Map();
     this.starts = [];
@@ -120,10 +120,17 @@ export class TrialStore {
     this.fronts[word] = left.map(({ number }) => number);
   }
 
-  /** The best value so far after every trial, by what the study seeks first: [{number, value}, …], one a step. */
+  /** What the study is after: the `best` within a budget, the `smallest`, or a `front`. */
+  get goal() {
+    if (this.objectives.length > 1) return "front";
+    return this.objectives[0] === "proxy" ? "best" : "smallest";
+  }
+
+  /** The best trial so far after every trial, one a step; of a front there is none. */
   steps() {
-    const first = this.objectives[0];
-    const seeksProxy = this.objectives.includes("proxy");
+    if (this.goal === "front") return [];
+    const [first] = this.objectives;
+    const seeksProxy = first === "proxy";
     const cost = first === "latency_ms" ? "latency" : first;
     const steps = [];
     let best = null;
@@ -141,9 +148,4 @@ export class TrialStore {
     this.#due = 0;
     for (const listener of this.#listeners) listener(this);
   }
-}
-
-/** Whether a trial will not change any more, but for a measurement on all images. */
-export function hasEnded(trial) {
-  return ENDED.has(trial.state);
 }

@@ -41,7 +41,7 @@ def test_it_says_what_a_study_is_doing_or_why_it_does_nothing(members, words):
 
 def test_bounds_are_in_the_words_of_whoever_asked():
     asked = wire.request(constraints={"macs": "33%", "params": 1_500_000, "latency_ms": 2.5})
-    assert summary(request=asked).bounds == ["macs ≤ 33%", "params ≤ 1.5 M", "latency_ms ≤ 2.5 ms"]
+    assert summary(request=asked).bounds == ["macs ≤ 33%", "params ≤ 1.5 M", "latency ≤ 2.5 ms"]
 
 
 def test_the_best_is_told_with_its_accuracy_and_what_remains():
