@@ -34,14 +34,16 @@ def compare(
 ) -> HTMLResponse:
     """Studies by their ids, or trials of ``study`` by their numbers."""
     of = None if not study else answers.study(backend, caller, study)
+    if of is not None and a is None and of.best_trial is not None:
+        a = str(of.best_trial)  # to be compared with whatever is chosen
     context: dict[str, Any] = {"of": of, "a": a or "", "b": b or "", "sides": [], "pairs": [], "curves": None}
     if a and b:
         sides = [_trial(backend, caller, of, one) if of else _study(backend, caller, one) for one in (a, b)]
         context |= {"sides": sides, "pairs": pairs_of(*sides)}
         if of is None:
             context["curves"] = curves_of(*(history(backend, caller, one, _POINTS) for one in (a, b)))
-    offered = [] if of else answers.studies(backend, caller, None, _OFFERED).items
-    return shell.page("compare.html", offered=offered, **context)
+    offered = answers.studies(backend, caller, None, _OFFERED).items
+    return shell.page("compare.html", offered=offered, same=bool(a) and a == b, **context)
 
 
 def _study(backend: Backend, caller: Principal, one: str) -> Side:

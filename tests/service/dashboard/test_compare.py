@@ -120,12 +120,45 @@ def test_models_of_other_layers_are_compared_by_names(service, browser, two):
     assert told["layer1.conv ≠ only in A"][1] == "no such layer"
 
 
-def test_without_a_choice_it_says_what_to_do(service, browser):
-    assert "It takes two studies" in text_of(browser.get("/compare"))
-    for name in ("one", "two"):
-        service.submit(name=name)
-    text = text_of(browser.get("/compare"))
-    assert "Which studies?" in text
+def forms(page):
+    """What the forms of a page send, by their headings: the fields' names, and what is chosen already."""
+    found = {}
+    for form in re.findall(r"(?s)<form\b.*?</form>", page.text):
+        title = re.search(r"<h2[^>]*>(.*?)</h2>", form)[1]
+        fields = dict.fromkeys(re.findall(r'<select[^>]* name="(\w+)"', form), "")
+        for select in re.findall(r"(?s)<select\b.*?</select>", form):
+            if chosen := re.search(r'value="([^"]*)" selected', select):
+                fields[re.search(r'name="(\w+)"', select)[1]] = chosen[1]
+        for field in re.findall(r"<input\b[^>]*>", form):
+            fields[re.search(r'name="(\w+)"', field)[1]] = re.search(r'value="([^"]*)"', field)[1]
+        found[title] = fields
+    return found
+
+
+def test_without_a_choice_two_studies_or_two_trials_are_chosen(service, browser):
+    assert "It takes two studies, or two trials of one" in text_of(browser.get("/compare"))
+    first = service.submit(name="one")["id"]
+    assert set(forms(browser.get("/compare"))) == {"Two trials of a study"}
+    service.submit(name="two")
+    assert forms(browser.get("/compare")) == {
+        "Two studies": {"a": "", "b": ""},
+        "Two trials of a study": {"study": "", "a": "", "b": ""},
+    }
+    chosen = forms(browser.get("/compare", params={"a": first}))
+    assert chosen["Two studies"] == {"a": first, "b": ""}
+    assert chosen["Two trials of a study"]["study"] == first
+
+
+def test_of_one_study_its_best_trial_is_what_another_is_compared_with(service, browser, two):
+    best = str(service.study(two[0])["best_trial"])
+    assert forms(browser.get("/compare", params={"study": two[0]})) == {
+        "Two trials of a study": {"study": two[0], "a": best, "b": ""}
+    }
+
+
+def test_the_same_twice_is_told(browser, two):
+    assert "A and B are the same" in text_of(browser.get("/compare", params={"a": two[0], "b": two[0]}))
+    assert "A and B are the same" not in text_of(browser.get("/compare", params={"a": two[0], "b": two[1]}))
 
 
 @pytest.mark.parametrize(("b", "status"), [("99", 404), ("x", 422), ("²", 422), ("99999999999", 422)])
