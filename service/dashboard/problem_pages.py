@@ -79,10 +79,6 @@ def _answer(request: Request, start: Message, document: bytes) -> Response:
     return answer
 
 
-def _redirect(address: str) -> Response:
-    return RedirectResponse(address, 303)
-
-
 def _sign_in_address(request: Request, *, part: bool) -> str:
     """Where to sign in, and where to go then: to the page that is open, or that was asked for."""
     url = urlsplit(request.headers.get("hx-current-url", "") if part else str(request.url))

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.seeding import HOSTILE
+from tests.browser.seeding import FAILED, HOSTILE, PAUSED, RUNNING
 
 pytestmark = pytest.mark.slow
 
-FINISHED = "finished: ResNet at half the cost"
 PAGES = {
     "studies": "/studies",
     "studies-paused": "/studies?state=paused",
@@ -25,7 +24,7 @@ def test_a_page_is_in_order(signed_in_page, watches, check_page, name):
     check_page(signed_in_page, name)
 
 
-@pytest.mark.parametrize("name", [FINISHED, "running: ResNet at a third", "paused by hand", HOSTILE])
+@pytest.mark.parametrize("name", [RUNNING, PAUSED, FAILED, HOSTILE])
 def test_the_page_of_a_study_is_in_order(signed_in_page, seeded, check_page, name):
     signed_in_page.goto(f"/studies/{seeded.studies[name]}")
     assert signed_in_page.get_by_role("heading", level=1).inner_text() == name
