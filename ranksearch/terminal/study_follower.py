@@ -24,7 +24,7 @@ Answer = TypeVar("Answer")
 
 _ASK_EVERY: Final = 1.0
 _LOOK_AGAIN: Final = 4.0
-"""Seconds between two looks at what is dear to ask for, or seldom changes: workers, a front."""
+"""Seconds between two looks at who is at work, and at a front, where nothing has begun meanwhile."""
 _SILENCE: Final = 3.0
 """Seconds without an answer that are worth a word."""
 _MENTIONED: Final = 10.0
@@ -57,6 +57,8 @@ class StudyFollower:
         """The one that changed last is the last one."""
         self._heard = study.last_event
         self._trials_ended = -1
+        self._began = False
+        """Whether a trial has begun since it was looked who is at work."""
         self._asked_since: float | None = None
         self._away_since: float | None = None
         self._back: tuple[float, float] | None = None
@@ -142,7 +144,9 @@ class StudyFollower:
         if self._course is not None:
             self._course.hear(event)
         if event.kind == "trial":
-            self._note(Trial.model_validate(event.data))
+            trial = Trial.model_validate(event.data)
+            self._began = self._began or trial.state == "RUNNING"
+            self._note(trial)
 
     def _note(self, trial: Trial) -> None:
         self._recent.pop(trial.number, None)
@@ -156,7 +160,8 @@ class StudyFollower:
         looked = float("-inf")
         while not self._over.is_set():
             study = self._answer(lambda: self._client.studies.get(self._study.id))
-            dear = time.monotonic() - looked >= _LOOK_AGAIN
+            dear = self._began or time.monotonic() - looked >= _LOOK_AGAIN
+            self._began = False
             rests = study.state in RESTING_STATES
             if rests:
                 self._begin()

@@ -4,6 +4,8 @@ import httpx
 import pytest
 
 from ranksearch.client import Client
+from ranksearch.local import LocalDeployment
+from tests.ranksearch.workshop import OPTIONS, Workshop
 
 URL = "http://service.test"
 
@@ -58,3 +60,27 @@ def answers(serve):
         return serve(handler, **options), requests
 
     return make
+
+
+@pytest.fixture(scope="session")
+def local_service(tmp_path_factory):
+    """A service with nobody but the tests' own workers."""
+    with LocalDeployment(tmp_path_factory.mktemp("workshop") / "data", workers=0, service_options=OPTIONS) as local:
+        yield local
+
+
+@pytest.fixture(scope="session")
+def small_net(local_service):
+    return Workshop(local_service, layers=12)
+
+
+@pytest.fixture(scope="session")
+def large_net(local_service):
+    return Workshop(local_service, layers=200)
+
+
+@pytest.fixture
+def workshop(small_net):
+    """Studies of a network of twelve layers at a real service."""
+    yield small_net
+    small_net.clear()
