@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.metadata
+import io
+import sys
 from typing import Annotated, Any
 
 import typer
@@ -112,4 +114,7 @@ app.command("pack-data")(datasets.pack_data)
 
 def main() -> None:
     """The entry point ``ranksearch``."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # what an encoding lacks is a question mark, and no end of the command
     app()

@@ -39,11 +39,11 @@ from ranksearch.cli.submit_options import (
     requirements,
     words,
 )
-from ranksearch.cli.watch import lines
+from ranksearch.cli.watch import drawn_on, lines, picture
 from ranksearch.client import Client, StudyHandle
 from ranksearch.contracts.errors import BudgetInfeasible, RankSearchError
 from ranksearch.contracts.studies import Study
-from ranksearch.terminal.output import Once, on_terminal, say
+from ranksearch.terminal.output import Once, on_terminal, results, say
 
 __all__ = ["submit"]
 
@@ -137,10 +137,13 @@ def submit(
         if not json:
             say(f"submitted {handle.id}\n  the best ranks, at any time: {handle.url}")
         waits = bars if watch is None else watch
-        if waits and not bars and not json:
+        drawn = waits and not json and drawn_on(results())
+        if drawn:
+            picture(client, handle.id)
+        elif waits and not bars and not json:
             lines(client, handle.id)
         study = _waited(handle, bars=bars) if waits else handle.status()
-    end_with(study, best_url=handle.url, machine=json)
+    end_with(study, best_url=handle.url, machine=json, shown=drawn)
 
 
 def _submitted(

@@ -4,6 +4,7 @@ import time
 from typing import Annotated, Final
 
 import typer
+from rich.console import Console
 
 from ranksearch.cli.ending import end_with
 from ranksearch.cli.options import Json, StudyArgument, Token, Url, connect
@@ -18,7 +19,7 @@ from ranksearch.terminal.stage import Stage
 from ranksearch.terminal.study_follower import StudyFollower
 from ranksearch.terminal.study_picture import StudyPicture
 
-__all__ = ["lines", "watch"]
+__all__ = ["drawn_on", "lines", "picture", "watch"]
 
 _ASK_EVERY: Final = 1.0
 _DRAW_EVERY: Final = 0.25
@@ -40,7 +41,7 @@ def watch(
     something is worth telling. With --json: one event a line, from the study's beginning.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    drawn = not json and results().is_terminal and not results().is_dumb_terminal
+    drawn = not json and drawn_on(results())
     with connect(url, token) as client:
         found = find_study(client, study)
         if json:
@@ -50,7 +51,7 @@ def watch(
                     break
                 _check(found, deadline)
         elif drawn:
-            _live(client, found, deadline)
+            picture(client, found.id, deadline)
         else:
             lines(client, found.id, deadline)
         found = client.studies.get(found.id)
@@ -73,13 +74,21 @@ def lines(client: Client, study: str, deadline: float | None = None) -> None:
         time.sleep(_ASK_EVERY)
 
 
-def _live(client: Client, study: Study, deadline: float | None) -> None:
-    """A picture that is drawn anew as things happen; however it ends, the last one stays in the scrollback."""
-    with StudyFollower(client, client.studies.get(study.id)) as follower:
+def drawn_on(console: Console) -> bool:
+    """Whether it is a terminal that can show pictures."""
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+def picture(client: Client, study: str, deadline: float | None = None) -> None:
+    """A picture that is drawn anew as things happen, until the study has ended or is paused.
+
+    However that ends, the last one stays in the scrollback.
+    """
+    with StudyFollower(client, client.studies.get(study)) as follower:
         try:
             _drawn(follower, deadline)
         except KeyboardInterrupt:
-            say(f"the study goes on: ranksearch watch {study.id}")
+            say(f"the study goes on: ranksearch watch {study}")
             raise
 
 

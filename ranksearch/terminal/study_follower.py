@@ -30,6 +30,8 @@ _SILENCE: Final = 3.0
 _MENTIONED: Final = 10.0
 """Seconds for which it is told that the service was away."""
 _PAUSE: Final = 1.0
+_PASSES: Final = frozenset({"service_unreachable", "service_busy", "service_not_ready", "storage_unavailable"})
+"""What a service says, or is silent about, that may be otherwise a moment later."""
 _RECENT: Final = 8
 _POINTS: Final = 400
 """Trials of the history that are wanted besides those that were better than all before, which come anyway."""
@@ -50,6 +52,8 @@ class StudyFollower:
         self._client = client
         self._study = study
         self._course: SearchCourse | None = None
+        self._early: list[Event] = []
+        """What was heard before there was a course."""
         self._best: Best | None = None
         self._front: Pareto | None = None
         self._workers: tuple[Worker, ...] = ()
@@ -122,9 +126,10 @@ class StudyFollower:
         while not self._over.is_set():
             try:
                 read()
-            except UnavailableError:
-                self._over.wait(_PAUSE)
             except Exception as error:  # noqa: BLE001 - whoever waits raises it; none once the client was closed
+                if isinstance(error, UnavailableError) and error.code in _PASSES:
+                    self._over.wait(_PAUSE)
+                    continue
                 self._failure = error
                 self._news.set()
                 return
@@ -141,7 +146,9 @@ class StudyFollower:
 
     def _hear(self, event: Event) -> None:
         self._heard = event.id
-        if self._course is not None:
+        if self._course is None:
+            self._early.append(event)
+        else:
             self._course.hear(event)
         if event.kind == "trial":
             trial = Trial.model_validate(event.data)
@@ -160,15 +167,14 @@ class StudyFollower:
         looked = float("-inf")
         while not self._over.is_set():
             study = self._answer(lambda: self._client.studies.get(self._study.id))
-            dear = self._began or time.monotonic() - looked >= _LOOK_AGAIN
-            self._began = False
+            dear = time.monotonic() - looked >= _LOOK_AGAIN
             rests = study.state in RESTING_STATES
             if rests:
-                self._begin()
+                self._begin(settled=True)
             self._look_for_the_best(study, anyway=rests or dear)
-            if dear and not rests:
-                looked = time.monotonic()
+            if (dear or self._began) and not rests:
                 self._look_for_workers(study)
+            looked = time.monotonic() if dear else looked
             with self._lock:
                 self._study = study
                 self._workers = () if study.state in FINAL_STATES else self._workers
@@ -178,8 +184,8 @@ class StudyFollower:
                 return
             self._over.wait(_ASK_EVERY)
 
-    def _begin(self) -> None:
-        """What events do not tell: what was before them."""
+    def _begin(self, *, settled: bool = False) -> None:
+        """What was before the events; where nothing moves any more, what they may not have told yet."""
         study, studies = self._study, self._client.studies
         history = self._answer(lambda: studies.history(study.id, points=_POINTS))
         listed = self._answer(
@@ -187,14 +193,17 @@ class StudyFollower:
         )
         with self._lock:
             course = SearchCourse.of(study, history)
+            for event in self._early:
+                course.hear(event)
             if self._course is None or course.heard >= self._course.heard:
                 self._course = course
-            told = dict(self._recent)
-            for trial in reversed(listed):
-                if trial.number not in told:
+            self._early = []
+            told, known = dict(self._recent), {trial.number: trial for trial in reversed(listed)}
+            for number, trial in known.items():
+                if number not in told:
                     self._note(trial)
-            for trial in told.values():  # told by an event: it may be newer than what is listed
-                self._note(trial)
+            for number, trial in told.items():  # by an event, which is newer than the list unless nothing moves
+                self._note(known.get(number, trial) if settled else trial)
 
     def _look_for_the_best(self, study: Study, *, anyway: bool) -> None:
         """Only where it may be another one: what it tells of every layer is much."""
@@ -219,6 +228,7 @@ class StudyFollower:
 
     def _look_for_workers(self, study: Study) -> None:
         """Those on this study; nobody, where the caller may not know."""
+        self._began = False
         try:
             workers = self._answer(lambda: list(self._client.workers.list()))
         except AccessError:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import ExitStack
 
 import pytest
 
@@ -9,18 +10,21 @@ from tests.ranksearch.pseudo_terminal import PseudoTerminal
 
 
 @pytest.fixture
-def watch(workshop):
+def terminal_of(workshop):
+    """Opens a terminal in which a command runs."""
+    with ExitStack() as opened:
+
+        def start(words, rows=30, columns=80, **environment):
+            about = {"RANKSEARCH_URL": workshop.local.url, "RANKSEARCH_TOKEN": workshop.local.token, **environment}
+            return opened.enter_context(PseudoTerminal(words, about, rows=rows, columns=columns))
+
+        yield start
+
+
+@pytest.fixture
+def watch(terminal_of):
     """Opens a terminal in which a study is watched."""
-    opened = []
-
-    def start(study, *words, rows=30, columns=80, **environment):
-        about = {"RANKSEARCH_URL": workshop.local.url, "RANKSEARCH_TOKEN": workshop.local.token, **environment}
-        opened.append(PseudoTerminal(["watch", study, *words], about, rows=rows, columns=columns))
-        return opened[-1]
-
-    yield start
-    for terminal in opened:
-        terminal.__exit__()
+    return lambda study, *words, **options: terminal_of(["watch", study, *words], **options)
 
 
 def test_what_happens_is_drawn_and_the_last_picture_stays(workshop, watch):
@@ -170,3 +174,19 @@ def test_a_service_that_restarts_meanwhile_is_waited_for(workshop, watch):
     workshop.agent().work()
     assert (terminal.ended(), terminal.is_whole) == (0, True)
     assert "6/6 trials" in "\n".join(terminal.scrollback)
+
+
+def test_submitting_in_a_terminal_shows_the_same(workshop, terminal_of):
+    words = ["submit", workshop.model, workshop.dataset, "--n-trials", "3", "--name", "seen at once"]
+    terminal = terminal_of(words)
+    terminal.until_shown("0/3 trials")
+    assert terminal.screen[0].startswith("seen at once  sty_")
+    workshop.agent().work()
+    assert (terminal.ended(), terminal.is_whole) == (0, True)
+    assert "3/3 trials" in "\n".join(terminal.scrollback)
+
+
+def test_what_an_encoding_lacks_is_a_question_mark_in_every_command(workshop, terminal_of):
+    terminal = terminal_of(["status", workshop.submit("legacy, too")], PYTHONIOENCODING="ascii")
+    assert terminal.ended() == 0
+    assert "macs ? " in terminal.written
