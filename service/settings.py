@@ -124,9 +124,7 @@ class Settings(BaseModel):
         if known is None or not separator:
             raise ValueError(f"the database must be sqlite:///FILE or postgresql://USER@HOST/NAME, not {scheme}:…")
         if known == "sqlite" and rest in ("", "/", "/:memory:"):
-            raise ValueError(
-                "the database must be a file, sqlite:///FILE: one in memory ends with its connection"
-            )
+            raise ValueError("the database must be a file, sqlite:///FILE: one in memory ends with its connection")
         return f"{known}://{rest}"
 
     @field_validator("oidc_issuer", "oidc_redirect_url")

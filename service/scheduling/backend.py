@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session, undefer
 
 from ranksearch.contracts.errors import NotFoundError
@@ -19,6 +19,7 @@ from ranksearch.contracts.resources import Blob
 from service.metrics import Metrics
 from service.scheduling.bell import Bell
 from service.scheduling.histories import Histories
+from service.scheduling.last_words import say_last
 from service.scheduling.remembered import Remembered
 from service.scheduling.sightings import Sightings
 from service.scheduling.trial_columns import ShownTrials
@@ -30,7 +31,7 @@ from service.settings import Settings
 from service.storage.blobs import BlobStore
 from service.storage.clock import database_now
 from service.storage.engine import Database
-from service.storage.tables import ModelRow, StudyRow, UserRow
+from service.storage.tables import ModelRow, StudyRow
 
 __all__ = [
     "HOLD",
@@ -56,6 +57,7 @@ _RINGS = "rings"
 _CLOCK = "clock"
 _COUNTS = "counts"
 _CHARGES = "charges"
+_EVENTS = "events"
 _SEEN_SECONDS = 5.0
 
 
@@ -101,6 +103,12 @@ class Backend:
             yield session
 
     @contextmanager
+    def looking(self) -> Iterator[Session]:
+        """See :meth:`Database.looking`."""
+        with self.database.looking() as session:
+            yield session
+
+    @contextmanager
     def writing(self) -> Iterator[Session]:
         """See :meth:`Database.writing`; what :meth:`ring_after` collected rings after the commit, in every process.
 
@@ -109,10 +117,8 @@ class Backend:
         with self.database.writing() as session:
             yield session
             topics: set[str] = session.info.get(_RINGS, set())
-            elsewhere = topics - {OPTUNA}
-            if elsewhere:
-                self.bell.ring_elsewhere(session, elsewhere)
-            _charge(session)
+            rings = self.bell.rings_elsewhere(topics - {OPTUNA})
+            say_last(session, session.info.get(_EVENTS, ()), session.info.get(_CHARGES, {}), rings)
         for topic in topics:
             self.bell.ring(topic)
         for count in session.info.get(_COUNTS, ()):
@@ -122,6 +128,11 @@ class Backend:
     def ring_after(session: Session, topic: str) -> None:
         """Ring ``topic`` once the transaction is committed."""
         session.info.setdefault(_RINGS, set()).add(topic)
+
+    @staticmethod
+    def tell_after(session: Session, event: Mapping[str, Any]) -> None:
+        """Insert an event, a row of :class:`EventRow`, at the end of the transaction."""
+        session.info.setdefault(_EVENTS, []).append(event)
 
     @staticmethod
     def charge_after(session: Session, user: str, seconds: float) -> None:
@@ -184,12 +195,6 @@ class Backend:
         self.transfers.forget(study)
         with self._lock:
             self._tasks.pop(planning_of(study), None)
-
-
-def _charge(session: Session) -> None:
-    for user, seconds in sorted(session.info.get(_CHARGES, {}).items()):
-        charged = UserRow.usage_seconds + seconds
-        session.execute(update(UserRow).where(UserRow.id == user).values(usage_seconds=charged))
 
 
 def profile_of(session: Session, model: str) -> ModelProfile:

@@ -9,10 +9,8 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
-
-from sqlalchemy.orm import Session
 
 __all__ = ["Bell", "Ear"]
 
@@ -91,8 +89,9 @@ class Bell:
             follower(None)
         self._wake_all()
 
-    def ring_elsewhere(self, session: Session, topics: Collection[str]) -> None:
-        """Ring in other processes once the session's transaction is committed. Here there are none."""
+    def rings_elsewhere(self, topics: Collection[str]) -> Sequence[str]:  # noqa: ARG002 - others have use for it
+        """What a transaction must send for these to ring in other processes, too. Here there are none."""
+        return ()
 
     async def hear(self) -> None:
         """Take in what other processes ring, until cancelled. Here there are none."""

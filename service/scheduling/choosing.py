@@ -85,15 +85,21 @@ class Candidate:
     requirements: dict[str, Any] | None
 
 
-def choose(session: Session, worker: ClaimRequest) -> Proposal | None:
-    """The proposal for a worker; None where there is nothing for it."""
+def choose(session: Session, worker: ClaimRequest, *, only_trials: bool = False) -> Proposal | None:
+    """The proposal for a worker; None where there is nothing for it.
+
+    Args:
+        session: to read with.
+        worker: what it is and may do.
+        only_trials: nothing that goes before new trials waits, as far as the caller saw.
+    """
     at = now(session)
     accounts, load = queue(session, at)
     for account in accounts:
         if account.full:
             continue
         contested = len(accounts) > 1
-        urgent = _urgent(session, account.user, at)
+        urgent = {} if only_trials else _urgent(session, account.user, at)
         if None in urgent:
             inspection = _inspection(session, account.user, at)
             return Proposal(account, study=None, job=inspection, contested=contested)

@@ -88,5 +88,6 @@ def is_settled(session: Session, study: StudyRow) -> bool:
 def _append(session: Session, study: StudyRow, kind: EventKind, told: BaseModel) -> None:
     study.last_event += 1
     data: dict[str, Any] = told.model_dump(mode="json", by_alias=True)
-    session.add(EventRow(study_id=study.id, number=study.last_event, kind=kind, data=data, created_at=now(session)))
+    event = {"study_id": study.id, "number": study.last_event, "kind": kind, "data": data, "created_at": now(session)}
+    Backend.tell_after(session, event)
     Backend.ring_after(session, study_topic(study.id))

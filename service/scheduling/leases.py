@@ -37,6 +37,8 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
+_LOCKED = "locked_jobs"
+
 
 @again_when_raced
 def renew(backend: Backend, job_id: str, token: str) -> Lease:
@@ -96,19 +98,27 @@ def held(session: Session, job_id: str, token: str) -> JobRow:
     return job
 
 
-def locked_job(session: Session, job_id: str) -> JobRow:
+def locked_job(session: Session, job_id: str, study: StudyRow | None = None) -> JobRow:
     """The job, locked; its study must be locked before it.
+
+    Args:
+        session: of a writing transaction.
+        job_id: the job.
+        study: whose best trial is about to be asked for; it comes with the same question.
 
     Raises:
         NotFoundError: no such job.
     """
-    locked = select(JobRow, database_now()).where(JobRow.id == job_id).with_for_update(of=JobRow)
-    row = session.execute(locked).first()
-    if row is None:
+    wanted = [job_id] if study is None or study.best_job is None else [job_id, study.best_job]
+    locked = select(JobRow, database_now()).where(JobRow.id.in_(wanted)).with_for_update(of=JobRow)
+    jobs = {}
+    for job, at in session.execute(locked):
+        set_clock(session, at)
+        jobs[job.id] = job
+    if job_id not in jobs:
         raise NotFoundError("job_not_found", "there is no such job", got=job_id)
-    job, at = row
-    set_clock(session, at)
-    return job
+    session.info[_LOCKED] = jobs  # a session forgets what nobody else refers to
+    return jobs[job_id]
 
 
 def check_held(job: JobRow, token: str) -> None:

@@ -59,7 +59,7 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
     """
     with backend.writing() as session:
         study = study_of(session, job_id)
-        job = locked_job(session, job_id)
+        job = locked_job(session, job_id, study)
         if job.state in {"done", "pruned"} and job.done_token == request.lease_token:
             return
         check_held(job, request.lease_token)

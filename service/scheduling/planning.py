@@ -1,7 +1,7 @@
 """Chooses the ranks of a study's next trial, before a worker is given it.
 
-The choice is made without a lock on the database, from a snapshot of the study; number and ranks are then stored in the
-transaction that makes the lease. Optuna learns of it afterwards, see :mod:`.mirroring`.
+The choice is made without a lock on the database, from what was last committed of the study; number and ranks are then
+stored in the transaction that makes the lease. Optuna learns of it afterwards, see :mod:`.mirroring`.
 
 Within a process one study's trials are chosen one after another, so that each knows of those that run. Another
 service that chooses at the same moment chooses for the same job: only one of them gets it, and the other one chooses
@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, bindparam, func, select
+from sqlalchemy import Row, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -65,7 +65,7 @@ def draft(backend: Backend, study_id: str) -> Draft | None:
     Raises:
         SQLAlchemyError: the database could not be read.
     """
-    with backend.reading() as session:
+    with backend.looking() as session:
         job = _next(session, study_id)
         if job is None or job.kind != "trial" or job.trial_number is not None:
             return None
@@ -83,11 +83,9 @@ def draft(backend: Backend, study_id: str) -> Draft | None:
     return Draft(job.id, _planned(wanted.space, choice), time.perf_counter() - start)
 
 
-def enter(session: Session, job: JobRow, draft: Draft) -> None:
-    """Give the job, whose study is locked, its ranks and the next number."""
-    trials = (JobRow.study_id == job.study_id, JobRow.kind == "trial")
-    last = session.scalar(select(func.max(JobRow.trial_number)).where(*trials))
-    job.trial_number = 0 if last is None else last + 1
+def enter(job: JobRow, draft: Draft, number: int) -> None:
+    """Give the job, whose study is locked, its ranks and its number."""
+    job.trial_number = number
     for name, value in draft.planned.items():
         setattr(job, name, value)
 

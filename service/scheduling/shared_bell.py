@@ -10,20 +10,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import psycopg
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
 
 from service.scheduling.bell import Bell
+from service.scheduling.last_words import CHANNEL
 from service.storage.engine import Database
 
 __all__ = ["SharedBell"]
 
 log = logging.getLogger(__name__)
 
-_CHANNEL = "ranksearch"
 _LONGEST_PAUSE_SECONDS = 5.0
 
 
@@ -39,10 +37,9 @@ class SharedBell(Bell):
         self._database = database
         self._name = secrets.token_hex(6)  # of this process, which wakes its own waiters without a detour
 
-    def ring_elsewhere(self, session: Session, topics: Collection[str]) -> None:
+    def rings_elsewhere(self, topics: Collection[str]) -> Sequence[str]:
         """See :class:`Bell`."""
-        rings = [func.pg_notify(_CHANNEL, f"{self._name} {topic}") for topic in sorted(topics)]
-        session.execute(select(*rings))
+        return [f"{self._name} {topic}" for topic in sorted(topics)]
 
     async def hear(self) -> None:
         """See :class:`Bell`."""
@@ -52,7 +49,7 @@ class SharedBell(Bell):
                 async with await psycopg.AsyncConnection.connect(
                     **self._database.connect_arguments(), autocommit=True
                 ) as connection:
-                    await connection.execute(f"LISTEN {_CHANNEL}")
+                    await connection.execute(f"LISTEN {CHANNEL}")
                     pause = 0.0
                     self.ring_all()
                     async for notification in connection.notifies():

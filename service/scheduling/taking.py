@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from sqlalchemy import ColumnElement, bindparam, exists, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from ranksearch.contracts.errors import EvaluationError, NotFoundError
 from ranksearch.contracts.jobs import ClaimRequest, Job
@@ -25,6 +25,7 @@ from service.scheduling.fairness import running_of
 from service.scheduling.leases import expire, lease_of
 from service.scheduling.lifecycle import begin, end_if_overdue
 from service.scheduling.planning import Draft, draft, enter
+from service.scheduling.priorities import PRIORITY
 from service.scheduling.tasks import described
 from service.storage.clock import database_now
 from service.storage.identifiers import new_lease_token
@@ -57,6 +58,19 @@ class Taken:
     sampling_seconds: float
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A job, locked.
+
+    Args:
+        job: its row.
+        number: that its study's next trial has.
+    """
+
+    job: JobRow
+    number: int
+
+
 @again_when_raced
 def take_next(backend: Backend, worker: ClaimRequest) -> Taken | None:
     """Lease the next job to a worker; None when there is none for it.
@@ -82,16 +96,16 @@ def take_next(backend: Backend, worker: ClaimRequest) -> Taken | None:
 
 
 def _proposal(backend: Backend, worker: ClaimRequest) -> Proposal | None:
-    """What the worker should be given, from one snapshot; None where there is nothing for it."""
-    with backend.reading() as session:
-        some_wait, some_are_overdue, is_out, at = session.execute(_LOOK, {"worker": worker.worker}).one()
+    """What the worker should be given; None where there is nothing for it."""
+    with backend.looking() as session:
+        some_wait, some_go_first, some_are_overdue, is_out, at = session.execute(_LOOK, {"worker": worker.worker}).one()
         if is_out or not (some_wait or some_are_overdue):
             return None
         if not some_are_overdue:
             set_clock(session, at)
-            return choose(session, worker)
+            return choose(session, worker, only_trials=not some_go_first)
     expire(backend)
-    with backend.reading() as session:
+    with backend.looking() as session:
         return choose(session, worker)
 
 
@@ -101,11 +115,12 @@ def _take(
     """Lease what was proposed, with the ranks that were chosen for it; None where it is not to be had like that."""
     problem = None if planned is None else planned.problem
     with backend.writing() as session:
-        job, study = _locked(session, worker.worker, proposal, planned, fair=fair)
-        if job is None:
+        study, found = _locked(session, worker.worker, proposal, planned, fair=fair)
+        if found is None:
             return None
+        job = found.job
         if planned is not None and problem is None:
-            enter(session, job, planned)
+            enter(job, planned, found.number)
         _make_lease(session, backend, study, job, worker.worker)
         if study is not None:
             _count_passed_over(session, study, proposal.passed_over)
@@ -119,7 +134,7 @@ def _take(
 
 def _locked(
     session: Session, worker: str, proposal: Proposal, planned: Draft | None, *, fair: bool
-) -> tuple[JobRow | None, StudyRow | None]:
+) -> tuple[StudyRow | None, _Found | None]:
     """The proposed job and its study, both locked; no job where it is not to be had like that any more.
 
     A study whose time is up loses its new trials here.
@@ -131,17 +146,17 @@ def _locked(
         except NotFoundError:  # deleted meanwhile, with its jobs
             return None, None
         if study.state == "paused":
-            return None, study
-    job = _next_job(session, worker, proposal, planned)
-    if job is not None and study is not None:
-        is_new = job.kind == "trial" and job.trial_number is None
+            return study, None
+    found = _next_job(session, worker, proposal, planned)
+    if found is not None and study is not None:
+        is_new = found.job.kind == "trial" and found.job.trial_number is None
         if (is_new and (end_if_overdue(session, study) or planned is None)) or _runs_all_it_may(session, study):
-            return None, study
-    has_it = job is not None and _has_the_turn(session, proposal, fair=fair)
-    return (job if has_it else None), study
+            return study, None
+    has_it = found is not None and _has_the_turn(session, proposal, fair=fair)
+    return study, (found if has_it else None)
 
 
-def _next_job(session: Session, worker: str, proposal: Proposal, planned: Draft | None) -> JobRow | None:
+def _next_job(session: Session, worker: str, proposal: Proposal, planned: Draft | None) -> _Found | None:
     """The job that was looked at before, if it is still there, and the worker may have it; locked."""
     if planned is not None:
         which: ColumnElement[bool] = JobRow.id == planned.job
@@ -152,9 +167,9 @@ def _next_job(session: Session, worker: str, proposal: Proposal, planned: Draft 
     row = session.execute(_NEXT_JOB.where(which), {"worker": worker}).first()
     if row is None or row[1]:
         return None
-    job: JobRow = row[0]
-    set_clock(session, row[2])
-    return job
+    job, _, at, last = row
+    set_clock(session, at)
+    return _Found(job, 0 if last is None else last + 1)
 
 
 def _runs_all_it_may(session: Session, study: StudyRow) -> bool:
@@ -207,12 +222,21 @@ _OUT = select(WorkerRow.left | WorkerRow.draining).where(WorkerRow.id == bindpar
 """Whether a worker must not be given anything; nothing where it is not known."""
 _LOOK = select(
     exists().where(JobRow.state == "waiting"),
+    exists().where(JobRow.state == "waiting", JobRow.priority < PRIORITY["trial"]),
     exists().where(JobRow.state == "leased", JobRow.lease_expires_at < database_now()),
     _OUT,
     database_now(),
 )
+_TRIAL = aliased(JobRow)
+_LAST_NUMBER = (
+    select(func.max(_TRIAL.trial_number))
+    .where(_TRIAL.study_id == JobRow.study_id, _TRIAL.kind == "trial")
+    .correlate(JobRow)
+    .scalar_subquery()
+)
+"""Of the trials in the job's study; nothing where none was planned yet."""
 _NEXT_JOB = (
-    select(JobRow, _OUT, database_now())
+    select(JobRow, _OUT, database_now(), _LAST_NUMBER)
     .where(*ripe(database_now()))
     .order_by(*IN_LINE)
     .limit(1)

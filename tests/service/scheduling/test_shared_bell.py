@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy import make_url
 
+from service.scheduling.last_words import say_last
 from service.scheduling.shared_bell import SharedBell
 from service.storage.engine import Database
 
@@ -41,7 +42,7 @@ async def hearing(bell):
 
 def ring(database, bell, topic) -> None:
     with database.writing() as session:
-        bell.ring_elsewhere(session, {topic})
+        say_last(session, (), {}, bell.rings_elsewhere({topic}))
 
 
 def test_a_ring_comes_with_the_commit_and_not_before(database, postgres):
@@ -50,7 +51,7 @@ def test_a_ring_comes_with_the_commit_and_not_before(database, postgres):
         async with hearing(bell):
             with bell.listening("topic") as ear:
                 with database.writing() as session:
-                    other.ring_elsewhere(session, {"topic", "another"})
+                    say_last(session, (), {}, other.rings_elsewhere({"topic", "another"}))
                     session.flush()
                     await ear.wait(0.2)
                     before = ear.rung
@@ -63,7 +64,7 @@ def test_a_ring_comes_with_the_commit_and_not_before(database, postgres):
 def test_what_is_rolled_back_does_not_ring(database, postgres):
     def roll_back(bell) -> None:
         with database.writing() as session:
-            bell.ring_elsewhere(session, {"dropped"})
+            say_last(session, (), {}, bell.rings_elsewhere({"dropped"}))
             session.rollback()
 
     async def heard() -> list[str]:
