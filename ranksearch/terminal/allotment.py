@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rich.text import Text
 
-__all__ = ["Section", "allotted"]
+__all__ = ["Section", "allotted", "beside"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,21 @@ class Section:
     least: int
     most: int
     draw: Callable[[int], list[Text]]
+
+
+def beside(left: Section, right: Section, width: int) -> Section:
+    """Two sections in the same rows, the right one from column ``width`` on."""
+
+    def draw(rows: int) -> list[Text]:
+        made = left.draw(min(rows, left.most))
+        added = right.draw(min(rows, right.most))
+        made += [Text() for _ in range(len(added) - len(made))]
+        for line, more in zip(made, added, strict=False):
+            line.pad_right(max(0, width - line.cell_len))
+            line.append_text(more)
+        return made
+
+    return Section(max(left.least, right.least), max(left.most, right.most), draw)
 
 
 def allotted(rows: int, sections: Sequence[Section]) -> list[int]:

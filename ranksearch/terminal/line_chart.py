@@ -58,7 +58,7 @@ def course_chart(course: Course, width: int, characters: Characters, *, over: bo
     least = course.sought != "proxy"
     what = f"least {course.sought}" if least else f"best {course.metric}"
     better = "higher" if course.metric == "accuracy" and not least else "lower"
-    title = f"{what} so far, trials 0 to {course.trials - 1} ({better} is better)"
+    title = f"{what} up to trial {course.trials - 1}, {better} is better"
     best = course.steps[-1][1]
     labels = [Label(f"best {_told(course, best)}", best, "bold green", across=False)]
     labels += [Label(f"{one.words} {_told(course, one.value)}", one.value) for one in course.references]
@@ -87,14 +87,14 @@ def front_chart(front: Pareto, width: int, characters: Characters) -> Section | 
 def scale(values: Sequence[float], best: float) -> tuple[float, float]:
     """From where to where a drawing reaches: over all values, but for far ones that would squash the others.
 
-    Those stand at its edge. The best is always within.
+    Those are named beside its title. The best is always within, and equal values are not squashed by another one.
     """
     kept = sorted(values)
     while len(kept) > 2:  # noqa: PLR2004 - between two there is nothing to squash
         without = [kept[1:]] if kept[0] != best else []
         without += [kept[:-1]] if kept[-1] != best else []
         rest = min(without, key=lambda some: some[-1] - some[0], default=kept)
-        if rest[-1] - rest[0] >= _SQUASHED * (kept[-1] - kept[0]):
+        if rest[0] == rest[-1] or rest[-1] - rest[0] >= _SQUASHED * (kept[-1] - kept[0]):
             break
         kept = rest
     return kept[0], kept[-1]
@@ -109,26 +109,36 @@ def _drawn(
     characters: Characters,
 ) -> list[Text]:
     width, rows = size
-    labels = sorted(labels, key=lambda label: -label.value)
-    words = [_with_arrow(label, box) for label in labels]
-    beside = min(_LABELS, width // _SHARE_OF_LABELS, max(cell_len(text) for text in words))
+    within = sorted((label for label in labels if box[2] <= label.value <= box[3]), key=lambda label: -label.value)
+    beside = min(_LABELS, width // _SHARE_OF_LABELS, max(cell_len(label.words) for label in within))
     frame = Frame(max(1, width - beside - 1), rows - 1, *box)
     line = (braille_line if characters.braille else ascii_line)(points, frame)
-    across = {frame.row(label.value) for label in labels if label.across and box[2] <= label.value <= box[3]}
-    places = _placed([frame.row(label.value) for label in labels], frame.height)
-    made = [Text(title, style="bold")]
+    across = {frame.row(label.value) for label in within if label.across}
+    places = _placed([frame.row(label.value) for label in within], frame.height)
+    made = [_headed(title, [_with_arrow(label, box) for label in labels if label not in within], width)]
     for row in range(frame.height):
         drawn = Text()
         for blank, cells in groupby(line[row], key=str.isspace):
             run = "".join(cells)
             drawn.append(characters.level * len(run) if blank and row in across else run, "dim" if blank else "green")
-        drawn.append(" ")
-        here = [at for at, place in enumerate(places) if place == row]
+        here = [label for label, place in zip(within, places, strict=True) if place == row]
         if here:
-            drawn.append(shortened(", ".join(words[at] for at in here), beside), labels[here[0]].style)
+            drawn.append(" ")
+            drawn.append(shortened(", ".join(label.words for label in here), beside), here[0].style)
         drawn.rstrip()
         made.append(drawn)
     return made
+
+
+def _headed(title: str, beyond: Sequence[str], width: int) -> Text:
+    """The title and, at the right edge, what is too far off to stand in the drawing."""
+    line = Text(title, style="bold")
+    room = width - cell_len(title) - 2
+    if beyond and room > 0:
+        words = shortened(", ".join(beyond), room)
+        line.append(" " * (room + 2 - cell_len(words)))
+        line.append(words, "not bold dim")
+    return line
 
 
 def _placed(wanted: Sequence[int], height: int) -> list[int]:
@@ -144,8 +154,7 @@ def _placed(wanted: Sequence[int], height: int) -> list[int]:
 
 
 def _with_arrow(label: Label, box: tuple[float, float, float, float]) -> str:
-    _, _, low, high = box
-    return label.words + (" ↓" if label.value < low else " ↑" if label.value > high else "")
+    return f"{label.words} {'↓' if label.value < box[2] else '↑'}"
 
 
 def _told(course: Course, value: float) -> str:

@@ -100,11 +100,9 @@ def _bar(study: Study, width: int, characters: Characters) -> Text:
 
 
 def _reason(study: Study, width: int) -> list[Text]:
-    """Why nothing moves, or moves no more; while trials run, nothing."""
-    at_work = study.state == "running" and study.waiting_for is None and not finalists_measured(study)
-    if at_work and study.progress.running:
+    """Why nothing moves, or moves no more; nothing while trials are made."""
+    if study.state == "running" and study.waiting_for is None and not finalists_measured(study):
         return []
-    said = "the dense network is measured first" if at_work and study.started_at is None else status(study)
     style = {"running": "yellow", "queued": "yellow", "paused": "yellow", "failed": "red"}.get(study.state, "")
-    wrapped = textwrap.wrap(printable(said), width, max_lines=_LINES_OF_A_REASON, placeholder=" …")
+    wrapped = textwrap.wrap(printable(status(study)), width, max_lines=_LINES_OF_A_REASON, placeholder=" …")
     return [Text(line, style=style) for line in wrapped]

@@ -12,7 +12,7 @@ from rich.text import Text
 from ranksearch.client.events import FINAL_STATES
 from ranksearch.contracts.resources import Worker
 from ranksearch.contracts.studies import Best, Pareto, Study, Trial
-from ranksearch.terminal.allotment import Section, allotted
+from ranksearch.terminal.allotment import Section, allotted, beside
 from ranksearch.terminal.at_work import at_work
 from ranksearch.terminal.best_figures import best_figures
 from ranksearch.terminal.best_ranks import best_ranks
@@ -30,6 +30,10 @@ _LAST_TRIALS: Final = 3
 """Of a still picture."""
 _NECESSITY: Final = ("figures", "course", "trials", "workers", "ranks")
 """What is shown first where there is no room for everything."""
+_WIDE: Final = 110
+_FIGURES: Final = 56
+"""Columns that the best trial's figures take beside something else, and the space after them."""
+_BETWEEN: Final = 3
 _ROOM_FOR_GAPS: Final = 6
 """Rows a section from which on there are empty lines between them."""
 
@@ -104,12 +108,23 @@ class StudyPicture:
             made["course"] = None if front is None else front_chart(front, width, characters)
             made["figures"] = None if front is None else front_table(front, width)
         else:
-            best = sight.best
-            made["figures"] = None if best is None else best_figures(sight.study, best, width)
-            over = sight.study.state in FINAL_STATES
-            made["course"] = None if sight.course is None else course_chart(sight.course, width, characters, over=over)
-            made["ranks"] = None if best is None else best_ranks(best, width, characters)
+            made |= self._of_the_best(width, characters)
         made["workers"] = at_work(sight.workers, width) if sight.workers and not self._still else None
         recent = sight.recent[:_LAST_TRIALS] if self._still else sight.recent
         made["trials"] = recent_trials(recent, sight.study.metric, width) if recent else None
         return {name: section for name, section in made.items() if section is not None}
+
+    def _of_the_best(self, width: int, characters: Characters) -> dict[str, Section | None]:
+        """Its figures and how the search came to it, beside each other where there is room, and its ranks."""
+        best, over = self._sight.best, self._sight.study.state in FINAL_STATES
+        both = width >= _WIDE and best is not None
+        course = None
+        if self._sight.course is not None:
+            course = course_chart(self._sight.course, width - _FIGURES if both else width, characters, over=over)
+        if best is None:
+            return {"course": course}
+        figures = best_figures(self._sight.study, best, _FIGURES - _BETWEEN if both else width)
+        ranks = best_ranks(best, width, characters)
+        if both and course is not None:
+            return {"figures": beside(figures, course, _FIGURES), "ranks": ranks}
+        return {"figures": figures, "course": course, "ranks": ranks}

@@ -1,8 +1,9 @@
 import random
 
 import pytest
+from rich.text import Text
 
-from ranksearch.terminal.allotment import Section, allotted
+from ranksearch.terminal.allotment import Section, allotted, beside
 
 
 def sections(*sizes):
@@ -39,3 +40,25 @@ def test_no_more_is_given_than_there_is_and_no_row_is_left_that_somebody_wants(s
     assert all(one == 0 or least <= one <= most for one, (least, most) in zip(given, sizes, strict=True))
     if sum(given) < rows:
         assert all(one in {0, most} for one, (_, most) in zip(given, sizes, strict=True))
+
+
+def section(least, most, word):
+    return Section(least, most, lambda rows: [Text(f"{word}{row}") for row in range(rows)])
+
+
+@pytest.mark.parametrize(
+    ("rows", "lines"),
+    [
+        (2, ["a0   b0", "a1   b1"]),
+        (4, ["a0   b0", "a1   b1", "a2", "a3"]),
+    ],
+)
+def test_beside_each_other_each_has_its_column(rows, lines):
+    both = beside(section(1, 5, "a"), section(2, 2, "b"), 5)
+    assert (both.least, both.most) == (2, 5)
+    assert [line.plain.rstrip() for line in both.draw(rows)] == lines
+
+
+def test_the_right_one_may_be_the_longer_one():
+    drawn = beside(section(1, 1, "a"), section(1, 3, "b"), 5).draw(3)
+    assert [line.plain for line in drawn] == ["a0   b0", "     b1", "     b2"]

@@ -17,9 +17,9 @@ def drawn(course, width=60, rows=6, characters=UNICODE, *, over=False):
 
 
 def test_it_is_said_what_is_drawn_and_what_is_better():
-    assert drawn(Course("proxy", "kl", 10, STEPS, ()))[0] == "best kl so far, trials 0 to 9 (lower is better)"
-    assert drawn(Course("proxy", "accuracy", 10, STEPS, ()))[0].endswith("(higher is better)")
-    assert drawn(Course("macs", "accuracy", 10, STEPS, ()))[0] == "least macs so far, trials 0 to 9 (lower is better)"
+    assert drawn(Course("proxy", "kl", 10, STEPS, ()))[0] == "best kl up to trial 9, lower is better"
+    assert drawn(Course("proxy", "accuracy", 10, STEPS, ()))[0].endswith(", higher is better")
+    assert drawn(Course("macs", "accuracy", 10, STEPS, ()))[0] == "least macs up to trial 9, lower is better"
 
 
 def test_what_there_is_to_compare_with_stands_at_its_height():
@@ -74,12 +74,14 @@ def test_a_search_that_is_over_and_found_nothing_is_not_drawn():
     assert course_chart(Course("macs", "accuracy", 3, (), ()), 60, UNICODE, over=True) is None
 
 
-def test_a_far_value_stands_at_the_edge_instead_of_squashing_the_others():
+def test_a_far_value_is_named_beside_the_title_instead_of_squashing_the_others():
     assert scale([0.02, 0.021, 0.024, 0.9], best=0.02) == (0.02, 0.024)
     course = Course(
         "proxy", "kl", 10, ((0, 0.024), (4, 0.02)), (Reference("same share", 0.9), Reference("same error", 0.024))
     )
-    assert "same share 0.9 ↑" in drawn(course)[1]
+    shown = drawn(course)
+    assert shown[0].endswith(" same share 0.9 ↑")
+    assert (shown[1].endswith("same error 0.024"), shown[-1].endswith("best 0.02")) == (True, True)
 
 
 def test_the_best_is_always_within():
@@ -88,6 +90,10 @@ def test_the_best_is_always_within():
 
 def test_values_that_are_all_the_same_are_no_scale():
     assert scale([0.3, 0.3, 0.3], best=0.3) == (0.3, 0.3)
+
+
+def test_one_value_and_the_dense_network_are():
+    assert scale([0.3, 0.3, 0.0], best=0.3) == (0.0, 0.3)
 
 
 def test_a_front_is_drawn_against_its_first_cost():
