@@ -10,7 +10,7 @@ from rich.text import Text
 from ranksearch.contracts.studies import Best, CostShare, Study
 from ranksearch.contracts.wording import accuracy, count, metric_value, origin
 from ranksearch.terminal.allotment import Section
-from ranksearch.terminal.columns import Column, lines, shortened
+from ranksearch.terminal.columns import GAP, Column, lines, shortened
 
 __all__ = ["best_figures"]
 
@@ -73,8 +73,10 @@ def _cost(word: str, share: CostShare) -> Figure:
     return (word, count(share.compressed), count(share.dense), note)
 
 
-def _title(best: Best) -> str:
-    return f"trial {best.trial} ({origin(best.origin)}), on {best.result.images} images"
+def _title(best: Best, room: int) -> str:
+    trial = f"trial {best.trial} ({origin(best.origin)})"
+    longer = f"{trial}, on {best.result.images} images"
+    return longer if len(longer) <= room else trial
 
 
 def _table(best: Best, figures: Sequence[Figure], width: int) -> list[Text]:
@@ -84,9 +86,9 @@ def _table(best: Best, figures: Sequence[Figure], width: int) -> list[Text]:
         Column("best" if has_ended else "best so far", words),
         Column("compressed", reached, right=True, style="bold green"),
         Column("dense", dense, right=True),
-        Column(_title(best), notes, least=10),
     ]
-    return lines(columns, width)
+    room = width - sum(column.width + GAP for column in columns)
+    return lines([*columns, Column(_title(best, room), notes, least=10)], width)
 
 
 def _words(best: Best, figures: Sequence[Figure], width: int) -> list[Text]:

@@ -9,9 +9,10 @@ from typing import Final
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
-__all__ = ["Column", "Note", "lines", "shortened"]
+__all__ = ["GAP", "Column", "Note", "lines", "shortened"]
 
-_GAP: Final = 2
+GAP: Final = 2
+"""Spaces between two columns."""
 _CUT: Final = "…"
 
 
@@ -74,8 +75,8 @@ def lines(columns: Sequence[Column], width: int, notes: Mapping[int, Note] | Non
         before = kept if note is None else kept[: note.column]
         line = _joined(before, widths, [column.cells[row] for column in before])
         if note is not None:
-            room = width - sum(widths[: note.column]) - _GAP * note.column
-            line.append(" " * _GAP if before else "")
+            room = width - sum(widths[: note.column]) - GAP * note.column
+            line.append(" " * GAP if before else "")
             line.append(shortened(note.text, room), note.style)
         made.append(line)
     for line in made:
@@ -102,7 +103,7 @@ def _fitted(columns: Sequence[Column], width: int) -> tuple[list[Column], list[i
     kept = list(columns)
     while True:
         widths = [column.width for column in kept]
-        excess = sum(widths) + _GAP * (len(kept) - 1) - width
+        excess = sum(widths) + GAP * (len(kept) - 1) - width
         slack = [0 if one.least is None else max(0, wide - one.least) for one, wide in zip(kept, widths, strict=True)]
         droppable = max(kept, key=lambda column: column.dispensable)
         if excess <= sum(slack) or not droppable.dispensable:
@@ -122,6 +123,6 @@ def _joined(columns: Sequence[Column], widths: Sequence[int], cells: Sequence[st
     for at, (column, wide, cell) in enumerate(zip(columns, widths, cells, strict=False)):
         text = shortened(cell, wide, keep_end=column.keep_end)
         padding = " " * (wide - cell_len(text))
-        line.append(" " * _GAP if at else "")
+        line.append(" " * GAP if at else "")
         line.append(padding + text if column.right else text + padding, column.style if style is None else style)
     return line

@@ -28,6 +28,8 @@ __all__ = ["Sight", "StudyPicture"]
 
 _LAST_TRIALS: Final = 3
 """Of a still picture."""
+_LINES_AFTER: Final = 2
+"""That are printed below a still picture, while it is to be seen as a whole: where the ranks are, and a prompt."""
 _NECESSITY: Final = ("figures", "course", "trials", "workers", "ranks")
 """What is shown first where there is no room for everything."""
 _WIDE: Final = 110
@@ -77,6 +79,7 @@ class StudyPicture:
         """Lines, none of them wider, and no more of them, than there is room."""
         characters = characters_of(console)
         width, height = options.max_width, options.height or options.size.height
+        height -= _LINES_AFTER if self._still else 0
         for line in self._lines(width, height, characters):
             line.end = ""
             segments = [Segment(characters.spelled(text), style) for text, style, _ in line.render(console)]

@@ -63,3 +63,7 @@ def test_in_two_lines_it_says_the_same_in_words():
 
 def test_a_gain_is_a_gain():
     assert "1.00 points gained" in drawn(dense_value=0.89)[1]
+
+
+def test_where_there_is_little_room_the_trial_is_named_alone():
+    assert drawn(width=53)[0] == "best      compressed   dense  trial 3 (same error)"
