@@ -35,6 +35,7 @@ def beside(left: Section, right: Section, width: int) -> Section:
         for line, more in zip(made, added, strict=False):
             line.pad_right(max(0, width - line.cell_len))
             line.append_text(more)
+            line.rstrip()
         return made
 
     return Section(max(left.least, right.least), max(left.most, right.most), draw)
