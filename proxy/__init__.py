@@ -19,10 +19,12 @@ from proxy.errors import (
 )
 from proxy.factors import Factors
 from proxy.feature_distance import FeatureMoments, feature_moments
+from proxy.finetuning import FineTuning, Progress, TuningState
 from proxy.grids import GridPoint
 from proxy.layers import FactorizedLayer
 from proxy.layout import Layout
 from proxy.rank_rules import rank_rules
+from proxy.recipe import Recipe
 from proxy.score import Score, reference_logits, score
 from proxy.sites import Site, find_sites
 from proxy.spectra import energy_ranks
@@ -36,6 +38,7 @@ __all__ = [
     "FactorizedLayer",
     "Factors",
     "FeatureMoments",
+    "FineTuning",
     "GridPoint",
     "Ladder",
     "LayerCost",
@@ -45,11 +48,14 @@ __all__ = [
     "NotFinite",
     "OutputMoments",
     "Problem",
+    "Progress",
     "ProxyError",
     "RankOutOfRange",
+    "Recipe",
     "Score",
     "ShapeMismatch",
     "Site",
+    "TuningState",
     "UnknownLayer",
     "UnsupportedLayer",
     "UnsupportedMethod",
