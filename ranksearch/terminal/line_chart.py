@@ -12,7 +12,7 @@ from rich.text import Text
 
 from ranksearch.contracts.goals import Objective
 from ranksearch.contracts.studies import Pareto
-from ranksearch.contracts.wording import cost, count, metric_value
+from ranksearch.contracts.wording import better, cost, count, metric_value
 from ranksearch.terminal.allotment import Section
 from ranksearch.terminal.characters import Characters
 from ranksearch.terminal.columns import shortened
@@ -57,8 +57,8 @@ def course_chart(course: Course, width: int, characters: Characters, *, over: bo
         return None if over else Section(1, 1, lambda _: [Text(words, style="dim")])
     least = course.sought != "proxy"
     what = f"least {course.sought}" if least else f"best {course.metric}"
-    better = "higher" if course.metric == "accuracy" and not least else "lower"
-    title = f"{what} up to trial {course.trials - 1}, {better} is better"
+    direction = "higher" if course.metric == "accuracy" and not least else "lower"
+    title = f"{what} up to trial {course.trials - 1}, {direction} is better"
     best = course.steps[-1][1]
     labels = [Label(f"best {_told(course, best)}", best, "bold green", across=False)]
     labels += [Label(f"{one.words} {_told(course, one.value)}", one.value) for one in course.references]
@@ -71,10 +71,13 @@ def course_chart(course: Course, width: int, characters: Characters, *, over: bo
 
 
 def front_chart(front: Pareto, width: int, characters: Characters) -> Section | None:
-    """The front's metric against its first cost; None where there is no such thing to see."""
-    word = next((word for word in front.objectives if word != "proxy"), None)
-    points = sorted((point.values[word], point.values["proxy"]) for point in front.points) if word else []
-    if word is None or len(points) <= 1:
+    """The best metric that is to be had for so much of the first cost; None where that is no line."""
+    word = next(word for word in front.objectives if word != "proxy")
+    points: list[tuple[float, float]] = []
+    for amount, value in sorted((point.values[word], point.values["proxy"]) for point in front.points):
+        if not points or better(front.metric, value, points[-1][1]):  # of three objectives some lie behind others
+            points.append((amount, value))
+    if len(points) <= 1:
         return None
     (cheapest, _), (dearest, _) = points[0], points[-1]
     values = [value for _, value in points]

@@ -31,7 +31,7 @@ class Course:
         metric: of the study.
         trials: that were planned.
         steps: number of each trial that was better than all before it, and its value; ascending in number.
-        references: warm starts and the dense network.
+        references: warm starts, the best of the finalists on all images, the dense network.
     """
 
     sought: Objective
@@ -64,6 +64,7 @@ class SearchCourse:
     dense: float | None
     _steps: list[tuple[int, float]] = field(default_factory=list)
     _starts: dict[int, tuple[TrialOrigin, float]] = field(default_factory=dict)
+    _finals: dict[int, float] = field(default_factory=dict)
 
     @classmethod
     def of(cls, study: Study, told: History) -> SearchCourse:
@@ -83,6 +84,7 @@ class SearchCourse:
                 made._take(number, value)
         if sought == "proxy":
             made._starts = {start.trial: (start.origin, start.value) for start in told.starts}
+            made._finals = {final.trial: final.value for final in told.finals}
         return made
 
     def hear(self, event: Event) -> None:
@@ -107,6 +109,8 @@ class SearchCourse:
             return
         if self.sought == "proxy" and trial.origin is not None and trial.origin != "sampler":
             self._starts[trial.number] = (trial.origin, value)
+        if self.sought == "proxy" and trial.final is not None:
+            self._finals[trial.number] = trial.final.value
         if trial.feasible is not False:
             self._take(trial.number, value)
 
@@ -126,6 +130,9 @@ class SearchCourse:
     def _references(self) -> Iterable[Reference]:
         for word, value in self._starts.values():
             yield Reference(origin(word), value)
+        if self._finals:
+            best = max if self.metric == "accuracy" else min
+            yield Reference("on all images", best(self._finals.values()))
         if self.dense is not None:
             yield Reference("dense", self.dense)
 

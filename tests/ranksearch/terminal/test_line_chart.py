@@ -103,6 +103,16 @@ def test_a_front_is_drawn_against_its_first_cost():
     assert (rows[0].endswith("0.04"), rows[-1].endswith("0.01")) == (True, True)
 
 
+def test_of_three_objectives_those_that_others_beat_in_two_are_not_drawn():
+    one = wire.pareto()["points"][0]
+    amounts = [(100, 0.3, 9.0), (200, 0.4, 2.0), (300, 0.1, 9.0)]
+    points = [{**one, "values": {"macs": m, "proxy": kl, "latency_ms": ms}} for m, kl, ms in amounts]
+    told = Pareto.model_validate(wire.pareto(objectives=["proxy", "macs", "latency_ms"], points=points))
+    _, *rows = [line.plain[:36] for line in front_chart(told, 40, UNICODE).draw(4)]
+    inked = [len(row.replace(" ", "")) for row in rows]
+    assert (inked[0] > 20, inked[1], inked[2]) == (True, 1, 1)
+
+
 def test_a_front_of_one_trial_is_no_line():
     one = wire.pareto(points=wire.pareto()["points"][:1])
     assert front_chart(Pareto.model_validate(one), 40, UNICODE) is None

@@ -74,15 +74,18 @@ def test_an_event_that_is_known_already_changes_nothing():
     assert course.now().steps == ()
 
 
-def test_warm_starts_and_the_dense_network_are_what_there_is_to_compare_with():
+def test_warm_starts_finals_and_the_dense_network_are_what_there_is_to_compare_with():
     course = SearchCourse.of(study(metric="kl"), nothing_yet())
     course.hear(ended(1, 0, 0.5, origin="uniform"))
     course.hear(ended(2, 1, 0.3, origin="equal_error"))
     course.hear(ended(3, 2, 0.2))
     course.hear(Event.model_validate(wire.event(4, "baseline", **wire.study(metric="kl", dense_value=0.0))))
+    course.hear(ended(5, 2, 0.2, final=wire.result(0.21)))
+    course.hear(ended(6, 1, 0.3, origin="equal_error", final=wire.result(0.31)))
     assert course.now().references == (
         Reference("same share", 0.5),
         Reference("same error", 0.3),
+        Reference("on all images", 0.21),
         Reference("dense", 0.0),
     )
 
