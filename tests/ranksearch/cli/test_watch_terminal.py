@@ -79,15 +79,16 @@ def test_a_suspended_watcher_leaves_the_terminal_whole_until_it_goes_on(workshop
     assert (terminal.ended(), terminal.is_whole) == (130, True)
 
 
-def test_a_picture_follows_the_size_of_the_terminal(workshop, watch):
+def test_a_picture_follows_the_size_of_the_terminal_and_has_no_colours_where_nobody_wants_them(workshop, watch):
     study = workshop.submit("resized")
     workshop.agent().work(limit=6)
-    terminal = watch(study, rows=40, columns=120)
+    terminal = watch(study, rows=40, columns=120, NO_COLOR="1")
     terminal.until(lambda: len(terminal.screen) == 40 and "running" in terminal.screen[0][100:])
     terminal.resize(20, 60)
     terminal.until(lambda: len(terminal.screen) == 20 and terminal.screen[0].endswith("running"))
     assert max(map(len, terminal.screen)) <= 60
     assert any(line.startswith("keeps  ") for line in terminal.screen)
+    assert not any(f"\x1b[{code}m" in terminal.written for code in ("31", "32", "33", "36", "1;32", "1;36"))
 
 
 def test_a_failed_study_is_1_and_says_why(workshop, watch):
@@ -127,21 +128,10 @@ def test_a_study_that_is_deleted_meanwhile_is_4(workshop, watch):
     assert (terminal.ended(), terminal.is_whole) == (4, True)
 
 
-def test_without_colours_nothing_is_coloured(workshop, watch):
-    study = workshop.submit("plain")
-    workshop.agent().work(limit=3)
-    terminal = watch(study, NO_COLOR="1")
-    terminal.until_shown("2/12 trials")
-    terminal.type(b"\x03")
-    terminal.ended()
-    assert not any(f"\x1b[{code}m" in terminal.written for code in (31, 32, 33, 36, 91, 92, 93, 96))
-
-
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
-def test_where_the_encoding_is_a_legacy_one_everything_is_ascii(workshop, watch, encoding):
+def test_where_the_encoding_is_a_legacy_one_everything_is_ascii(workshop, watch):
     study = workshop.submit("legacy", n_trials=3)
     workshop.agent().work(limit=2)
-    terminal = watch(study, PYTHONIOENCODING=encoding)
+    terminal = watch(study, PYTHONIOENCODING="latin-1")
     terminal.until_shown("1/3 trials")
     workshop.agent().work()
     assert (terminal.ended(), terminal.is_whole) == (0, True)
@@ -159,6 +149,7 @@ def test_in_a_dumb_terminal_it_tells_line_by_line(workshop, watch):
     assert "\x1b" not in terminal.written
 
 
+@pytest.mark.slow
 def test_a_service_that_restarts_meanwhile_is_waited_for(workshop, watch):
     study = workshop.submit("outlasting", n_trials=6)
     workshop.agent().work(limit=3)
