@@ -152,6 +152,8 @@ def status(study: Study) -> str:
     if study.state == "running":
         if finalists_measured(study):
             return "measures its best trials again, on all images"
+        if not running:
+            return "its next trial is about to begin" if study.progress.finished else "measures the dense network first"
         most = study.request.max_parallel
         limit = ", as many at once as it may" if most is not None and running >= most else ""
         return f"{running} trial{'' if running == 1 else 's'} running{limit}"

@@ -11,7 +11,19 @@ import httpx
 from tests.service import synthetic
 from tests.service.agent import Agent
 
-__all__ = ["FAILED", "FINISHED", "FRONT", "HOSTILE", "LATENCY", "PAUSED", "RUNNING", "SMALLEST", "Seeded", "seed"]
+__all__ = [
+    "FAILED",
+    "FINISHED",
+    "FRONT",
+    "HOSTILE",
+    "LATENCY",
+    "PAUSED",
+    "RUNNING",
+    "SMALLEST",
+    "Seeded",
+    "prepared",
+    "seed",
+]
 
 FINISHED = "finished: ResNet at half the cost"
 RUNNING = "running: ResNet at a third"
@@ -97,6 +109,16 @@ def layers() -> Any:
     return synthetic.timed(synthetic.profile([synthetic.dense_site("stem"), *sites]), DENSE_MS)
 
 
+def prepared(url: str, token: str) -> Seeded:
+    """A model that is inspected, and images, in an empty service."""
+    made = Seeded(url, token, httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30))
+    made.model = _uploaded(made.http, "models", "resnet-tiny", synthetic.model_document())
+    made.dataset = _uploaded(made.http, "datasets", "digits", synthetic.dataset_document())
+    worker = made.agent()
+    worker.complete(worker.must_claim("inspect"))
+    return made
+
+
 def seed(url: str, token: str, trials: int = 200) -> Seeded:
     """Fill an empty service.
 
@@ -105,11 +127,8 @@ def seed(url: str, token: str, trials: int = 200) -> Seeded:
         token: that may do everything.
         trials: of the largest study.
     """
-    made = Seeded(url, token, httpx.Client(base_url=url, headers={"authorization": f"Bearer {token}"}, timeout=30))
-    made.model = _uploaded(made.http, "models", "resnet-tiny", synthetic.model_document())
-    made.dataset = _uploaded(made.http, "datasets", "digits", synthetic.dataset_document())
+    made = prepared(url, token)
     worker = made.agent()
-    worker.complete(worker.must_claim("inspect"))
     made.submit(FINISHED, n_trials=trials)
     made.submit(LATENCY, n_trials=24, constraints={"latency_ms": "60%"})
     greedy = {"warm_starts": ["uniform", "equal_error", "greedy"]}

@@ -65,6 +65,20 @@ def test_the_page_of_a_study_follows_its_events(signed_in_page, seeded, submitte
     quiet_and_still(page, watches)
 
 
+def test_a_stream_that_something_else_answers_is_opened_again(signed_in_page, seeded, submitted, watches):
+    page, worker = signed_in_page, seeded.agent("follower-3")
+    worker.work(limit=2)
+    page.route("**/v1/studies/*/events*", lambda route: route.fulfill(status=503))  # as a proxy does meanwhile
+    with page.expect_response("**/events*"):
+        page.goto(f"/studies/{submitted}")
+    chart = page.locator("#history-chart")
+    expect(chart).to_have_attribute("aria-label", re.compile("of 1 trials"))
+    page.unroute("**/v1/studies/*/events*")
+    worker.complete(worker.must_claim("trial"))
+    expect(chart).to_have_attribute("aria-label", re.compile("of 2 trials"), timeout=10_000)
+    watches[page].errors.clear()  # Chromium says of every 503 that it is one
+
+
 def test_a_study_is_paused_resumed_and_cancelled(signed_in_page, seeded, submitted, watches):
     page = signed_in_page
     page.on("dialog", lambda dialog: dialog.accept())

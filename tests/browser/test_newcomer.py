@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +46,7 @@ def newcomer(browser, tmp_path):
     """A browser at a service with one worker, both just started."""
     with LocalDeployment(tmp_path / "data", device="cpu") as local:
         context = browser.new_context(base_url=local.url, accept_downloads=True)
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
         page = context.new_page()
         page.set_default_timeout(90_000)
         yield page, local, Watch(page, local.url)
@@ -49,7 +54,7 @@ def newcomer(browser, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_newcomer_leaves_with_the_compressed_network(newcomer, documents, tmp_path):
+def test_a_newcomer_leaves_with_the_compressed_network(newcomer, documents, tmp_path, monkeypatch):
     (page, local, watch), (model, data, dense) = newcomer, documents
     page.goto("/")
     page.wait_for_url("**/sign-in*")
@@ -63,6 +68,9 @@ def test_a_newcomer_leaves_with_the_compressed_network(newcomer, documents, tmp_
     page.get_by_label("Trials", exact=True).fill("4")
     page.get_by_role("button", name="Start the search").click()
     page.wait_for_url("**/studies/sty_*")
+    page.evaluate("window.untouched = true")
+    expect(page.locator("#history-chart")).to_have_attribute("aria-label", re.compile("of [1-4] trials, the best"))
+    expect(page.locator(".figure", has_text="Trials")).to_contain_text("4 of 4")
     link = page.get_by_role("link", name="compressed.safetensors")
     link.wait_for()
     with page.expect_download() as download:
@@ -73,4 +81,15 @@ def test_a_newcomer_leaves_with_the_compressed_network(newcomer, documents, tmp_
     parameters = [sum(one.numel() for one in network.parameters()) for network in (small, dense)]
     assert parameters[0] < parameters[1]
     assert small(torch.zeros(2, 3, 8, 8)).shape == (2, 4)
+    assert page.evaluate("window.untouched"), "the page was loaded again"
+
+    page.get_by_role("button", name="Copy as Python").click()
+    expect(page.get_by_role("button", name="Copied")).to_be_visible()
+    program = page.evaluate("navigator.clipboard.readText()")
+    shutil.copy(model, tmp_path / "model.safetensors")
+    monkeypatch.chdir(tmp_path)
+    made: dict[str, Any] = {}
+    exec(program, made)  # noqa: S102 - what a newcomer is told to do with it
+    assert sum(one.numel() for one in made["small"].parameters()) == parameters[0]
+    assert made["small"](torch.zeros(2, 3, 8, 8)).shape == (2, 4)
     watch.quiet()

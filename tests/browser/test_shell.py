@@ -7,6 +7,8 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.seeding import SMALLEST
+
 pytestmark = pytest.mark.slow
 
 
@@ -49,6 +51,28 @@ def test_the_keyboard_gets_past_the_header_at_once(signed_in_page):
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     assert page.evaluate("document.querySelector('main').contains(document.activeElement)")
+
+
+@pytest.mark.parametrize("label", ["Studies", "Compare", "Workers", "Tokens"])
+def test_on_a_phone_the_open_page_is_in_sight_in_the_header(signed_in_page, label):
+    page = signed_in_page
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(f"/{label.lower()}")
+    entry = page.get_by_role("navigation", name="Pages").get_by_role("link", name=label, exact=True)
+    expect(entry).to_have_attribute("aria-current", "page")
+    expect(entry).to_be_in_viewport(ratio=1)
+
+
+def test_on_a_phone_cards_are_sorted_as_tables_are(signed_in_page, seeded):
+    page = signed_in_page
+    page.set_viewport_size({"width": 360, "height": 740})
+    page.goto(f"/studies/{seeded.studies[SMALLEST]}/trials")
+    sorts = page.get_by_role("navigation", name="Sorted by")
+    sorts.get_by_role("link", name="macs").click()
+    page.wait_for_url("**sort=macs*")
+    shown = [float(text.split("%")[0]) for text in page.locator('td[data-label="Macs"]').all_inner_texts()]
+    assert len(shown) == 24
+    assert shown == sorted(shown)
 
 
 def test_times_are_local_with_utc_on_hover(signed_in_page, seeded):

@@ -8,7 +8,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.seeding import FINISHED, FRONT, LATENCY, SMALLEST
+from tests.browser.seeding import FINISHED, FRONT, LATENCY, PAUSED, SMALLEST
 from tests.browser.watching import settled
 
 DRAWN = "() => performance.getEntriesByName('charts-drawn').length > 0"
@@ -101,11 +101,20 @@ def test_what_ended_before_its_first_trial_has_no_charts_until_it_goes_on(signed
     seeded.post(study, "cancel")
 
 
-def test_the_pages_of_trials_and_layers_are_in_order(signed_in_page, seeded, check_page):
-    study = seeded.studies[FINISHED]
-    for path, name in (("/trials", "study-trials"), ("/trials/7", "study-trial"), ("/layers", "study-layers")):
-        signed_in_page.goto(f"/studies/{study}{path}")
-        check_page(signed_in_page, name)
+@pytest.mark.parametrize(
+    ("name", "path", "shown"),
+    [
+        (FINISHED, "/trials?sort=value", "study-trials"),
+        (FINISHED, "/trials/7", "study-trial"),
+        (FINISHED, "/layers", "study-layers"),
+        (PAUSED, "/trials", "study-trials-failed"),
+        (PAUSED, "/trials/5", "study-trial-failed"),
+        (FRONT, "/layers", "study-layers-alone"),
+    ],
+)
+def test_the_pages_of_trials_and_layers_are_in_order(signed_in_page, seeded, check_page, name, path, shown):
+    signed_in_page.goto(f"/studies/{seeded.studies[name]}{path}")
+    check_page(signed_in_page, shown)
 
 
 def test_before_the_first_trial_the_charts_say_what_will_be_there(signed_in_page, seeded, check_page):

@@ -42,6 +42,7 @@ async function load() {
   if (before.outerHTML !== next.outerHTML || before.querySelector("form")) {
     before.replaceWith(next);
     carry(before.querySelector("form"), next.querySelector("form"));
+    window.htmx.process(next);
     localise(next);
     begin();
   }
@@ -88,6 +89,7 @@ document.addEventListener("uploaded", (event) => {
   announce(`${made.name} is chosen`);
   load();
 });
+document.body.addEventListener("changed", load); // the model is inspected again
 addEventListener("pageshow", (event) => {
   if (event.persisted) location.reload(); // Back from the study: what is shown may be old, and has been submitted
 });

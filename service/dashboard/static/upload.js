@@ -64,10 +64,12 @@ function prepare(form) {
       if (refusal) problem.replaceChildren(problemBox(refusal));
       else announce("The upload was cancelled");
     } finally {
+      const held = sending.contains(document.activeElement);
       request = null;
       sending.hidden = true;
       drop.hidden = false;
       input.value = "";
+      if (held) input.focus(); // it was on what is hidden now
     }
   }
 

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 
 from service.dashboard.headers import CONTENT_SECURITY_POLICY
 from service.dashboard.pages import OPEN_BELOW, OPEN_PAGES
+from tests.browser.pictures import PICTURES
 from tests.service.access_stories import bearer, token_for
 from tests.service.dashboard.conftest import HOSTILE, HTML
 
@@ -25,6 +26,16 @@ def pages(service):
         if isinstance(original, APIRoute) and original.endpoint.__module__.startswith("service.dashboard."):
             found.append(re.sub(r"\{\w+\}", "nothing", route.path))
     return sorted(path for path in found if not path.startswith(OPEN_BELOW))
+
+
+def test_every_page_has_its_picture_taken(service):
+    paths = set()
+    for route in iter_route_contexts(service.app.routes):
+        original = route.original_route
+        if isinstance(original, APIRoute) and original.endpoint.__module__.startswith("service.dashboard."):
+            paths.add(route.path)
+    parts = {"/", "/studies/{study}/summary", "/studies/{study}/best"}  # what leads to a page, and is a part of one
+    assert {path for path in paths if not path.startswith(OPEN_BELOW)} - parts == set(PICTURES) - {"what is not there"}
 
 
 def test_there_are_pages_to_check(pages):

@@ -21,6 +21,9 @@ def summary(state="running", **members):
         ({"state": "queued", "waiting_for": "no worker is connected"}, "no worker is connected"),
         ({}, "2 trials running"),
         ({"progress": {**PROGRESS, "running": 1}}, "1 trial running"),
+        ({"progress": {**PROGRESS, "running": 0}}, "its next trial is about to begin"),
+        ({"progress": {**PROGRESS, "complete": 0, "failed": 0, "running": 0}}, "measures the dense network first"),
+        ({"request": wire.request(max_parallel=2)}, "2 trials running, as many at once as it may"),
         (
             {"progress": {**PROGRESS, "complete": 10, "failed": 0, "running": 0, "waiting": 0}},
             "measures its best trials again, on all images",
