@@ -119,7 +119,7 @@ def prepared(url: str, token: str) -> Seeded:
     return made
 
 
-def seed(url: str, token: str, trials: int = 200) -> Seeded:
+def seed(url: str, token: str, trials: int = 120) -> Seeded:
     """Fill an empty service.
 
     Args:

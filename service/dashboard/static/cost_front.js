@@ -44,7 +44,7 @@ export class CostFront extends TrialChart {
 
   xAxis() {
     const worded = this.word === "latency_ms" ? short : count;
-    return { label: WORDS[this.word], space: 80, values: (_plot, ticks) => ticks.map(worded) };
+    return { label: WORDS[this.word], space: 60, values: (_plot, ticks) => ticks.map(worded) };
   }
 
   label() {
