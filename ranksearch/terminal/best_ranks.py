@@ -19,6 +19,7 @@ __all__ = ["best_ranks"]
 _LEAST: Final = 4
 _BAR: Final = 10
 _LEAST_OF_A_NAME: Final = 14
+_SMALL: Final = 0.01
 
 
 def best_ranks(best: Best, width: int, characters: Characters) -> Section:
@@ -56,9 +57,14 @@ def _table(best: Best, layers: Sequence[LayerChoice], width: int, characters: Ch
         Column("of dense", [characters.bar(share, _BAR) for share in shares], dispensable=2, style="cyan"),
         Column("", [f"{share:.0%}" for share in shares], right=True),
         Column("macs", [count(layer.compressed.macs) for layer in layers], right=True, dispensable=3),
-        Column("of all", [f"{layer.compressed.macs / whole:.0%}" for layer in layers], right=True, dispensable=1),
+        Column("of all", [_percent(layer.compressed.macs / whole) for layer in layers], right=True, dispensable=1),
     ]
     return lines(columns, width)
+
+
+def _percent(share: float) -> str:
+    """Of two hundred layers each has less than one per cent."""
+    return f"{share:.1%}" if share < _SMALL else f"{share:.0%}"
 
 
 def _rank(choice: dict[str, Any]) -> str:

@@ -28,6 +28,10 @@ def test_a_layer_is_a_line_with_its_share_as_a_bar():
     ]
 
 
+def test_a_small_share_of_the_network_has_a_digit_more():
+    assert drawn([layer("conv", 4_000, 1_500), layer("head", 400_000, 331_833)], 3)[1].endswith(" 0.5%")
+
+
 def test_several_ranks_are_named():
     made = [layer("conv", 9, 3, {"method": "tucker2", "ranks": {"out": 32, "in": 24}})]
     assert drawn(made, 2, characters=ASCII)[1].split()[:6] == ["conv", "tucker2", "out", "32,", "in", "24"]
