@@ -8,6 +8,8 @@ from playwright.sync_api import Locator, Page, expect
 from ranksearch.contracts.studies import StudyState
 from tests.service import synthetic
 
+pytestmark = pytest.mark.slow
+
 ENDED: set[StudyState] = {"completed", "failed", "cancelled"}
 MOST_STOPS = 120
 FOCUS_IS_SEEN = """() => {
