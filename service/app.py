@@ -13,7 +13,19 @@ from starlette.concurrency import run_in_threadpool
 from ranksearch.contracts.errors import UnavailableError
 from service.access.bootstrap import admit_bootstrap_token
 from service.access.verification import Verifier
-from service.api import documents, events, exposition, factors, health, insights, jobs, people, sessions, studies
+from service.api import (
+    artifacts,
+    documents,
+    events,
+    exposition,
+    factors,
+    health,
+    insights,
+    jobs,
+    people,
+    sessions,
+    studies,
+)
 from service.api.access import OPEN_PATHS, Gate, check_routes, documented_scheme
 from service.api.attempts import SignInAttempts
 from service.api.job_threads import JobThreads
@@ -154,7 +166,7 @@ def _include_routers(app: FastAPI) -> None:
     for router in (health.router, sessions.router):
         app.include_router(router)
     locked = [Depends(documented_scheme)]
-    resources = (documents.router, studies.router, insights.router, events.router, people.router)
+    resources = (documents.router, studies.router, artifacts.router, insights.router, events.router, people.router)
     for router in (exposition.router, *resources, factors.router, jobs.router):
         app.include_router(router, dependencies=locked)
 

@@ -19,7 +19,7 @@ from ranksearch.contracts.errors import (
 from ranksearch.contracts.jobs import (
     ClaimRequest,
     CompressOutcome,
-    CompressTask,
+    ExportOutcome,
     Job,
     Outcome,
     Task,
@@ -205,9 +205,9 @@ class Agent:
             outcome = self._evaluator.run(task, files, output, unwanted=lambda: lease.lost or self._stopping.is_set())
         if self._share is not None:
             self._share(self._evaluator.factors)
-        if isinstance(task, CompressTask) and isinstance(outcome, CompressOutcome):
+        if isinstance(outcome, CompressOutcome | ExportOutcome) and outcome.kind == task.kind:
             with self._evaluator.collected(output / outcome.sha256) as made:
-                outcome = CompressOutcome(sha256=self._blobs.upload(made))
+                outcome = outcome.model_copy(update={"sha256": self._blobs.upload(made)})
         return outcome
 
     def _hand_back(self, job: Job) -> None:

@@ -10,10 +10,10 @@ from ranksearch.client.events import RESTING_STATES, follow
 from ranksearch.client.progress import Progress, metered
 from ranksearch.client.transport import Transport, segment
 from ranksearch.client.waiting import until
+from ranksearch.contracts.artifacts import Artifact
 from ranksearch.contracts.errors import NotFoundError, RankSearchError
 from ranksearch.contracts.feasibility import Feasibility
 from ranksearch.contracts.insights import History, Importance, RankMap, Sensitivity, TrialSort
-from ranksearch.contracts.resources import Artifact
 from ranksearch.contracts.studies import Best, Event, Pareto, PauseRequest, Study, Trial, TrialOrigin, TrialState
 from ranksearch.contracts.study_requests import StudyRequest
 

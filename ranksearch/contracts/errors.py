@@ -265,6 +265,7 @@ class ConflictError(RankSearchError):
         "study_not_paused": 409,
         "study_paused": 409,
         "nothing_to_retry": 409,
+        "trial_not_complete": 409,
         "in_use": 409,
         "worker_outdated": 409,
         "name_taken": 409,
@@ -301,6 +302,10 @@ class EvaluationError(RankSearchError):
         "attempts_exhausted": 500,
         "trial_poisoned": 500,
         "trial_cancelled": 500,
+        "artifact_disagrees": 500,
+        "artifact_too_large": 500,
+        "export_failed": 500,
+        "export_unavailable": 500,
         "study_failing": 500,
         "no_feasible_trial": 500,
     }

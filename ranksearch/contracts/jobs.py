@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from ranksearch.contracts.artifacts import ParityReport
 from ranksearch.contracts.base import Name, Request, Resource, Sha256, Timestamp
 from ranksearch.contracts.goals import Level, Metric
 from ranksearch.contracts.profiles import ModelProfile
@@ -21,6 +22,9 @@ __all__ = [
     "CompressOutcome",
     "CompressTask",
     "DataSelection",
+    "ExportFormat",
+    "ExportOutcome",
+    "ExportTask",
     "FailRequest",
     "InspectOutcome",
     "InspectTask",
@@ -107,18 +111,35 @@ class TrialTask(Resource):
 
 
 class CompressTask(Resource):
-    """Compress at these ranks, calibrate, upload the model document as a blob."""
+    """Compress at these ranks, calibrate, upload the model document as a blob, and say how true it is."""
 
     kind: Literal["compress"] = "compress"
     model: Blob
     ranks: RankVector
     calibration: DataSelection
+    validation: DataSelection = Field(description="the images on which the document is compared with the network")
     batch_size: int
     seed: int
     level: Level = "reconstruction"
 
 
-Task = Annotated[InspectTask | BaselineTask | SensitivityTask | TrialTask | CompressTask, Field(discriminator="kind")]
+ExportFormat = Literal["pt2", "onnx"]
+"""What is made from a model document."""
+
+
+class ExportTask(Resource):
+    """Write a model document in another format, upload that as a blob, and say how true it is."""
+
+    kind: Literal["export"] = "export"
+    model: Blob = Field(description="the model document")
+    format: ExportFormat
+    validation: DataSelection = Field(description="the images on which both are compared")
+    batch_size: int
+
+
+Task = Annotated[
+    InspectTask | BaselineTask | SensitivityTask | TrialTask | CompressTask | ExportTask, Field(discriminator="kind")
+]
 
 
 class Lease(Resource):
@@ -195,9 +216,20 @@ class CompressOutcome(Request):
 
     kind: Literal["compress"] = "compress"
     sha256: Sha256
+    parity: ParityReport
 
 
-Outcome = Annotated[InspectOutcome | TrialOutcome | SensitivityOutcome | CompressOutcome, Field(discriminator="kind")]
+class ExportOutcome(Request):
+    """The blob of the file in the other format, uploaded before."""
+
+    kind: Literal["export"] = "export"
+    sha256: Sha256
+    parity: ParityReport
+
+
+Outcome = Annotated[
+    InspectOutcome | TrialOutcome | SensitivityOutcome | CompressOutcome | ExportOutcome, Field(discriminator="kind")
+]
 
 
 class CompleteRequest(Request):

@@ -1,4 +1,4 @@
-"""Models, data sets, workers and artifacts as the API answers them."""
+"""Models, data sets and workers as the API answers them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ranksearch.contracts.model_summaries import ModelSummary
 from ranksearch.contracts.profiles import ModelProfile
 
 __all__ = [
-    "Artifact",
     "Blob",
     "Dataset",
     "Health",
@@ -93,18 +92,6 @@ class Samples(Resource):
 
     items: list[Sample]
     count: int = Field(description="images of the whole data set")
-
-
-class Artifact(Resource):
-    """A file that a study hands out. ``sha256`` is None while it is being made."""
-
-    name: str = Field(description='such as "compressed.safetensors"')
-    kind: Literal["model_document"]
-    state: Literal["pending", "ready", "failed"]
-    trial: int
-    blob: Blob | None = None
-    url: str | None = Field(default=None, description="relative to the service")
-    error: Problem | None = None
 
 
 class SandboxMeasure(Resource):

@@ -74,5 +74,5 @@ def _blobs_of(project: str) -> CompoundSelect[Any]:
     return union(
         select(ModelRow.sha256.label("sha256")).where(ModelRow.project_id == project),
         select(DatasetRow.sha256).where(DatasetRow.project_id == project),
-        artifacts.where(StudyRow.project_id == project, JobRow.kind == "compress", JobRow.artifact.is_not(None)),
+        artifacts.where(StudyRow.project_id == project, JobRow.artifact.is_not(None)),
     )

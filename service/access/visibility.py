@@ -109,7 +109,7 @@ def refers_to_blob(session: Session, caller: Principal, sha256: str) -> bool:
     """Whether the caller may have a blob's bytes: a document or an artifact that it sees has them."""
     if caller.sees_all:
         return True
-    of_studies = (JobRow.study_id == StudyRow.id, JobRow.kind == "compress", JobRow.artifact == sha256)
+    of_studies = (JobRow.study_id == StudyRow.id, JobRow.artifact == sha256)
     return any(
         session.scalars(query.limit(1)).first() is not None
         for query in (

@@ -1,19 +1,17 @@
-"""Studies, their trials, answers and artifacts."""
+"""Studies, their trials and answers."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Path, Query, Request, Response
+from fastapi import APIRouter, Header, Path, Query, Response
 
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.feasibility import Feasibility
-from ranksearch.contracts.resources import Artifact
 from ranksearch.contracts.studies import Best, Pareto, PauseRequest, Study, StudyState, Trial
 from ranksearch.contracts.study_requests import StudyRequest
 from service.api.access import Reader, Submitter
 from service.api.dependencies import Cursor, Limit, TheBackend, TrialsWanted
-from service.api.downloads import BLOB_ANSWERS, blob_response
 from service.api.problems import PROBLEMS
 from service.scheduling import answers, solutions
 from service.scheduling.deletion import delete_study
@@ -137,15 +135,3 @@ def get_best(backend: TheBackend, caller: Reader, study: str) -> Best:
 def get_pareto(backend: TheBackend, caller: Reader, study: str) -> Pareto:
     """The trials that no other beats in all objectives, by the first objective, best first."""
     return solutions.pareto(backend, caller, study)
-
-
-@router.get("/{study}/artifacts")
-def list_artifacts(backend: TheBackend, caller: Reader, study: str) -> Page[Artifact]:
-    """The files that the study hands out."""
-    return answers.artifacts(backend, caller, study)
-
-
-@router.get("/{study}/artifacts/{name}", response_class=Response, responses=BLOB_ANSWERS)
-def get_artifact(request: Request, backend: TheBackend, caller: Reader, study: str, name: str) -> Response:
-    """A file; ``Range`` and ``If-None-Match`` are understood."""
-    return blob_response(request, backend, answers.ready_artifact(backend, caller, study, name), filename=name)

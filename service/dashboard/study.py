@@ -18,6 +18,7 @@ from service.dashboard.sorting import Sorting
 from service.dashboard.study_summary import StudySummary
 from service.dashboard.taking_along import as_json, as_python
 from service.scheduling import answers, solutions
+from service.scheduling.artifacts import artifacts
 from service.scheduling.backend import Backend
 from service.scheduling.layer_insights import importance, sensitivity
 from service.scheduling.trial_lists import trial, trials
@@ -135,7 +136,7 @@ def _study_page(
 ) -> HTMLResponse:
     """A page, or a part of one, with what all of them say of the study."""
     found = StudySummary(answers.study(backend, caller, study))
-    files = answers.artifacts(backend, caller, study).items
+    files = artifacts(backend, caller, study).items
     settled = found.ended and all(file.state != "pending" for file in files)
     events = None if settled else f"/v1/studies/{study}/events?after={found.study.last_event}"
     return shell.page(

@@ -7,7 +7,7 @@ from sqlalchemy.orm import undefer
 
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.errors import NotFoundError
-from ranksearch.contracts.resources import Artifact, Dataset, Model, Worker
+from ranksearch.contracts.resources import Dataset, Model, Worker
 from ranksearch.contracts.studies import Study
 from service.access.principal import Principal
 from service.access.visibility import (
@@ -21,8 +21,6 @@ from service.access.visibility import (
 from service.scheduling.backend import Backend
 from service.scheduling.study_views import study_views
 from service.scheduling.views import (
-    ARTIFACT_NAME,
-    artifact_view,
     dataset_view,
     model_view,
     worker_views,
@@ -30,16 +28,14 @@ from service.scheduling.views import (
 from service.scheduling.waiting import why_model_waits
 from service.scheduling.workloads import with_workloads
 from service.storage.paging import newest_first
-from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
+from service.storage.tables import DatasetRow, ModelRow, StudyRow, WorkerRow
 
 __all__ = [
-    "artifacts",
     "check_blob",
     "dataset",
     "datasets",
     "model",
     "models",
-    "ready_artifact",
     "studies",
     "study",
     "workers",
@@ -121,37 +117,6 @@ def studies(
             query = query.where(uses_dataset(dataset))
         rows, following = newest_first(session, query, StudyRow, cursor, limit)
         return Page(items=study_views(session, backend, rows), next=following)
-
-
-def artifacts(backend: Backend, caller: Principal, study_id: str) -> Page[Artifact]:
-    """A study's artifacts.
-
-    Raises:
-        NotFoundError: no such study.
-    """
-    with backend.reading() as session:
-        existing_study(session, caller, study_id)
-        query = select(JobRow).where(JobRow.study_id == study_id, JobRow.kind == "compress")
-        return Page(items=[artifact_view(session, row) for row in session.scalars(query)])
-
-
-def ready_artifact(backend: Backend, caller: Principal, study_id: str, name: str) -> str:
-    """The sha256 of an artifact that can be downloaded.
-
-    Raises:
-        NotFoundError: no such study, or no such artifact yet.
-    """
-    found = [one for one in artifacts(backend, caller, study_id).items if one.name == name]
-    blob = found[0].blob if found else None
-    if blob is None:
-        raise NotFoundError(
-            "artifact_not_found",
-            f"this study has no such artifact{' yet' if found else ''}",
-            got=f"{name}, {found[0].state}" if found else name,
-            expected=ARTIFACT_NAME,
-            mend="wait until the study is completed and its artifact ready",
-        )
-    return blob.sha256
 
 
 def check_blob(backend: Backend, caller: Principal, sha256: str) -> None:

@@ -35,6 +35,7 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.jobs import ClaimRequest
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS, DOCUMENT
 from service.scheduling.backend import now
 from service.scheduling.fairness import Account, Load, queue
 from service.scheduling.fitting import Abilities, fits
@@ -132,7 +133,7 @@ def _best(
     abilities = Abilities(worker.device, worker.memory_bytes, worker.labels)
     able = [
         candidate
-        for candidate in _line(session, user)
+        for candidate in _line(session, user, at)
         if (candidate.max_parallel is None or load.of_study(candidate.study) < candidate.max_parallel)
         and fits(candidate.requirements, abilities)
     ]
@@ -156,10 +157,11 @@ def _best(
     return None
 
 
-def _line(session: Session, user: str) -> list[Candidate]:
-    """The user's studies that search, or whose network waits to be made, by priority and age."""
-    line = [Candidate(*row) for row in session.execute(_LINE, {"user": user})]
-    return sorted(line, key=lambda one: (-one.priority, one.created_at, one.study))
+def _line(session: Session, user: str, at: float) -> list[Candidate]:
+    """The user's studies that search, or whose networks wait to be made, by priority and age."""
+    rows = session.execute(_LINE, {"user": user, "at": at})
+    line = {row[0]: Candidate(*row) for row in rows}  # one that searches may have files to make, too
+    return sorted(line.values(), key=lambda one: (-one.priority, one.created_at, one.study))
 
 
 def _urgent(session: Session, user: str, at: float) -> dict[str | None, int]:
@@ -190,7 +192,7 @@ def _made_line() -> CompoundSelect[str, int, float, str, int, int | None, dict[s
     )
     mine = select(*columns).join(ModelRow, ModelRow.id == StudyRow.model_id).where(StudyRow.user_id == _USER)
     searching = mine.where(StudyRow.state.in_(("queued", "running")))
-    made = (JobRow.state == "waiting", JobRow.priority == PRIORITY["compress"], JobRow.kind == "compress")
+    made = (*ripe(_AT), JobRow.priority == PRIORITY[DOCUMENT], JobRow.kind.in_(ARTIFACT_KINDS))
     compressing = mine.join(JobRow, JobRow.study_id == StudyRow.id).where(*made)
     return union_all(searching, compressing)
 

@@ -11,15 +11,15 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import EvaluationError, RankSearchError
-from service.scheduling.backend import JOBS, Backend, now
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS
+from service.scheduling.artifact_orders import order
+from service.scheduling.backend import now
 from service.scheduling.events import artifact_event, study_event
 from service.scheduling.fairness import charge_leases
 from service.scheduling.finals import call_finalists, nearest_of, settle
-from service.scheduling.priorities import PRIORITY
 from service.scheduling.stopping import start_clock
 from service.scheduling.verdicts import Goal, goal_of
 from service.scheduling.views import TERMINAL, Tally, tally_of
-from service.storage.identifiers import new_id
 from service.storage.tables import JobRow, StudyRow
 
 __all__ = ["end", "fail_study", "finish_if_done"]
@@ -59,12 +59,16 @@ def fail_study(session: Session, study: StudyRow, problem: RankSearchError | dic
 
 
 def end(session: Session, study: StudyRow, state: str, reason: str | None) -> None:
-    """Take it into a terminal state; what of it still waits or runs is cancelled."""
+    """Take it into a terminal state; what of its search still waits or runs is cancelled.
+
+    Files that were asked for are made all the same: what it has found stays.
+    """
     session.flush()
     at = now(session)
     charge_leases(session, study, at)
     problem = EvaluationError("trial_cancelled", f"the study was {state} before this trial ended").to_problem()
-    left = (JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased")))
+    searching = JobRow.kind.not_in(ARTIFACT_KINDS)
+    left = (JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased")), searching)
     planned = (JobRow.kind == "trial", JobRow.trial_number.is_not(None))
     session.execute(update(JobRow).where(*left, *planned).values(told=False))
     session.execute(
@@ -83,34 +87,9 @@ def end(session: Session, study: StudyRow, state: str, reason: str | None) -> No
 def _complete(session: Session, study: StudyRow) -> None:
     best = session.get_one(JobRow, study.best_job)
     end(session, study, "completed", study.reason)
-    made = select(JobRow).where(JobRow.study_id == study.id, JobRow.kind == "compress")
-    earlier = session.scalars(made).first()  # of a study that was complete before, and had failed trials retried
-    if earlier is not None and earlier.state == "done" and earlier.trial_number == best.trial_number:
-        artifact_event(session, study, earlier)
-        return
-    if earlier is not None:
-        session.delete(earlier)
-        session.flush()
-    job = _compression(study, best)
-    session.add(job)
-    artifact_event(session, study, job)
-    Backend.ring_after(session, JOBS)
-
-
-def _compression(study: StudyRow, best: JobRow) -> JobRow:
-    return JobRow(
-        id=new_id("job"),
-        kind="compress",
-        state="waiting",
-        priority=PRIORITY["compress"],
-        queued_at=study.created_at,
-        ordinal=0,
-        study_id=study.id,
-        model_id=study.model_id,
-        trial_number=best.trial_number,
-        ranks=best.ranks,
-        told=True,
-    )
+    document = order(session, study, best, "document")
+    if document.state == "done":  # asked for before, or of a study that was complete before
+        artifact_event(session, study, document)
 
 
 def _why_there_is_no_best(session: Session, study: StudyRow, goal: Goal) -> EvaluationError:

@@ -11,8 +11,10 @@ from sqlalchemy.orm import Session
 from ranksearch.contracts.studies import Event, EventKind
 from service.access.principal import Principal
 from service.access.visibility import existing_study
+from service.scheduling.artifact_kinds import HELD
+from service.scheduling.artifact_views import artifact_view
 from service.scheduling.backend import Backend, now, study_topic
-from service.scheduling.views import TERMINAL, Tally, artifact_view, study_view, trial_view
+from service.scheduling.views import TERMINAL, Tally, study_view, trial_view
 from service.storage.clock import moment
 from service.storage.tables import EventRow, JobRow, StudyRow
 
@@ -33,7 +35,7 @@ def trial_event(session: Session, study: StudyRow, job: JobRow, final: JobRow | 
 
 
 def artifact_event(session: Session, study: StudyRow, job: JobRow) -> None:
-    """Its artifact as it is now. The study must be locked."""
+    """One of its artifacts as it is now. The study must be locked."""
     session.flush()
     _append(session, study, "artifact", artifact_view(session, job))
 
@@ -80,8 +82,8 @@ def events_after(
 
 
 def is_settled(session: Session, study: StudyRow) -> bool:
-    """Whether nothing about the study will change any more: it has ended and its artifact is made or failed."""
-    open_jobs = select(JobRow.id).where(JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased")))
+    """Whether nothing about the study will change any more: it has ended, and its artifacts are made or failed."""
+    open_jobs = select(JobRow.id).where(JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased", HELD)))
     return study.state in TERMINAL and session.scalars(open_jobs.limit(1)).first() is None
 
 

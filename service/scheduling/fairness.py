@@ -17,6 +17,7 @@ from functools import cached_property
 from sqlalchemy import ColumnElement, CompoundSelect, Row, Select, func, or_, select, union, update
 from sqlalchemy.orm import Session
 
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS
 from service.scheduling.backend import Backend, now
 from service.scheduling.priorities import PRIORITY
 from service.storage.tables import JobRow, ModelRow, StudyRow, UserRow
@@ -146,7 +147,7 @@ def _users_in_queue() -> CompoundSelect[str]:
     """Those who have studies that are not paused and have not ended, or a model or artifact that waits for a worker."""
     studies = select(StudyRow.user_id).where(StudyRow.state.in_(_IN_QUEUE))
     inspections = select(ModelRow.user_id).join(JobRow).where(*_waiting("inspect"))
-    artifacts = select(StudyRow.user_id).join(JobRow).where(*_waiting("compress"))
+    artifacts = select(StudyRow.user_id).join(JobRow).where(*_waiting(*ARTIFACT_KINDS))
     return union(studies, inspections, artifacts)
 
 
@@ -188,15 +189,15 @@ def let_go(session: Session, job: JobRow) -> None:
 
 
 def charge_leases(session: Session, study: StudyRow, at: float) -> None:
-    """Charge for everything of a study that is under lease and is about to lose it."""
-    leased = (JobRow.study_id == study.id, JobRow.state == "leased")
+    """Charge for everything of a study's search that is under lease and is about to lose it."""
+    leased = (JobRow.study_id == study.id, JobRow.state == "leased", JobRow.kind.not_in(ARTIFACT_KINDS))
     for since, until in session.execute(select(JobRow.leased_at, JobRow.lease_expires_at).where(*leased)):
         Backend.charge_after(session, study.user_id, _seconds(since, until, at))
 
 
-def _waiting(kind: str) -> tuple[ColumnElement[bool], ...]:
-    """Jobs of this kind that wait, found through the index on their priority."""
-    return JobRow.state == "waiting", JobRow.priority == PRIORITY[kind], JobRow.kind == kind
+def _waiting(*kinds: str) -> tuple[ColumnElement[bool], ...]:
+    """Jobs of these kinds, of one priority, that wait; found through the index on that."""
+    return JobRow.state == "waiting", JobRow.priority == PRIORITY[kinds[0]], JobRow.kind.in_(kinds)
 
 
 def _study(session: Session, study: str) -> StudyRow:

@@ -22,6 +22,7 @@ from sqlalchemy.pool import QueuePool
 
 from ranksearch.contracts.resources import WorkerState
 from ranksearch.contracts.studies import StudyState
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS
 from service.scheduling.backend import Backend, now
 from service.storage.tables import BlobRow, JobRow, StudyRow, WorkerRow
 
@@ -29,7 +30,7 @@ __all__ = ["KINDS", "DatabaseGauges"]
 
 log = logging.getLogger(__name__)
 
-KINDS: Final = ("inspect", "baseline", "sensitivity", "trial", "final", "compress")
+KINDS: Final = ("inspect", "baseline", "sensitivity", "trial", "final", *ARTIFACT_KINDS)
 _FRESH_SECONDS: Final = 2.0
 
 

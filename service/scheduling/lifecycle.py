@@ -17,6 +17,8 @@ from service.access.audit import record
 from service.access.principal import Principal
 from service.access.visibility import existing_study
 from service.metrics import Metrics
+from service.scheduling.artifact_kinds import DOCUMENT
+from service.scheduling.artifact_orders import document_failed
 from service.scheduling.backend import Backend, locked_study, now
 from service.scheduling.endings import end, fail_study, finish_if_done
 from service.scheduling.events import artifact_event, study_event, trial_event
@@ -138,6 +140,8 @@ def fail_job(
         after_sensitivity(session, study)
     else:
         artifact_event(session, study, job)
+        if job.kind == DOCUMENT:
+            document_failed(session, study, job)
 
 
 @again_when_raced

@@ -12,10 +12,12 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
+from ranksearch.contracts.artifacts import ParityReport
 from ranksearch.contracts.errors import EvaluationError, InputError, NotFoundError, UnavailableError
 from ranksearch.contracts.jobs import (
     CompleteRequest,
     CompressOutcome,
+    ExportOutcome,
     FailRequest,
     InspectOutcome,
     Outcome,
@@ -27,6 +29,8 @@ from ranksearch.contracts.resources import Problem
 from ranksearch.contracts.studies import TrialResult
 from service.access.quota import check_room
 from service.metrics import Metrics
+from service.scheduling.artifact_kinds import DOCUMENT, EXPORT_KINDS
+from service.scheduling.artifact_orders import document_made
 from service.scheduling.attempts import hand_back
 from service.scheduling.backend import OPTUNA, Backend, model_topic, now
 from service.scheduling.blob_rows import hold
@@ -53,7 +57,7 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
     """Take a result. The same call again does nothing.
 
     Raises:
-        NotFoundError: no such job, or the compressed model was not uploaded.
+        NotFoundError: no such job, or the file that was made was not uploaded.
         ConflictError: ``lease_lost``.
         InputError: the outcome is of another kind than the job.
     """
@@ -70,8 +74,8 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
         if isinstance(outcome, InspectOutcome):
             take_profile(session, session.get_one(ModelRow, job.model_id), outcome.profile)
             Backend.ring_after(session, model_topic(job.model_id))
-        elif study is not None and isinstance(outcome, CompressOutcome):
-            _compressed(session, study, job, outcome, backend.settings)
+        elif study is not None and isinstance(outcome, CompressOutcome | ExportOutcome):
+            _made(session, study, job, outcome, backend.settings)
         elif study is not None and isinstance(outcome, SensitivityOutcome):
             check_table(space_of_study(session, backend, study), outcome)
             study.sensitivity = {**outcome.kl}
@@ -121,7 +125,7 @@ def _too_large_for_all(session: Session, settings: Settings, problem: Problem) -
 
 
 def _check_belongs(job: JobRow, outcome: Outcome) -> None:
-    expected = "trial" if job.kind == "final" else job.kind
+    expected = {"final": "trial", **dict.fromkeys(EXPORT_KINDS, "export")}.get(job.kind, job.kind)
     if outcome.kind != expected:
         raise InputError(
             "invalid_request", "this outcome does not belong to this job", got=outcome.kind, expected=expected
@@ -135,21 +139,39 @@ def _check_belongs(job: JobRow, outcome: Outcome) -> None:
         )
 
 
-def _compressed(session: Session, study: StudyRow, job: JobRow, outcome: CompressOutcome, settings: Settings) -> None:
+def _made(
+    session: Session, study: StudyRow, job: JobRow, outcome: CompressOutcome | ExportOutcome, settings: Settings
+) -> None:
     if not hold(session, outcome.sha256):
         raise NotFoundError(
             "blob_not_found",
-            "the compressed model is not here",
+            "the file that was made is not here",
             got=outcome.sha256,
             mend=f"upload it first: PUT /v1/blobs/{outcome.sha256}",
         )
+    if not outcome.parity.agrees:
+        fail_job(session, study, job, _disagrees(outcome.parity), settings)
+        return
     try:
         check_room(session, study.project_id, outcome.sha256, session.get_one(BlobRow, outcome.sha256).size)
     except UnavailableError as problem:  # the bytes stay for their grace: made again by then, they cost no upload
         fail_job(session, study, job, problem, settings)
         return
-    job.artifact = outcome.sha256
+    job.artifact, job.result = outcome.sha256, outcome.parity.model_dump(mode="json")
     artifact_event(session, study, job)
+    if job.kind == DOCUMENT:
+        document_made(session, study, job)
+
+
+def _disagrees(report: ParityReport) -> EvaluationError:
+    return EvaluationError(
+        "artifact_disagrees",
+        f"the file that was written does not compute what the {report.reference} does, so it is not handed out",
+        got=f"outputs that differ by {report.max_relative_difference} of their range",
+        expected=f"at most {report.tolerance:g}",
+        mend="take another format, or update the worker",
+        parity=report.model_dump(mode="json"),
+    )
 
 
 def _measured(session: Session, study: StudyRow, job: JobRow, outcome: TrialOutcome, settings: Settings) -> None:

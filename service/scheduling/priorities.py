@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS
+
 __all__ = ["PRIORITY"]
 
-PRIORITY = {"inspect": 0, "baseline": 1, "sensitivity": 2, "compress": 3, "final": 4, "handed_back": 5, "trial": 6}
+PRIORITY = {
+    "inspect": 0,
+    "baseline": 1,
+    "sensitivity": 2,
+    **dict.fromkeys(ARTIFACT_KINDS, 3),
+    "final": 4,
+    "handed_back": 5,
+    "trial": 6,
+}
 """Smaller goes first."""

@@ -17,12 +17,14 @@ from ranksearch.contracts.studies import Study
 from service.access.audit import record
 from service.access.principal import Principal
 from service.access.visibility import existing_study
-from service.scheduling.backend import JOBS, OPTUNA, Backend, now
-from service.scheduling.events import artifact_event, study_event
-from service.scheduling.fairness import let_go, welcome_back
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS, FORMAT_OF
+from service.scheduling.artifact_orders import order
+from service.scheduling.backend import JOBS, OPTUNA, Backend
+from service.scheduling.events import study_event
+from service.scheduling.fairness import welcome_back
 from service.scheduling.finals import feasible_trials, order_of, take_as_best
 from service.scheduling.pausing import go_on
-from service.scheduling.priorities import PRIORITY
+from service.scheduling.renewal import wait_anew
 from service.scheduling.stopping import start_clock
 from service.scheduling.verdicts import goal_of
 from service.scheduling.views import TERMINAL, study_view
@@ -33,7 +35,7 @@ __all__ = ["retry"]
 
 log = logging.getLogger(__name__)
 
-_KINDS = ("baseline", "trial", "final", "compress")
+_KINDS = ("baseline", "trial", "final", *ARTIFACT_KINDS)
 """What can be tried again by itself; a sensitivity table is of no use once trials were made without it."""
 
 
@@ -47,7 +49,8 @@ def retry(backend: Backend, caller: Principal, study_id: str) -> Study:
     """
     with backend.writing() as session:
         study = existing_study(session, caller, study_id, lock=True)
-        if study.state == "cancelled":
+        failed = _failed(session, study)
+        if study.state == "cancelled" and not failed:
             raise ConflictError(
                 "study_finished",
                 "a cancelled study is not taken up again",
@@ -55,7 +58,6 @@ def retry(backend: Backend, caller: Principal, study_id: str) -> Study:
                 expected="a study some of whose trials failed",
                 mend="submit it again; with from_studies it learns from this one's trials",
             )
-        failed = _failed(session, study)
         if not failed:
             raise ConflictError(
                 "nothing_to_retry",
@@ -71,26 +73,25 @@ def retry(backend: Backend, caller: Principal, study_id: str) -> Study:
 
 
 def _take_up(session: Session, study: StudyRow, failed: Sequence[JobRow]) -> None:
-    compression = [job for job in failed if job.kind == "compress"]
-    unmeasured = [job for job in failed if job.kind != "compress"]
+    files = [job for job in failed if job.kind in ARTIFACT_KINDS]
+    unmeasured = [job for job in failed if job.kind not in ARTIFACT_KINDS]
     if unmeasured:
         if study.state in TERMINAL:
             _reopen(session, study)
         go_on(session, study)
         for job in unmeasured:
-            _wait_anew(job)
+            wait_anew(job)
         study_event(session, study)
-    elif compression:
-        for job in compression:
-            _wait_anew(job)
-            artifact_event(session, study, job)
+    for job in files:
+        order(session, study, job, FORMAT_OF[job.kind])
     Backend.ring_after(session, JOBS)
     Backend.ring_after(session, OPTUNA)
 
 
 def _failed(session: Session, study: StudyRow) -> list[JobRow]:
-    """Failed jobs; of a failed study what it took down with it, too."""
-    again = (JobRow.state == "failed") & JobRow.kind.in_(_KINDS)
+    """Failed jobs; of a failed study what it took down with it, too; of a cancelled one its files alone."""
+    kinds = ARTIFACT_KINDS if study.state == "cancelled" else _KINDS
+    again = (JobRow.state == "failed") & JobRow.kind.in_(kinds)
     if study.state == "failed":
         taken_down = JobRow.state == "cancelled"
         if study.stopped_by is not None:  # then what was never planned had been dropped before
@@ -101,25 +102,10 @@ def _failed(session: Session, study: StudyRow) -> list[JobRow]:
 
 
 def _reopen(session: Session, study: StudyRow) -> None:
-    """It runs again; its best is one of its trials until finalists are chosen anew, its time does not include its end.
-
-    A compression that is under way would be of a network that may not be the best any more.
-    """
+    """It runs again; its best is one of its trials until finalists are chosen anew, its end is no part of its time."""
     start_clock(session, study, since=study.finished_at)
     study.finished_at = study.reason = None
     goal = goal_of(study)
     candidates = feasible_trials(session, study)
     if candidates:
         take_as_best(study, min(candidates, key=lambda job: order_of(goal, job)))
-    making = (JobRow.study_id == study.id, JobRow.kind == "compress", JobRow.state.in_(("waiting", "leased")))
-    for job in session.scalars(select(JobRow).where(*making)):
-        let_go(session, job)
-        job.state, job.finished_at = "cancelled", now(session)
-
-
-def _wait_anew(job: JobRow) -> None:
-    job.state, job.attempts, job.crashes = "waiting", 0, 0
-    job.crash_reports = job.not_before = job.problem = job.worker = job.done_token = None
-    job.started_at = job.finished_at = None
-    if job.kind == "trial":
-        job.priority, job.told = PRIORITY["handed_back"], job.trial_number is None

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.profiles import Cost, ModelProfile
 from ranksearch.contracts.ranks import LayerRanks, RankVector
-from ranksearch.contracts.studies import Best, CostShare, LayerChoice, Pareto, ParetoPoint, TrialResult
+from ranksearch.contracts.studies import Best, LayerChoice, Pareto, ParetoPoint, TrialResult
 from ranksearch.contracts.study_requests import StudyRequest
 from service.access.principal import Principal
 from service.access.visibility import existing_study
@@ -16,10 +16,10 @@ from service.scheduling.backend import Backend, profile_of
 from service.scheduling.finals import feasible_trials
 from service.scheduling.fronts import front
 from service.scheduling.verdicts import Goal, goal_of, result_of
-from service.scheduling.views import TERMINAL
+from service.scheduling.views import TERMINAL, share_view
 from service.storage.tables import JobRow, StudyRow
 
-__all__ = ["best", "best_if_any", "layers", "pareto"]
+__all__ = ["best", "best_if_any", "layers", "no_best", "pareto"]
 
 
 def best(backend: Backend, caller: Principal, study_id: str) -> Best:
@@ -31,7 +31,7 @@ def best(backend: Backend, caller: Principal, study_id: str) -> Best:
     with backend.reading() as session:
         row = existing_study(session, caller, study_id)
         if row.best_job is None:
-            raise _no_best(session, row)
+            raise no_best(session, row)
         job = session.get_one(JobRow, row.best_job)
         result = result_of(job)
         dense_result = None if row.dense_result is None else TrialResult.model_validate(row.dense_result)
@@ -47,8 +47,8 @@ def best(backend: Backend, caller: Principal, study_id: str) -> Best:
             dense_value=_dense_value(result, dense_result),
             result=result,
             dense_result=dense_result,
-            macs=_share(dense.macs, result.cost.macs),
-            params=_share(dense.params, result.cost.params),
+            macs=share_view(dense.macs, result.cost.macs),
+            params=share_view(dense.params, result.cost.params),
             ranks=ranks,
             layers=_layers(profile_of(session, row.model_id), ranks, StudyRequest.model_validate(row.request)),
         )
@@ -133,7 +133,8 @@ def _dense_value(result: TrialResult, dense: TrialResult | None) -> float | None
     return dense.value
 
 
-def _no_best(session: Session, study: StudyRow) -> NotFoundError:
+def no_best(session: Session, study: StudyRow) -> NotFoundError:
+    """Why a study has no best trial, and what to do about it."""
     complete = (JobRow.study_id == study.id, JobRow.kind == "trial", JobRow.state == "done")
     if session.scalars(select(JobRow.id).where(*complete).limit(1)).first() is None:
         detail, mend = "no trial of this study has completed", "wait for the first trial to complete"
@@ -142,15 +143,6 @@ def _no_best(session: Session, study: StudyRow) -> NotFoundError:
     if study.state in TERMINAL:
         mend = study.reason or "submit another study"
     return NotFoundError("best_not_found", detail, got=f"state {study.state}", mend=mend)
-
-
-def _share(dense: int, compressed: int) -> CostShare:
-    return CostShare(
-        dense=dense,
-        compressed=compressed,
-        fraction=compressed / dense if dense else 1.0,
-        compression_ratio=dense / compressed if compressed else 1.0,
-    )
 
 
 def _layers(profile: ModelProfile, ranks: dict[str, LayerRanks], request: StudyRequest) -> list[LayerChoice]:

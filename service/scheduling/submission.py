@@ -25,7 +25,7 @@ from service.storage.identifiers import new_id
 from service.storage.races import again_when_raced
 from service.storage.tables import IdempotencyRow, JobRow, StudyRow
 
-__all__ = ["submit"]
+__all__ = ["check_same_request", "submit"]
 
 
 @again_when_raced
@@ -65,7 +65,12 @@ def submit(backend: Backend, caller: Principal, request: StudyRequest, key: str 
     return view, True
 
 
-def _same_again(session: Session, backend: Backend, earlier: IdempotencyRow, body: str) -> Study:
+def check_same_request(earlier: IdempotencyRow, body: str) -> None:
+    """That an idempotency key is used for the request again that it was used for.
+
+    Raises:
+        InputError: ``idempotency_mismatch``.
+    """
     if earlier.body_sha256 != body:
         raise InputError(
             "idempotency_mismatch",
@@ -75,6 +80,10 @@ def _same_again(session: Session, backend: Backend, earlier: IdempotencyRow, bod
             mend="send the request with a key of its own",
             study=earlier.study_id,
         )
+
+
+def _same_again(session: Session, backend: Backend, earlier: IdempotencyRow, body: str) -> Study:
+    check_same_request(earlier, body)
     row = session.get_one(StudyRow, earlier.study_id)
     (view,) = study_views(session, backend, [row])
     return view

@@ -11,12 +11,13 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import ColumnElement, bindparam, exists, func, select
+from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from ranksearch.contracts.errors import EvaluationError, NotFoundError
 from ranksearch.contracts.jobs import ClaimRequest, Job
 from service.metrics import Metrics
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS
 from service.scheduling.attempts import hand_back
 from service.scheduling.backend import OPTUNA, Backend, locked_study, now, planning_of, set_clock
 from service.scheduling.choosing import IN_LINE, Proposal, choose, ripe
@@ -145,9 +146,7 @@ def _locked(
             study = locked_study(session, proposal.study)
         except NotFoundError:  # deleted meanwhile, with its jobs
             return None, None
-        if study.state == "paused":
-            return study, None
-    found = _next_job(session, worker, proposal, planned)
+    found = _next_job(session, worker, proposal, planned, study)
     if found is not None and study is not None:
         is_new = found.job.kind == "trial" and found.job.trial_number is None
         if (is_new and (end_if_overdue(session, study) or planned is None)) or _runs_all_it_may(session, study):
@@ -156,14 +155,21 @@ def _locked(
     return study, (found if has_it else None)
 
 
-def _next_job(session: Session, worker: str, proposal: Proposal, planned: Draft | None) -> _Found | None:
-    """The job that was looked at before, if it is still there, and the worker may have it; locked."""
+def _next_job(
+    session: Session, worker: str, proposal: Proposal, planned: Draft | None, study: StudyRow | None
+) -> _Found | None:
+    """The job that was looked at before, if it is still there, and the worker may have it; locked.
+
+    Of a paused study that is a file to make, and nothing else.
+    """
     if planned is not None:
         which: ColumnElement[bool] = JobRow.id == planned.job
     elif proposal.study is None:
         which = JobRow.id == proposal.job
     else:
         which = JobRow.study_id == proposal.study
+    if study is not None and study.state == "paused":
+        which = and_(which, JobRow.kind.in_(ARTIFACT_KINDS))
     row = session.execute(_NEXT_JOB.where(which), {"worker": worker}).first()
     if row is None or row[1]:
         return None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.jobs import (
     BaselineTask,
     CompressTask,
     DataSelection,
+    ExportTask,
     InspectTask,
     Job,
     Lease,
@@ -18,6 +20,7 @@ from ranksearch.contracts.jobs import (
 )
 from ranksearch.contracts.resources import Blob
 from ranksearch.contracts.study_requests import DataSlice, StudyRequest
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS, DOCUMENT
 from service.scheduling.backend import Backend
 from service.scheduling.planning import space_of_study
 from service.scheduling.sensitivity import CALIBRATION_IMAGES, VALIDATION_IMAGES, choices_of
@@ -26,13 +29,15 @@ from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow
 
 __all__ = ["described"]
 
+_PARITY_IMAGES = 256
+"""On which a file is compared with what it was made from: a mistake shows on each of them."""
 _P_VALUE = 0.05
 """Of the test whether a trial is worse than the best: smaller loses fewer good ones, and takes longer."""
 
 
 def described(session: Session, backend: Backend, study: StudyRow | None, job: JobRow, lease: Lease) -> Job:
     """A leased job with all that its worker needs to know; a trial must be planned, an inspection has no study."""
-    trial = job.trial_number if job.kind in {"trial", "final", "compress"} else None
+    trial = job.trial_number if job.kind in {"trial", "final", *ARTIFACT_KINDS} else None
     return Job(
         id=job.id,
         task=_task(session, backend, study, job),
@@ -50,6 +55,8 @@ def _task(session: Session, backend: Backend, study: StudyRow | None, job: JobRo
     match job.kind:
         case "compress":
             return _compression(session, backend, study, request, job)
+        case "pt2" | "onnx":
+            return _export(session, backend, study, request, job)
         case "baseline":
             return _baseline(session, backend, study, request)
         case "sensitivity":
@@ -105,9 +112,22 @@ def _compression(
         model=_model(session, backend, study.model_id),
         ranks=job.ranks or {},
         calibration=_selection(session, backend, request.calibration),
+        validation=_selection(session, backend, request.validation, _PARITY_IMAGES),
         batch_size=request.batch_size,
         seed=request.seed,
         level=request.level,
+    )
+
+
+def _export(session: Session, backend: Backend, study: StudyRow, request: StudyRequest, job: JobRow) -> ExportTask:
+    """Of the document of the same trial, which is there: before that the job is held."""
+    of_trial = (JobRow.study_id == study.id, JobRow.kind == DOCUMENT, JobRow.trial_number == job.trial_number)
+    document = session.scalars(select(JobRow.artifact).where(*of_trial, JobRow.state == "done")).one()
+    return ExportTask(
+        model=blob_view(session, document or ""),
+        format="onnx" if job.kind == "onnx" else "pt2",
+        validation=_selection(session, backend, request.validation, _PARITY_IMAGES),
+        batch_size=request.batch_size,
     )
 
 

@@ -13,24 +13,24 @@ from ranksearch.contracts.dataset_summaries import DatasetSummary
 from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.model_summaries import ModelSummary
 from ranksearch.contracts.profiles import Cost, ModelProfile
-from ranksearch.contracts.resources import Artifact, Blob, Dataset, Model, Problem, SandboxMeasure, Worker, WorkerState
-from ranksearch.contracts.studies import Progress, Study, Trial, TrialResult
+from ranksearch.contracts.resources import Blob, Dataset, Model, Problem, SandboxMeasure, Worker, WorkerState
+from ranksearch.contracts.studies import CostShare, Progress, Study, Trial, TrialResult
 from ranksearch.contracts.study_requests import StudyRequest
 from service.access.principal import Principal
 from service.access.visibility import belonging, visible
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS
 from service.scheduling.backend import Backend, now
 from service.scheduling.trial_states import TRIAL_STATES
 from service.storage.clock import moment
 from service.storage.tables import BlobRow, DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
 
 __all__ = [
-    "ARTIFACT_NAME",
     "TERMINAL",
     "Tally",
-    "artifact_view",
     "blob_view",
     "dataset_view",
     "model_view",
+    "share_view",
     "study_view",
     "tally_of",
     "trial_view",
@@ -38,7 +38,6 @@ __all__ = [
     "worker_views",
 ]
 
-ARTIFACT_NAME = "compressed.safetensors"
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
 
 
@@ -90,8 +89,8 @@ class Tally:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits or runs any more."""
-        return not any(state in {"waiting", "leased"} for _, state in self.jobs)
+        """Whether nothing of the search waits or runs any more; files that are made are no part of it."""
+        return not any(state in {"waiting", "leased"} for kind, state in self.jobs if kind not in ARTIFACT_KINDS)
 
     def progress(self, study: StudyRow) -> Progress:
         """How many of the study's trials are in which state.
@@ -203,17 +202,13 @@ def trial_view(job: JobRow, final: dict[str, Any] | None = None) -> Trial:
     )
 
 
-def artifact_view(session: Session, job: JobRow) -> Artifact:
-    """The file that a compress job makes."""
-    states: dict[str, Any] = {"done": "ready", "failed": "failed", "cancelled": "failed"}
-    return Artifact(
-        name=ARTIFACT_NAME,
-        kind="model_document",
-        state=states.get(job.state, "pending"),
-        trial=job.trial_number or 0,
-        blob=None if job.artifact is None else blob_view(session, job.artifact),
-        url=None if job.artifact is None else f"/v1/studies/{job.study_id}/artifacts/{ARTIFACT_NAME}",
-        error=_problem(job.problem) if job.state == "failed" else None,
+def share_view(dense: int, compressed: int) -> CostShare:
+    """One cost, dense against compressed."""
+    return CostShare(
+        dense=dense,
+        compressed=compressed,
+        fraction=compressed / dense if dense else 1.0,
+        compression_ratio=dense / compressed if compressed else 1.0,
     )
 
 

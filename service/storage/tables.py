@@ -191,7 +191,7 @@ class StudyRow(Table):
 
 
 class JobRow(Table):
-    """Something a worker does: an inspection, a baseline, a sensitivity table, a trial, a final or a compression.
+    """Something a worker does: an inspection, a baseline, a sensitivity table, a trial, a final or a file.
 
     ``priority`` orders the queue, then ``queued_at`` (its study's age), then ``ordinal``. A trial's ``ordinal`` is
     fixed when its study is made; ``trial_number`` is Optuna's, known once the trial is planned. A final measures a
@@ -202,7 +202,11 @@ class JobRow(Table):
     ``crash_reports`` says which worker that was and what was seen; ``not_before`` is when a waiting job may be claimed
     again. ``leased_at`` is when the present lease was given: from then on its user is charged.
 
-    Its states: ``waiting``, ``leased``, ``done``, ``pruned`` (a trial that lost its race), ``failed``, ``cancelled``.
+    Of a file that a study hands out (kinds ``compress``, ``pt2`` and ``onnx``, one of each for a trial) ``artifact`` is
+    the blob and ``result`` the parity report. An export is ``held`` until the document that it starts from is made.
+
+    Its states: ``held``, ``waiting``, ``leased``, ``done``, ``pruned`` (a trial that lost its race), ``failed``,
+    ``cancelled``.
     """
 
     __tablename__ = "rs_jobs"
@@ -308,7 +312,7 @@ class HeartbeatRow(Table):
 
 
 class IdempotencyRow(Table):
-    """A submission's key, and the study that it made. Two projects may use the same key."""
+    """A request's key, and what it made: a study, or the job of an artifact. Two projects may use the same key."""
 
     __tablename__ = "rs_idempotency_keys"
 
@@ -316,4 +320,5 @@ class IdempotencyRow(Table):
     key: Mapped[str] = mapped_column(String(200), primary_key=True)
     body_sha256: Mapped[str] = mapped_column(String(64))
     study_id: Mapped[str] = mapped_column(ForeignKey("rs_studies.id"))
+    job_id: Mapped[str | None] = mapped_column(String(32))
     created_at: Mapped[float]

@@ -178,12 +178,29 @@ def latency(**members):
     return {"latency_ms": 2.0, "dense_latency_ms": 5.0, **conditions, **members}
 
 
+def parity(**members):
+    return {
+        "reference": "network",
+        "images": 256,
+        "max_difference": 2e-6,
+        "max_relative_difference": 1e-7,
+        "tolerance": 1e-4,
+        "same_top1": 1.0,
+        "dtype": "float32",
+        "runtimes": {"torch": "2.14.0"},
+        "agrees": True,
+        **members,
+    }
+
+
 def artifact(data=b"compressed", state="ready", **members):
     return {
+        "id": "job_art",
         "name": "compressed.safetensors",
         "kind": "model_document",
         "state": state,
         "trial": 3,
+        "parity": parity() if state == "ready" else None,
         "blob": {"sha256": sha256(data), "size": len(data)} if state == "ready" else None,
         **members,
     }

@@ -67,7 +67,7 @@ class Agent:
         document = synthetic.model_document(salt=99)
         sha256 = synthetic.sha256(document)
         assert self.http.put(f"/v1/blobs/{sha256}", content=document).status_code in (200, 201)
-        return {"kind": kind, "sha256": sha256}
+        return {"kind": kind, "sha256": sha256, "parity": synthetic.parity()}
 
     def complete(self, job: dict[str, Any]) -> httpx.Response:
         answer = self.post(job, "complete", outcome=self.outcome(job))

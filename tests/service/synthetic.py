@@ -167,6 +167,21 @@ def result(value: float, macs: int = 30_000, params: int = 300) -> dict[str, Any
     }
 
 
+def parity(*, agrees: bool = True, **members: Any) -> dict[str, Any]:
+    return {
+        "reference": "network",
+        "images": 20,
+        "max_difference": 0.0 if agrees else 0.5,
+        "max_relative_difference": 0.0 if agrees else 0.1,
+        "tolerance": 1e-4,
+        "same_top1": 1.0,
+        "dtype": "float32",
+        "runtimes": {"torch": "2.14"},
+        "agrees": agrees,
+        **members,
+    }
+
+
 def problem(code: str = "evaluation_crashed", detail: str = "the child died") -> dict[str, Any]:
     return {
         "type": f"urn:ranksearch:problem:{code}",

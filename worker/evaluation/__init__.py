@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from ranksearch.contracts.jobs import BaselineTask, CompressTask, InspectTask, Outcome, SensitivityTask
+from ranksearch.contracts.jobs import BaselineTask, CompressTask, ExportTask, InspectTask, Outcome, SensitivityTask
 from ranksearch.contracts.resources import Problem
 from worker.evaluation.baseline import measure_dense
 from worker.evaluation.compressed import write_compressed
+from worker.evaluation.exported import write_exported
 from worker.evaluation.faults import as_problem
 from worker.evaluation.memory import with_fewer_at_once
 from worker.evaluation.profile import inspect
@@ -45,6 +46,8 @@ def _outcome(session: Session, assignment: Assignment) -> Outcome:
         return measure_dense(session, task, files)
     if isinstance(task, CompressTask):
         return write_compressed(session, task, files, output)
+    if isinstance(task, ExportTask):
+        return write_exported(session, task, files, output)
     if isinstance(task, SensitivityTask):
         return measure_sensitivity(session, task, files)
     return measure_trial(session, task, files)

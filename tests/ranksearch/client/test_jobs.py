@@ -15,7 +15,7 @@ JOB = {
     "lease": LEASE,
 }
 CLAIM = ClaimRequest(worker="w", name="box", device="cpu", version="1", wait_seconds=20)
-DONE = CompressOutcome(sha256=wire.sha256(b"x"))
+DONE = CompressOutcome(sha256=wire.sha256(b"x"), parity=wire.parity())
 
 
 def nothing():

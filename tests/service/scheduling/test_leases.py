@@ -70,7 +70,10 @@ def test_a_wrong_token_holds_nothing(service, what):
 @pytest.mark.parametrize("what", ["renew", "release", "complete", "fail"])
 def test_an_unknown_job(service, what):
     agent = service.agent()
-    body = {"complete": {"outcome": {"kind": "compress", "sha256": "0" * 64}}, "fail": {"problem": synthetic.problem()}}
+    body = {
+        "complete": {"outcome": {"kind": "compress", "sha256": "0" * 64, "parity": synthetic.parity()}},
+        "fail": {"problem": synthetic.problem()},
+    }
     answer = agent.post({"id": "job_none", "lease": {"token": "t"}}, what, **body.get(what, {}))
     assert (answer.status_code, answer.json()["code"]) == (404, "job_not_found")
 

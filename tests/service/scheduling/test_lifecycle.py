@@ -151,7 +151,7 @@ def test_a_compressed_model_must_be_uploaded_first(service):
     agent = service.agent()
     agent.work(2)
     job = agent.must_claim("compress")
-    answer = agent.post(job, "complete", outcome={"kind": "compress", "sha256": "0" * 64})
+    answer = agent.post(job, "complete", outcome={"kind": "compress", "sha256": "0" * 64, "parity": synthetic.parity()})
     assert (answer.status_code, answer.json()["code"]) == (404, "blob_not_found")
     agent.complete(job)
 

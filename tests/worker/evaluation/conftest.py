@@ -7,7 +7,15 @@ import torch
 
 import proxy
 import ranksearch
-from ranksearch.contracts.jobs import BaselineTask, CompressTask, DataSelection, InspectTask, SensitivityTask, TrialTask
+from ranksearch.contracts.jobs import (
+    BaselineTask,
+    CompressTask,
+    DataSelection,
+    ExportTask,
+    InspectTask,
+    SensitivityTask,
+    TrialTask,
+)
 from ranksearch.contracts.ranks import LayerRanks
 from ranksearch.contracts.resources import Blob
 from worker.evaluation.session import Session
@@ -75,8 +83,22 @@ class Work:
         return TrialTask(model=self.model, **{**given, **changes})
 
     def compress(self, **changes):
-        given = {"ranks": self.ranks, "calibration": self.selection(0, 20), "batch_size": 16, "seed": 0}
+        given = {
+            "ranks": self.ranks,
+            "calibration": self.selection(0, 20),
+            "validation": self.selection(20, 60),
+            "batch_size": 16,
+            "seed": 0,
+        }
         return CompressTask(model=self.model, **{**given, **changes})
+
+    def export(self, document, made, **changes):
+        """Of a document that was made before, a file."""
+        content = document.read_bytes()
+        blob = Blob(sha256=hashlib.sha256(content).hexdigest(), size=len(content))
+        self.files[blob.sha256] = document
+        given = {"format": made, "validation": self.selection(20, 60), "batch_size": 16}
+        return ExportTask(model=blob, **{**given, **changes})
 
     def sensitivity(self, **changes):
         given = {

@@ -1,0 +1,161 @@
+"""The files that a study hands out: asked for, listed, and found for their download."""
+
+from __future__ import annotations
+
+import hashlib
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ranksearch.contracts.artifacts import Artifact, ArtifactRequest
+from ranksearch.contracts.base import Page
+from ranksearch.contracts.errors import ConflictError, NotFoundError
+from service.access.audit import record
+from service.access.principal import Principal
+from service.access.visibility import existing_study
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS, DOCUMENT
+from service.scheduling.artifact_orders import order
+from service.scheduling.artifact_views import ARTIFACT_NAME, artifact_view
+from service.scheduling.backend import Backend, now
+from service.scheduling.fairness import welcome_back
+from service.scheduling.solutions import no_best
+from service.scheduling.submission import check_same_request
+from service.scheduling.trial_states import TRIAL_STATES
+from service.storage.races import again_when_raced
+from service.storage.tables import IdempotencyRow, JobRow, StudyRow
+
+__all__ = ["artifact", "artifacts", "ask_for_artifact", "ready_artifact"]
+
+_WHY_NOT = {
+    "WAITING": "it waits to be measured: ask again once it is complete",
+    "RUNNING": "it is being measured: ask again once it is complete",
+    "PRUNED": "it was stopped early, being worse than the best: name a complete trial",
+    "FAIL": "it failed: `ranksearch retry` has it done again",
+}
+
+
+@again_when_raced
+def ask_for_artifact(
+    backend: Backend, caller: Principal, study_id: str, wanted: ArtifactRequest, key: str | None = None
+) -> Artifact:
+    """Have a file made of a complete trial, whatever state its study is in. Asked for again, it is the same one.
+
+    Args:
+        backend: the stores.
+        caller: who asks.
+        study_id: whose trial.
+        wanted: which trial, and which format.
+        key: the request's idempotency key: with it, "the best" stays the trial that it was.
+
+    Raises:
+        NotFoundError: no such study or trial, or no best one yet.
+        ConflictError: ``trial_not_complete``.
+        InputError: ``idempotency_mismatch``.
+    """
+    body = hashlib.sha256(f"artifact {study_id} {wanted.model_dump_json()}".encode()).hexdigest()
+    with backend.writing() as session:
+        study = existing_study(session, caller, study_id, lock=True)
+        earlier = None if key is None else session.get(IdempotencyRow, (caller.project, key))
+        if earlier is not None:
+            check_same_request(earlier, body)
+            return artifact_view(session, session.get_one(JobRow, earlier.job_id))
+        trial = _complete_trial(session, study, wanted.trial)
+        welcome_back(session, study.user_id)
+        job = order(session, study, trial, wanted.format)
+        if key is not None:
+            made = {"body_sha256": body, "study_id": study.id, "job_id": job.id, "created_at": now(session)}
+            session.add(IdempotencyRow(project_id=caller.project, key=key, **made))
+        record(session, caller, "study.artifact", study.id, trial=trial.trial_number, format=wanted.format)
+        return artifact_view(session, job)
+
+
+def artifacts(backend: Backend, caller: Principal, study_id: str) -> Page[Artifact]:
+    """A study's artifacts, by trial, the document of each first.
+
+    Raises:
+        NotFoundError: no such study.
+    """
+    with backend.reading() as session:
+        existing_study(session, caller, study_id)
+        rows = session.scalars(select(JobRow).where(JobRow.study_id == study_id, JobRow.kind.in_(ARTIFACT_KINDS)))
+        ordered = sorted(rows, key=lambda job: (job.trial_number or 0, ARTIFACT_KINDS.index(job.kind)))
+        return Page(items=[artifact_view(session, job) for job in ordered])
+
+
+def artifact(backend: Backend, caller: Principal, study_id: str, artifact_id: str) -> Artifact:
+    """One of them.
+
+    Raises:
+        NotFoundError: no such study, or no such artifact of it.
+    """
+    with backend.reading() as session:
+        study = existing_study(session, caller, study_id)
+        return artifact_view(session, _existing(session, study, artifact_id))
+
+
+def ready_artifact(backend: Backend, caller: Principal, study_id: str, artifact_id: str | None) -> tuple[str, str]:
+    """The sha256 of an artifact that can be downloaded, and the name of its file; None: the best trial's document.
+
+    Raises:
+        NotFoundError: no such study, or no such artifact yet.
+    """
+    with backend.reading() as session:
+        study = existing_study(session, caller, study_id)
+        job = _of_the_best(session, study) if artifact_id is None else _existing(session, study, artifact_id)
+        if job is None:
+            raise _missing(ARTIFACT_NAME)
+        found = artifact_view(session, job)
+    if found.blob is None:
+        raise _missing(f"{found.name}, {found.state}")
+    return found.blob.sha256, found.name
+
+
+def _complete_trial(session: Session, study: StudyRow, number: int | None) -> JobRow:
+    if number is None:
+        if study.best_job is None:
+            raise no_best(session, study)
+        return session.get_one(JobRow, study.best_job)
+    of_number = (JobRow.study_id == study.id, JobRow.kind == "trial", JobRow.trial_number == number)
+    trial = session.scalars(select(JobRow).where(*of_number)).first()
+    if trial is None:
+        raise NotFoundError(
+            "trial_not_found",
+            "this study has no such trial",
+            got=number,
+            mend=f"the complete ones: GET /v1/studies/{study.id}/trials?state=COMPLETE",
+        )
+    state = TRIAL_STATES[trial.state]
+    if state != "COMPLETE":
+        raise ConflictError(
+            "trial_not_complete",
+            f"no network is made of trial {number}",
+            got=f"state {state}",
+            expected="a complete trial",
+            mend=_WHY_NOT[state],
+        )
+    return trial
+
+
+def _existing(session: Session, study: StudyRow, artifact_id: str) -> JobRow:
+    job = session.get(JobRow, artifact_id)
+    if job is None or job.study_id != study.id or job.kind not in ARTIFACT_KINDS:
+        raise _missing(artifact_id)
+    return job
+
+
+def _of_the_best(session: Session, study: StudyRow) -> JobRow | None:
+    """The document of its answer: while it still searches, there is none."""
+    if study.state != "completed":
+        return None
+    of_best = (JobRow.study_id == study.id, JobRow.kind == DOCUMENT, JobRow.trial_number == study.best_trial)
+    return session.scalars(select(JobRow).where(*of_best)).first()
+
+
+def _missing(got: str) -> NotFoundError:
+    return NotFoundError(
+        "artifact_not_found",
+        "this study has no such artifact, or not yet",
+        got=got,
+        expected="the id of one that is ready",
+        mend="the list says which there are, and how far; POST to it has one made",
+    )
