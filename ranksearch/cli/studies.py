@@ -9,12 +9,15 @@ import typer
 
 from ranksearch.cli.options import Json, StudyArgument, Token, Url, connect
 from ranksearch.cli.study_names import find_study
-from ranksearch.client.studies import COMPRESSED
+from ranksearch.contracts.artifacts import ArtifactFormat
+from ranksearch.contracts.wording import parity
 from ranksearch.terminal.answers import best_summary, layers_table, pareto_table
 from ranksearch.terminal.output import Once, on_terminal, say, show, show_json
 from ranksearch.terminal.tables import studies_table, study_lines
 
 __all__ = ["best", "pareto", "pull", "status"]
+
+_TOLD = {"id", "trial", "format", "blob", "parity", "macs", "params"}
 
 
 def status(
@@ -73,10 +76,16 @@ def pareto(study: StudyArgument, *, url: Url = None, token: Token = None, json: 
 def pull(
     study: StudyArgument,
     *,
+    trial: Annotated[int | None, typer.Option("--trial", help="Of this trial, instead of the best.", min=0)] = None,
+    made_as: Annotated[
+        ArtifactFormat, typer.Option("--format", help="A model document, a program of torch.export, or ONNX.")
+    ] = "document",
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="File or directory to write to; replaced if it exists.")
-    ] = Path(COMPRESSED),
-    artifact: Annotated[str, typer.Option("--artifact", help="Which of the study's files.")] = COMPRESSED,
+        Path,
+        typer.Option(
+            "--output", "-o", help="File or directory to write to; replaced if it exists. Without it, the file's name."
+        ),
+    ] = Path(),
     timeout: Annotated[
         float | None, typer.Option("--timeout", help="Seconds to wait while it is being made.", min=0)
     ] = None,
@@ -84,20 +93,20 @@ def pull(
     token: Token = None,
     json: Json = False,
 ) -> None:
-    """Download the compressed model: checked against its sha256, and put in place only when it is whole."""
+    """Download a compressed network: made where it is not there yet, checked, and put in place when it is whole."""
     with connect(url, token) as client:
         found = find_study(client, study)
-        progress = on_terminal() and not json
+        wanted = client.study(found.id).artifact(trial, made_as)
         tell = Once()
-        path = client.studies.pull(
-            found.id,
-            output,
-            artifact,
-            progress=progress,
+        artifact = wanted.wait(
             timeout=timeout,
             seen=lambda latest: tell(f"{latest.name} is being made" if latest.state == "pending" else None),
         )
+        path = client.artifacts.download(found.id, artifact, output, progress=on_terminal() and not json)
     if json:
-        show_json({"study": found.id, "artifact": artifact, "path": str(path), "size": path.stat().st_size})
-    else:
-        show(str(path))
+        told = artifact.model_dump(mode="json", by_alias=True, include=_TOLD)
+        show_json({"study": found.id, "artifact": artifact.name, "path": str(path), **told})
+        return
+    show(str(path))
+    if artifact.parity is not None:
+        say(parity(artifact.parity))

@@ -7,6 +7,7 @@ from typing import Any, Self
 import httpx
 
 from ranksearch.client.address import resolve
+from ranksearch.client.artifacts import Artifacts
 from ranksearch.client.blobs import Blobs
 from ranksearch.client.documents import Datasets, Models
 from ranksearch.client.examination import examine
@@ -61,6 +62,7 @@ class Client:
         self.models = Models(self._transport)
         self.datasets = Datasets(self._transport)
         self.studies = Studies(self._transport)
+        self.artifacts = Artifacts(self._transport)
         self.workers = Workers(self._transport)
         self.blobs = Blobs(self._transport)
         self.jobs = Jobs(self._transport)
@@ -201,7 +203,7 @@ class Client:
 
     def study(self, study: str) -> StudyHandle:
         """A handle on a study submitted before."""
-        return StudyHandle(self.studies, study, f"{self.url}/v1/studies/{study}/best")
+        return StudyHandle(self.studies, self.artifacts, study, f"{self.url}/v1/studies/{study}/best")
 
     def examine(self) -> Checkup:
         """Check address, token, service and workers: what ``ranksearch doctor`` shows. Problems are findings."""

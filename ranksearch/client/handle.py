@@ -2,11 +2,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ranksearch.client.artifacts import ArtifactHandle, Artifacts
 from ranksearch.client.events import RESTING_STATES
 from ranksearch.client.progress import Progress
-from ranksearch.client.studies import COMPRESSED, Studies
+from ranksearch.client.studies import Studies
 from ranksearch.client.study_bar import study_bar
 from ranksearch.client.waiting import until
+from ranksearch.contracts.artifacts import ArtifactFormat
 from ranksearch.contracts.errors import ConflictError, EvaluationError, RankSearchError
 from ranksearch.contracts.studies import Best, Pareto, Study
 
@@ -16,8 +18,9 @@ __all__ = ["StudyHandle", "study_error"]
 class StudyHandle:
     """A submitted study, to wait for and to take the answer from."""
 
-    def __init__(self, studies: Studies, study: str, url: str) -> None:
+    def __init__(self, studies: Studies, artifacts: Artifacts, study: str, url: str) -> None:
         self._studies = studies
+        self._artifacts = artifacts
         self.id = study
         self.url = url
         """Where the best ranks can be had as JSON, with the client's token."""
@@ -66,16 +69,43 @@ class StudyHandle:
         """The trials so far that no other beats in all of the study's objectives."""
         return self._studies.pareto(self.id)
 
+    def artifact(self, trial: int | None = None, format: ArtifactFormat = "document") -> ArtifactHandle:  # noqa: A002 - the word of the wire
+        """The network of a trial as a file; it is asked for where it was not yet.
+
+        Args:
+            trial: a complete trial's number; None: the best, of a study that still searches the best so far.
+            format: a model document, ``"pt2"`` or ``"onnx"``.
+
+        Raises:
+            NotFoundError: no such trial, or ``best_not_found``.
+            ConflictError: ``trial_not_complete``.
+        """
+        found = self._artifacts.existing(self.id, trial, format) or self._artifacts.make(self.id, trial, format)
+        return ArtifactHandle(self._artifacts, self.id, found)
+
     def pull(
         self,
         path: str | Path,
-        name: str = COMPRESSED,
         *,
+        trial: int | None = None,
+        format: ArtifactFormat = "document",  # noqa: A002 - the word of the wire
         progress: Progress = False,
         timeout: float | None = None,
     ) -> Path:
-        """Write the compressed model document to a file; see :meth:`Studies.pull`."""
-        return self._studies.pull(self.id, path, name, progress=progress, timeout=timeout)
+        """Write the network of the best trial, or of another one, to a file, once it is made.
+
+        Args:
+            path: the file to write, or a directory.
+            trial: as in :meth:`artifact`.
+            format: as in :meth:`artifact`.
+            progress: True for a bar on stderr, or a callable that takes the bytes done and their total.
+            timeout: seconds to wait while it is being made; None: without end.
+
+        Raises:
+            RankSearchError: making it failed; this is why.
+            UnavailableError: ``wait_timeout``, or the service is away.
+        """
+        return self.artifact(trial, format).download(path, progress=progress, timeout=timeout)
 
     def pause(self, reason: str | None = None) -> Study:
         """Have no further trial started; those that run are finished."""

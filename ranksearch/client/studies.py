@@ -1,26 +1,18 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Final, Literal
+from collections.abc import Iterator
+from typing import Literal
 
-from ranksearch.client.downloads import download
 from ranksearch.client.events import RESTING_STATES, follow
-from ranksearch.client.progress import Progress, metered
 from ranksearch.client.transport import Transport, segment
 from ranksearch.client.waiting import until
-from ranksearch.contracts.artifacts import Artifact
-from ranksearch.contracts.errors import NotFoundError, RankSearchError
 from ranksearch.contracts.feasibility import Feasibility
 from ranksearch.contracts.insights import History, Importance, RankMap, Sensitivity, TrialSort
 from ranksearch.contracts.studies import Best, Event, Pareto, PauseRequest, Study, Trial, TrialOrigin, TrialState
 from ranksearch.contracts.study_requests import StudyRequest
 
-__all__ = ["COMPRESSED", "Studies"]
-
-COMPRESSED: Final = "compressed.safetensors"
-"""The artifact that every completed study hands out: the compressed network as a model document."""
+__all__ = ["Studies"]
 
 
 class Studies:
@@ -211,70 +203,6 @@ class Studies:
             timeout=timeout,
         )
 
-    def artifacts(self, study: str) -> Iterator[Artifact]:
-        """The files it hands out, and those being made."""
-        return self._transport.pages(Artifact, f"{_path(study)}/artifacts")
-
-    def pull(
-        self,
-        study: str,
-        path: str | Path,
-        name: str = COMPRESSED,
-        *,
-        progress: Progress = False,
-        timeout: float | None = None,
-        seen: Callable[[Artifact], object] | None = None,
-    ) -> Path:
-        """Write a study's artifact to a file: verified, atomic, resumed after a cut. Waits while it is being made.
-
-        Args:
-            study: its id.
-            path: the file to write, or a directory to write ``name`` into.
-            name: of the artifact.
-            progress: True for a bar on stderr, or a callable that takes the bytes done and their total.
-            timeout: seconds to wait while it is being made; None: without end.
-            seen: is shown the artifact as often as it is looked at.
-
-        Raises:
-            NotFoundError: the study has no such artifact, or not yet.
-            RankSearchError: making it failed; this is why.
-            UnavailableError: ``wait_timeout``, or the service is away.
-        """
-        target = Path(path) / name if Path(path).is_dir() else Path(path)
-        artifact = until(
-            lambda: self._artifact(study, name),
-            lambda latest: latest.state != "pending",
-            what=f"making {name}",
-            why_not=lambda latest: self.get(study).waiting_for or latest.state,
-            timeout=timeout,
-            seen=seen,
-        )
-        if artifact.blob is None:
-            raise _artifact_error(artifact)
-        with metered(progress, target.name) as meter:
-            source = f"{_path(study)}/artifacts/{segment(name)}"
-            blob = artifact.blob
-            download(self._transport, source, target, blob.sha256, size=blob.size, meter=meter)
-        return target
-
-    def _artifact(self, study: str, name: str) -> Artifact:
-        artifacts = tuple(self.artifacts(study))
-        found = next((artifact for artifact in artifacts if artifact.name == name), None)
-        if found is None:
-            raise NotFoundError(
-                "artifact_not_found",
-                f"study {study} has no {name}",
-                got=[artifact.name for artifact in artifacts],
-                mend="it is made once the study has completed: ranksearch watch",
-            )
-        return found
-
 
 def _path(study: str) -> str:
     return f"/v1/studies/{segment(study)}"
-
-
-def _artifact_error(artifact: Artifact) -> RankSearchError:
-    if artifact.error is not None:
-        return RankSearchError.from_problem(artifact.error.model_dump(exclude_none=True))
-    return NotFoundError("artifact_not_found", f"{artifact.name} could not be made", got=artifact.state)

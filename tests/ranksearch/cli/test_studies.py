@@ -156,14 +156,51 @@ def test_pull_writes_the_model(ranksearch, tmp_path):
     )
 
 
+def test_pull_says_how_true_the_file_is(ranksearch, tmp_path):
+    done = ranksearch("pull", wire.STUDY, "-o", tmp_path)
+    assert done.stdout.strip() == str(tmp_path / "compressed.safetensors")
+    assert "the same as the network on 256 images, to 1e-07 of the outputs' range" in done.stderr
+
+
 def test_pull_as_json(ranksearch, tmp_path):
     done = json.loads(ranksearch("pull", wire.STUDY, "-o", tmp_path / "m", "--json").stdout)
     assert done == {
         "study": wire.STUDY,
         "artifact": "compressed.safetensors",
         "path": str(tmp_path / "m"),
-        "size": 10,
+        "id": "job_art",
+        "trial": 3,
+        "format": "document",
+        "blob": {"sha256": wire.sha256(b"compressed"), "size": 10},
+        "parity": wire.parity(),
+        "macs": None,
+        "params": None,
     }
+
+
+def test_pull_of_another_trial_in_another_format_asks_for_it_and_waits(ranksearch, service, tmp_path):
+    made = {"id": "job_new", "name": "trial-7.onnx", "kind": "onnx_model", "format": "onnx", "trial": 7}
+    service.answers |= {
+        ("POST", f"/v1/studies/{wire.STUDY}/artifacts"): wire.artifact(state="pending", **made),
+        ("GET", f"/v1/studies/{wire.STUDY}/artifacts/job_new"): [
+            wire.artifact(state="pending", **made),
+            wire.artifact(b"onnx", **made),
+        ],
+        ("GET", f"/v1/studies/{wire.STUDY}/artifacts/job_new/content"): b"onnx",
+    }
+    done = ranksearch("pull", wire.STUDY, "--trial", "7", "--format", "onnx", "-o", tmp_path)
+    assert (tmp_path / "trial-7.onnx").read_bytes() == b"onnx", done.stderr
+    assert "trial-7.onnx is being made" in done.stderr
+    (asked,) = [json.loads(request.content) for request in service.requests if request.method == "POST"]
+    assert asked == {"trial": 7, "format": "onnx"}
+
+
+def test_pull_of_a_trial_that_did_not_complete_says_what_to_do(ranksearch, service, tmp_path):
+    refusal = ("trial_not_complete", 409, {"detail": "no network is made of trial 7", "mend": "name a complete trial"})
+    service.answers["POST", f"/v1/studies/{wire.STUDY}/artifacts"] = refusal
+    done = ranksearch("pull", wire.STUDY, "--trial", "7", "-o", tmp_path)
+    assert done.exit_code != 0
+    assert "name a complete trial" in done.stderr
 
 
 def test_pull_where_nothing_can_be_written_is_no_traceback(ranksearch, tmp_path):

@@ -108,34 +108,3 @@ def test_progress_ends_with_all(answers, target):
     seen = []
     client.blobs.download(SHA, target, size=SIZE, progress=lambda done, total: seen.append((done, total)))
     assert seen[-1] == (SIZE, SIZE)
-
-
-def test_pull_writes_the_artifact(answers, tmp_path):
-    listed = httpx.Response(200, json=wire.page(wire.artifact(DATA)))
-    client, requests = answers(listed, whole())
-    client.studies.pull(wire.STUDY, tmp_path / "out")
-    assert requests[1].url.path.endswith(f"{wire.STUDY}/artifacts/compressed.safetensors")
-
-
-def test_pull_into_a_directory_keeps_the_name(answers, tmp_path):
-    client, _ = answers(httpx.Response(200, json=wire.page(wire.artifact(DATA))), whole())
-    assert client.studies.pull(wire.STUDY, tmp_path) == tmp_path / "compressed.safetensors"
-
-
-def test_pull_waits_while_it_is_being_made(answers, tmp_path):
-    pending = httpx.Response(200, json=wire.page(wire.artifact(state="pending")))
-    client, _ = answers(pending, httpx.Response(200, json=wire.page(wire.artifact(DATA))), whole())
-    assert client.studies.pull(wire.STUDY, tmp_path / "out").read_bytes() == DATA
-
-
-def test_pull_of_what_is_not_there_says_what_is(answers, tmp_path):
-    client, _ = answers(httpx.Response(200, json=wire.page()))
-    with pytest.raises(NotFoundError, match="has no compressed"):
-        client.studies.pull(wire.STUDY, tmp_path / "out")
-
-
-def test_pull_of_what_could_not_be_made_says_why(answers, tmp_path):
-    failed = wire.artifact(state="failed", error=wire.problem("evaluation_crashed", 500, detail="it crashed"))
-    client, _ = answers(httpx.Response(200, json=wire.page(failed)))
-    with pytest.raises(Exception, match="it crashed"):
-        client.studies.pull(wire.STUDY, tmp_path / "out")
