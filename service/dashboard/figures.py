@@ -11,12 +11,18 @@ from urllib.parse import urlencode
 from markupsafe import Markup
 
 from ranksearch.contracts import wording
+from ranksearch.contracts.artifacts import ArtifactFormat
 from ranksearch.contracts.goals import Metric
 from ranksearch.contracts.studies import Trial
 
 __all__ = ["FILTERS", "duration", "percent", "size", "utc"]
 
 _NONE: Final = "–"
+_FORMATS: Final[Mapping[ArtifactFormat, str]] = {
+    "document": "model document",
+    "pt2": "torch program (.pt2)",
+    "onnx": "ONNX",
+}
 _COMMAND: Final = re.compile("`([^`]+)`")
 
 
@@ -86,6 +92,11 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds")
 
 
+def file_format(made: ArtifactFormat) -> str:
+    """As people know it: "torch program (.pt2)"."""
+    return _FORMATS[made]
+
+
 FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "count": count,
     "percent": percent,
@@ -95,6 +106,8 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "utc": utc,
     "iso": iso,
     "origin": wording.origin,
+    "parity": wording.parity,
+    "file_format": file_format,
     "parameters": parameters,
     "parts_of_time": parts_of_time,
     "ranks_text": ranks_text,

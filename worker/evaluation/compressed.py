@@ -12,7 +12,7 @@ from worker.evaluation.measured import first_image
 from worker.evaluation.parity import compared, in_full_precision, outputs_of, torch_runtime
 from worker.evaluation.session import Session
 from worker.evaluation.stopwatch import Stopwatch
-from worker.evaluation.trial import calibrated
+from worker.evaluation.trial import calibrated, origin_of
 
 __all__ = ["write_compressed"]
 
@@ -26,7 +26,7 @@ def write_compressed(session: Session, task: CompressTask, files: Mapping[str, P
         DocumentError: the compressed network cannot be packed.
         EvaluationError: ``artifact_disagrees``: what was written computes something else.
     """
-    small = calibrated(session, task, files, Stopwatch(session.device))
+    small = session.calibrated.get(origin_of(task)) or calibrated(session, task, files, Stopwatch(session.device))
     dense = session.network(task.model, files[task.model.sha256])
     images = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size, dense)
     example = first_image(images).cpu()

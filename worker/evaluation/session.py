@@ -20,6 +20,7 @@ from ranksearch.contracts.resources import Blob
 from ranksearch.documents import example_inputs, load, load_data
 from worker.devices import main_memory
 from worker.evaluation.faults import ran_out_of_memory, refused_images
+from worker.evaluation.kept_networks import KeptNetworks
 from worker.evaluation.pieces import in_pieces
 from worker.factor_cache import DiskCache
 
@@ -162,6 +163,7 @@ class Session:
         self._moments: Recent[proxy.OutputMoments] = Recent(_SELECTIONS)
         self._features: Recent[proxy.FeatureMoments] = Recent(_SELECTIONS)
         self._recorded: Recent[proxy.DenseFeatures | None] = Recent(1)
+        self.calibrated = KeptNetworks()
         self.used: list[str] = []
         self.at_once: int | None = None
         self.enough: dict[tuple[str, int], int] = {}
@@ -175,6 +177,7 @@ class Session:
         """Drop everything but the factors: what comes next starts with an empty device."""
         for kept in (self._networks, self._images, self._references, self._hashes):
             kept.clear()
+        self.calibrated.clear()
         for measured in (self._moments, self._features, self._recorded):
             measured.clear()
         if self.device.type == "cuda":

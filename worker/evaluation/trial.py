@@ -21,7 +21,7 @@ from worker.evaluation.session import Session
 from worker.evaluation.shared_factors import fetch_shared
 from worker.evaluation.stopwatch import Stopwatch
 
-__all__ = ["calibrated", "measure_trial"]
+__all__ = ["calibrated", "measure_trial", "origin_of"]
 
 
 def measure_trial(session: Session, task: TrialTask, files: Mapping[str, Path]) -> TrialOutcome:
@@ -71,4 +71,13 @@ def calibrated(
         small = proxy.assemble(dense, factors)
     with clock.part("calibration"):
         calibrate(small, images, reference, task.level, session.device)
+    session.calibrated.keep(origin_of(task), small)
     return small
+
+
+def origin_of(task: TrialTask | CompressTask) -> tuple[object, ...]:
+    """All that a calibrated network depends on: two tasks of the same origin have the same one."""
+    images = task.calibration
+    ranks = sorted((name, choice.model_dump_json(by_alias=True)) for name, choice in task.ranks.items())
+    where = (images.blob.sha256, images.start, images.stop)
+    return task.model.sha256, tuple(ranks), where, task.batch_size, task.level, task.seed

@@ -148,3 +148,30 @@ def test_who_may_only_read_sees_no_buttons(service, stranger, study):
     assert page.status_code == 200
     assert "hx-post" not in page.text
     assert "/submit?from=" not in page.text
+
+
+def test_files_are_listed_with_their_trial_format_and_parity_and_the_others_can_be_asked_for(service, browser):
+    made = service.submit(n_trials=2)["id"]
+    service.agent().work()
+    best = service.study(made)["best_trial"]
+    page = browser.get(f"/studies/{made}")
+    assert f"Trial {best}, model document compressed.safetensors" in text_of(page)
+    assert "the same as the network on 20 images, exactly" in text_of(page)
+    assert re.findall(r'data-trial="(\d+)" data-format="(\w+)"', page.text) == [(str(best), "pt2"), (str(best), "onnx")]
+
+
+def test_the_page_of_a_trial_offers_its_network(service, browser):
+    made = service.submit(n_trials=2)["id"]
+    service.agent().work()
+    other = 1 - service.study(made)["best_trial"]
+    page = browser.get(f"/studies/{made}/trials/{other}").text
+    offered = re.findall(r'data-trial="(\d+)" data-format="(\w+)"', page)
+    assert offered == [(str(other), made_as) for made_as in ("document", "pt2", "onnx")]
+
+
+def test_a_file_that_failed_says_why_and_can_be_made_again(service, browser):
+    made, agent = service.submit(n_trials=1)["id"], service.agent()
+    agent.work(2)
+    agent.fail(agent.must_claim("compress"), detail="no memory")
+    page = browser.get(f"/studies/{made}")
+    assert "no memory Make it again" in text_of(page)

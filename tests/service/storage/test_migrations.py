@@ -124,3 +124,32 @@ def test_down_leaves_no_job_that_the_older_version_does_not_know(database):
         best = connection.execute(text("SELECT best_job FROM rs_studies")).scalar_one()
     assert rows == [("trial", "done"), ("trial", "failed")]
     assert best == "job_1"
+
+
+def artifact_jobs(database):
+    with database.engine.connect() as connection:
+        return connection.execute(
+            text("SELECT kind, trial_number, ordinal FROM rs_jobs WHERE kind <> 'trial' ORDER BY id")
+        ).all()
+
+
+def test_down_keeps_the_document_of_the_best_trial_alone_and_up_makes_room_for_others(database):
+    migrate(database)
+    migrate_down(database, "0001")
+    with_rows(database)
+    migrate(database)
+    insert = """INSERT INTO rs_jobs (id, kind, state, priority, queued_at, ordinal, study_id, model_id, trial_number,
+        attempts, crashes, told) VALUES (:id, :kind, 'done', 3, 0, :trial, 'sty_1', 'mdl_1', :trial, 1, 0, true)"""
+    key = """INSERT INTO rs_idempotency_keys (project_id, key, body_sha256, study_id, job_id, created_at)
+        SELECT project_id, 'k', 's', id, 'job_a', 0 FROM rs_studies"""
+    with database.writing_engine.begin() as connection:
+        connection.execute(text("UPDATE rs_studies SET best_trial = 5"))
+        for name, kind, trial in (("job_a", "compress", 5), ("job_b", "compress", 7), ("job_c", "onnx", 5)):
+            connection.execute(text(insert), {"id": name, "kind": kind, "trial": trial})
+        connection.execute(text(key))
+    migrate_down(database, "0004")
+    assert artifact_jobs(database) == [("compress", 5, 0)]
+    with database.engine.connect() as connection:
+        assert connection.execute(text("SELECT key FROM rs_idempotency_keys")).all() == []
+    migrate(database)
+    assert artifact_jobs(database) == [("compress", 5, 5)]
