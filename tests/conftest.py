@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -14,6 +15,10 @@ __all__ = ["postgres"]
 # Before torch is imported, here and in every process that a test starts: several of them share the cores, and what one
 # thread sums up it sums up in the same order each time.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell that runs something in the background has it ignore Ctrl-C, and so would all that is started from here.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples at each run. What is slow on a busy machine is no fault.
 settings.register_profile("reproducible", derandomize=True, deadline=None)

@@ -8,6 +8,8 @@ from typing import Protocol
 
 __all__ = ["Crew"]
 
+_LOOK_FOR_SIGNALS_SECONDS = 0.5
+
 
 class Works(Protocol):
     """What a crew needs of an agent."""
@@ -50,7 +52,10 @@ class Crew:
         for thread in self._threads:
             thread.start()
         for thread in self._threads:
-            thread.join()
+            while thread.is_alive():
+                # Python's handlers run in this thread alone, and a signal that the system delivered to another one
+                # does not wake it.
+                thread.join(_LOOK_FOR_SIGNALS_SECONDS)
         if self._errors:
             raise self._errors[0]
 

@@ -55,6 +55,17 @@ def test_a_data_set_is_uploaded_and_shows_its_images(signed_in_page, check_page,
     check_page(page, "dataset")
 
 
+def test_a_file_that_is_chosen_before_the_page_is_ready_is_uploaded(signed_in_page, pictures):
+    page, held = signed_in_page, []
+    page.route("**/upload.js", lambda route: held.append(route), times=1)  # noqa: PLW0108 - its signature is read
+    page.goto("/datasets", wait_until="commit")
+    page.get_by_label("Upload a data set document").set_input_files(file("early.safetensors", pictures))
+    while not held:
+        page.wait_for_timeout(10)
+    held[0].continue_()
+    page.wait_for_url("**/datasets/dts_*")
+
+
 def test_a_pickle_is_refused_as_a_model_and_says_what_to_do(signed_in_page, watches, check_page):
     page = signed_in_page
     page.goto("/models")

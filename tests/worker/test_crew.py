@@ -1,9 +1,15 @@
+import os
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
 import pytest
 
 from ranksearch.contracts.errors import AccessError
 from worker.crew import Crew
+
+ROOT = Path(__file__).parents[2]
 
 
 class Member:
@@ -54,3 +60,29 @@ def test_what_ends_one_for_good_ends_all_and_is_raised():
     with pytest.raises(AccessError):
         Crew(members).run()
     assert members[1].stopped.is_set()
+
+
+PROGRAM = """
+import signal, threading, time
+from worker.crew import Crew
+
+class Agent:
+    def __init__(self):
+        self.stopped = threading.Event()
+
+    def run(self):
+        time.sleep(0.2)  # until the main thread waits
+        signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+        assert self.stopped.wait(60)
+
+    def stop(self):
+        self.stopped.set()
+
+crew = Crew([Agent()])
+signal.signal(signal.SIGTERM, lambda *_: crew.stop())
+crew.run()
+"""
+
+
+def test_a_signal_that_the_system_gave_to_another_thread_is_heard():
+    subprocess.run([sys.executable, "-c", PROGRAM], check=True, timeout=30, env={**os.environ, "PYTHONPATH": str(ROOT)})

@@ -91,6 +91,7 @@ function prepare(form) {
   addEventListener("beforeunload", (event) => {
     if (request) event.preventDefault(); // the browser asks whether the upload is to be given up
   });
+  take(input.files[0]); // it was chosen before this script was there to hear of it
 }
 
 for (const form of document.querySelectorAll("[data-upload]")) prepare(form);
