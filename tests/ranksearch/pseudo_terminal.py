@@ -46,7 +46,9 @@ class PseudoTerminal:
         self.written = ""
         self._bytes = b""
         command = [sys.executable, "-c", _IN_ITS_OWN_SESSION, sys.executable, "-m", "ranksearch", *words]
-        env = {**os.environ, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **environment}
+        # A size that is in the environment would count for more than the terminal's; pytest's own may be there.
+        inherited = {name: value for name, value in os.environ.items() if name not in {"COLUMNS", "LINES"}}
+        env = {**inherited, "TERM": "xterm-256color", "PYTHONIOENCODING": "utf-8", **environment}
         self.process = subprocess.Popen(command, stdin=terminal, stdout=terminal, stderr=terminal, env=env)
 
     def __enter__(self) -> Self:
