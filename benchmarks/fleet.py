@@ -27,6 +27,7 @@ import ranksearch
 from ranksearch.contracts.profiles import Cost, GridPoint, ModelProfile, SiteProfile
 from ranksearch.contracts.ranks import LayerRanks
 from ranksearch.local import LocalDeployment
+from tests.service import synthetic
 
 __all__ = ["SITES", "Claimed", "Fleet", "SyntheticWorker", "Watcher", "fleet", "profile", "quantile"]
 
@@ -280,7 +281,7 @@ class Fleet:
         if kind == "inspect":
             return {"kind": kind, "profile": json.loads(profile(self._layers).model_dump_json(by_alias=True))}
         if kind == "compress":
-            return {"kind": kind, "sha256": self._artifact}
+            return {"kind": kind, "sha256": self._artifact, "parity": synthetic.parity()}
         value = 0.5 + int(hashlib.sha256(job["id"].encode()).hexdigest()[:6], 16) / 2**25
         result = {
             "value": value,
