@@ -161,11 +161,14 @@ def _follow(console: Console, client: Client, study: StudyHandle) -> None:
         if event.kind == "trial" and event.data["state"] in {"COMPLETE", "PRUNED", "FAIL"}:
             trial = Trial.model_validate(event.data)
             if trial.final is not None:
-                console.print(f"   trial {trial.number:>3} {'on all images':<13} {_found(trial, metric)}")
+                console.print(
+                    f"   trial {trial.number:>3} {'on all images':<13} {_found(trial, metric)}", soft_wrap=True
+                )
                 continue
             best = _better_of(best, trial, metric)
             so_far = "" if best is None else f"; best {_found(best, metric)} (trial {best.number})"
-            console.print(f"   trial {trial.number:>3} {origin(trial.origin):<13} {_found(trial, metric)}{so_far}")
+            words = f"   trial {trial.number:>3} {origin(trial.origin):<13} {_found(trial, metric)}{so_far}"
+            console.print(words, soft_wrap=True)  # a line of a log stays one
     study.wait()
 
 
