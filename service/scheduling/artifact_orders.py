@@ -15,9 +15,8 @@ from ranksearch.contracts.errors import EvaluationError
 from service.scheduling.artifact_kinds import DOCUMENT, EXPORT_KINDS, HELD, KIND_OF
 from service.scheduling.backend import JOBS, Backend, now
 from service.scheduling.events import artifact_event
-from service.scheduling.priorities import PRIORITY
 from service.scheduling.renewal import wait_anew
-from service.storage.identifiers import new_id
+from service.scheduling.trial_jobs import new_trial_job
 from service.storage.tables import JobRow, StudyRow
 
 __all__ = ["document_failed", "document_made", "order"]
@@ -70,7 +69,7 @@ def _ordered(session: Session, study: StudyRow, trial: JobRow, kind: str, state:
     if job is not None and job.state not in _OVER:
         return job
     if job is None:
-        job = _new(study, trial, kind)
+        job = new_trial_job(study, trial, kind)
         session.add(job)
     else:
         wait_anew(job)
@@ -78,22 +77,6 @@ def _ordered(session: Session, study: StudyRow, trial: JobRow, kind: str, state:
     artifact_event(session, study, job)
     Backend.ring_after(session, JOBS)
     return job
-
-
-def _new(study: StudyRow, trial: JobRow, kind: str) -> JobRow:
-    return JobRow(
-        id=new_id("job"),
-        kind=kind,
-        state="waiting",
-        priority=PRIORITY[kind],
-        queued_at=study.created_at,
-        ordinal=trial.trial_number,
-        study_id=study.id,
-        model_id=study.model_id,
-        trial_number=trial.trial_number,
-        ranks=trial.ranks,
-        told=True,
-    )
 
 
 def _held(session: Session, document: JobRow) -> list[JobRow]:

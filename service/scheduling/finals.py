@@ -13,10 +13,9 @@ from sqlalchemy.orm import Session
 from ranksearch.contracts.study_requests import DataSlice, StudyRequest
 from service.scheduling.backend import JOBS, Backend
 from service.scheduling.fronts import front
-from service.scheduling.priorities import PRIORITY
 from service.scheduling.stopping import add_reason
+from service.scheduling.trial_jobs import new_trial_job
 from service.scheduling.verdicts import Goal, result_of
-from service.storage.identifiers import new_id
 from service.storage.tables import JobRow, StudyRow
 
 __all__ = ["call_finalists", "feasible_trials", "nearest_of", "order_of", "settle", "take_as_best"]
@@ -116,20 +115,5 @@ def _exceeds(images: DataSlice, seen: int | None) -> bool:
 
 
 def _final(study: StudyRow, trial: JobRow) -> JobRow:
-    return JobRow(
-        id=new_id("job"),
-        kind="final",
-        state="waiting",
-        priority=PRIORITY["final"],
-        queued_at=study.created_at,
-        ordinal=trial.trial_number,
-        study_id=study.id,
-        model_id=study.model_id,
-        trial_number=trial.trial_number,
-        origin=trial.origin,
-        positions=trial.positions,
-        ranks=trial.ranks,
-        planned_macs=trial.planned_macs,
-        planned_params=trial.planned_params,
-        told=True,
-    )
+    costs = {"planned_macs": trial.planned_macs, "planned_params": trial.planned_params}
+    return new_trial_job(study, trial, "final", origin=trial.origin, positions=trial.positions, **costs)
