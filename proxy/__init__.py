@@ -23,6 +23,7 @@ from proxy.finetuning import FineTuning, Progress, TuningState
 from proxy.grids import GridPoint
 from proxy.layers import FactorizedLayer
 from proxy.layout import Layout
+from proxy.output_distance import DenseOutputs, output_distance, reference_outputs
 from proxy.rank_rules import rank_rules
 from proxy.recipe import Recipe
 from proxy.score import Score, reference_logits, score
@@ -34,6 +35,7 @@ __all__ = [
     "Calibration",
     "Cost",
     "DenseFeatures",
+    "DenseOutputs",
     "FactorCache",
     "FactorizedLayer",
     "Factors",
@@ -70,6 +72,7 @@ __all__ = [
     "factorize",
     "feature_moments",
     "find_sites",
+    "output_distance",
     "output_moments",
     "rank_ladder",
     "rank_ladders",
@@ -77,6 +80,7 @@ __all__ = [
     "ranks_for_error",
     "record_dense",
     "reference_logits",
+    "reference_outputs",
     "score",
     "vbmf_ranks",
     "weight_hash",

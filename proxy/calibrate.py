@@ -19,12 +19,13 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from proxy.channel_correction import ChannelCorrection, OutputMoments, check_finite, dense_layer, unfollowed
 from proxy.dense_features import DenseFeatures
-from proxy.errors import MissingInput, ShapeMismatch, UnsupportedMethod
+from proxy.errors import MissingInput, UnsupportedMethod
+from proxy.inputs import inputs_of
 from proxy.modes import evaluating
 from proxy.moments import ChannelMoments, rows
 from proxy.reconstruction import reconstruct
 
-__all__ = ["Calibration", "OutputMoments", "calibrate", "images_of", "output_moments"]
+__all__ = ["Calibration", "OutputMoments", "calibrate", "output_moments"]
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def calibrate(
 
     Args:
         model: from :func:`proxy.compress`; changed in place.
-        batches: tensors of images, or (images, …) tuples; labels are not used.
+        batches: as :func:`proxy.score` takes them; labels are not used.
         reference: the dense network; for ``statistics`` its :func:`output_moments` will do, for
             ``reconstruction`` its :func:`record_dense`. Not needed by ``statistics`` where every factorised layer
             has its BatchNorm.
@@ -98,7 +99,7 @@ def _statistics(model: nn.Module, batches: Iterable[Any], reference: nn.Module |
     first = next(stream, None)
     if first is None:
         raise MissingInput("there are no calibration images", expected="at least one batch")
-    layers = unfollowed(model, images_of(first, model)[:1])
+    layers = unfollowed(model, inputs_of(first).beside(model)[:1])
     if layers and reference is None:
         raise MissingInput(
             "layers that no BatchNorm follows are corrected to the dense network's output moments",
@@ -112,11 +113,11 @@ def _statistics(model: nn.Module, batches: Iterable[Any], reference: nn.Module |
     with evaluating(model, *([dense] if dense else [])), torch.no_grad():
         with _reestimating(model) as norms, correction.active():
             for batch in _chain(first, stream):
-                data = images_of(batch, model)
+                data = inputs_of(batch).beside(model)
                 images += len(data)
                 if dense is not None:
-                    dense(data)
-                model(data)
+                    data.into(dense)
+                data.into(model)
         correction.fold()
     for name, norm in norms.items():
         check_finite(name, norm.running_mean, norm.running_var)
@@ -150,15 +151,6 @@ def _reestimating(model: nn.Module) -> Iterator[dict[str, _BatchNorm]]:
             norm.num_batches_tracked = counter
 
 
-def images_of(batch: Any, model: nn.Module) -> Tensor:  # noqa: ANN401 - a tensor, or a tuple beginning with one
-    """The images of a batch, on the model's device."""
-    data = batch[0] if isinstance(batch, tuple | list) else batch
-    if not isinstance(data, Tensor) or data.ndim == 0:
-        raise ShapeMismatch("a batch holds no images", got=type(data).__name__, expected="a tensor (B, …)")
-    parameter = next(model.parameters(), None)
-    return data if parameter is None else data.to(parameter.device)
-
-
 def output_moments(
     model: nn.Module, batches: Iterable[Any], names: Iterable[str]
 ) -> dict[str, tuple[Float[Tensor, " T"], Float[Tensor, " T"]]]:
@@ -183,7 +175,7 @@ def output_moments(
     try:
         with evaluating(model), torch.no_grad():
             for batch in batches:
-                model(images_of(batch, model))
+                inputs_of(batch).beside(model).into(model)
     finally:
         for handle in handles:
             handle.remove()

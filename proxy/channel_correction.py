@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from proxy.errors import MissingInput, NotFinite
 from proxy.followers import following_norms
+from proxy.inputs import Inputs
 from proxy.layers import FactorizedLayer, factorized_layers
 from proxy.layout import Layout
 from proxy.moments import ChannelMoments, rows
@@ -29,7 +30,7 @@ OutputMoments: TypeAlias = Mapping[str, tuple[Float[Tensor, " T"], Float[Tensor,
 """Layer name → mean and standard deviation of every output channel of the dense layer."""
 
 
-def unfollowed(model: nn.Module, image: Tensor) -> dict[str, FactorizedLayer]:
+def unfollowed(model: nn.Module, image: Tensor | Inputs) -> dict[str, FactorizedLayer]:
     """The factorised layers, in forward order, whose output is not handed straight to a BatchNorm."""
     layers = factorized_layers(model)
     return {name: layers[name] for name, norm in following_norms(model, image, layers).items() if norm is None}

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from proxy.channel_correction import dense_layer
-from proxy.errors import MissingInput, ShapeMismatch
+from proxy.inputs import Inputs, all_inputs, inputs_of
 from proxy.modes import evaluating
 from proxy.surroundings import OperatorOutputs, find_surroundings
 
-__all__ = ["DenseFeatures", "first_of", "record_dense", "recorded_bytes"]
+__all__ = ["DenseFeatures", "record_dense", "recorded_bytes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,12 +22,12 @@ class DenseFeatures:
     """The outputs of some dense layers on all calibration images. Nobody changes its tensors.
 
     Args:
-        images: all of them ``(N, …)``, on the dense network's device.
+        images: the network's inputs, of all images, on its device.
         outputs: layer → its output on them, of its first call ``(N, T, …)``.
         shortcuts: layer → what is added to its output, for layers in front of an addition.
     """
 
-    images: Tensor
+    images: Inputs
     outputs: dict[str, Tensor]
     shortcuts: dict[str, Tensor]
 
@@ -37,18 +37,13 @@ def record_dense(dense: nn.Module, batches: Iterable[Any], names: Iterable[str])
 
     Args:
         dense: run in eval mode.
-        batches: tensors of images, or (images, …) tuples.
+        batches: as :func:`proxy.score` takes them; labels are not used.
         names: the layers that may be factorised; those that are not called are left out.
 
     Raises:
         MissingInput: there are no images, or no such layer.
     """
-    kept = [first_of(batch) for batch in batches]
-    if not kept:
-        raise MissingInput("there are no calibration images", expected="at least one batch")
-    parameter = next(dense.parameters(), None)
-    images = torch.cat(kept) if len(kept) > 1 else kept[0]
-    images = images if parameter is None else images.to(parameter.device)
+    images = all_inputs(list(batches)).beside(dense)
     layers = {name: dense_layer(dense, name) for name in names}
     met = find_surroundings(dense, images[:1], layers)
     shortcuts = {name: found.shortcut for name, found in met.items() if found.shortcut is not None}
@@ -70,14 +65,14 @@ def record_dense(dense: nn.Module, batches: Iterable[Any], names: Iterable[str])
     handles = [layer.register_forward_hook(keep(name)) for name, layer in layers.items()]
     try:
         with evaluating(dense), torch.no_grad(), made:
-            dense(images)
+            images.into(dense)
     finally:
         for handle in handles:
             handle.remove()
     return DenseFeatures(images, outputs, added)
 
 
-def recorded_bytes(dense: nn.Module, image: Tensor, names: Iterable[str]) -> dict[str, int]:
+def recorded_bytes(dense: nn.Module, image: Tensor | Inputs, names: Iterable[str]) -> dict[str, int]:
     """Layer → the memory that :func:`record_dense` keeps of it for every image, in the order of their first calls.
 
     Args:
@@ -85,20 +80,8 @@ def recorded_bytes(dense: nn.Module, image: Tensor, names: Iterable[str]) -> dic
         image: a batch of one.
         names: as there.
     """
-    features = record_dense(dense, [image], names)
+    features = record_dense(dense, [inputs_of(image)], names)
     added = features.shortcuts
     return {
         name: output.nbytes + (added[name].nbytes if name in added else 0) for name, output in features.outputs.items()
     }
-
-
-def first_of(batch: Any) -> Tensor:  # noqa: ANN401 - a tensor, or a tuple beginning with one
-    """The images of a batch.
-
-    Raises:
-        ShapeMismatch: it holds none.
-    """
-    data = batch[0] if isinstance(batch, tuple | list) else batch
-    if not isinstance(data, Tensor) or data.ndim == 0:
-        raise ShapeMismatch("a batch holds no images", got=type(data).__name__, expected="a tensor (B, …)")
-    return data

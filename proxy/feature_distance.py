@@ -21,9 +21,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from proxy.calibrate import images_of
 from proxy.errors import MissingInput, NotFinite, ShapeMismatch
 from proxy.followers import following_norms
+from proxy.inputs import Inputs, inputs_of
 from proxy.modes import evaluating
 from proxy.moments import rows
 from proxy.sites import layer_kind
@@ -65,7 +65,7 @@ def feature_moments(model: nn.Module, batches: Iterable[Any]) -> FeatureMoments:
 
     Args:
         model: the dense network; run in eval mode, left as it was.
-        batches: tensors of images, or (images, …) tuples; labels are not used.
+        batches: as :func:`proxy.score` takes them; labels are not used.
 
     Raises:
         MissingInput: no image, or no convolution and no linear layer that is called.
@@ -74,16 +74,16 @@ def feature_moments(model: nn.Module, batches: Iterable[Any]) -> FeatureMoments:
     watch: FeatureWatch | None = None
     with evaluating(model), torch.no_grad():
         for batch in batches:
-            images = images_of(batch, model)
+            images = inputs_of(batch).beside(model)
             watch = watch or FeatureWatch(model, feature_places(model, images[:1]))
             with watch:
-                model(images)
+                images.into(model)
     if watch is None:
         raise MissingInput("there are no images to take features of", expected="at least one batch")
     return watch.moments()
 
 
-def feature_places(model: nn.Module, image: Tensor) -> dict[str, Place]:
+def feature_places(model: nn.Module, image: Tensor | Inputs) -> dict[str, Place]:
     """Layer → where its features are taken, in forward order.
 
     Args:

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from proxy.inputs import Inputs, inputs_of
 from proxy.modes import evaluating
 
 __all__ = ["following_norms"]
 
 
-def following_norms(model: nn.Module, image: Tensor, layers: Mapping[str, nn.Module]) -> dict[str, str | None]:
+def following_norms(model: nn.Module, image: Tensor | Inputs, layers: Mapping[str, nn.Module]) -> dict[str, str | None]:
     """Layer → the BatchNorm that its output is handed straight to, or None; in the order in which they are called.
 
     Seen by identity: the very tensor that the layer returned must be the input of a BatchNorm. Layers that are not
@@ -47,7 +48,7 @@ def following_norms(model: nn.Module, image: Tensor, layers: Mapping[str, nn.Mod
     handles += [norm.register_forward_pre_hook(enter(name)) for name, norm in norms]
     try:
         with evaluating(model), torch.no_grad():
-            model(image)
+            inputs_of(image).into(model)
     finally:
         for handle in handles:
             handle.remove()

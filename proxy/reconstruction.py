@@ -44,8 +44,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from proxy.channel_correction import dense_layer
-from proxy.dense_features import DenseFeatures, first_of, record_dense, recorded_bytes
+from proxy.dense_features import DenseFeatures, record_dense, recorded_bytes
 from proxy.errors import MissingInput, NotFinite
+from proxy.inputs import Inputs, all_inputs, inputs_of
 from proxy.layers import FactorizedLayer, factorized_layers
 from proxy.layout import Layout
 from proxy.modes import evaluating
@@ -70,7 +71,7 @@ def reconstruct(
     Args:
         model: the compressed network.
         dense: the network it came from, or its features on the calibration images, recorded before.
-        batches: tensors of images, or (images, …) tuples; kept in memory. Not looked at where features are given.
+        batches: as :func:`proxy.score` takes them; kept in memory. Not looked at where features are given.
         memory: bytes that the dense network's features may take where they are recorded here; None: 2 GiB.
 
     Returns:
@@ -78,7 +79,7 @@ def reconstruct(
     """
     if isinstance(dense, DenseFeatures):
         return _in_one_pass(model, dense)
-    images = [first_of(batch) for batch in batches]
+    images = [inputs_of(batch) for batch in batches]
     if not images:
         raise MissingInput("there are no calibration images", expected="at least one batch")
     device = next(model.parameters()).device
@@ -86,7 +87,7 @@ def reconstruct(
     sizes = recorded_bytes(dense, images[0][:1], factorized_layers(model))
     portions = _portions(sizes, count, memory)
     if portions is not None:
-        whole = torch.cat(images).to(device)
+        whole = all_inputs(images).to(device)
         done = [_in_one_pass(model, record_dense(dense, [whole], names), names)[1] for names in portions]
         return count, tuple(name for part in done for name in part)
     with evaluating(model, dense), torch.no_grad():
@@ -152,7 +153,7 @@ def _in_one_pass(
     handles = [layer.last.register_forward_pre_hook(refit(name)) for name, layer in layers.items()]
     try:
         with evaluating(model), torch.no_grad(), made:
-            model(images)
+            images.into(model)
     finally:
         for handle in handles:
             handle.remove()
@@ -205,7 +206,7 @@ def _is_refittable(last: Any) -> bool:  # noqa: ANN401 - a convolution or linear
     return isinstance(last, nn.Conv2d)
 
 
-def _forward_order(model: nn.Module, image: Tensor) -> dict[str, FactorizedLayer]:
+def _forward_order(model: nn.Module, image: Inputs) -> dict[str, FactorizedLayer]:
     """The factorised layers in the order of their first call; one that is never called is left out."""
     order: dict[str, FactorizedLayer] = {}
 
@@ -217,7 +218,7 @@ def _forward_order(model: nn.Module, image: Tensor) -> dict[str, FactorizedLayer
 
     handles = [layer.register_forward_hook(note(name)) for name, layer in factorized_layers(model).items()]
     try:
-        model(image)
+        image.into(model)
     finally:
         for handle in handles:
             handle.remove()
@@ -249,7 +250,7 @@ def _stopping_at(module: nn.Module, *, at_input: bool) -> Iterator[list[Tensor]]
 
 
 def _reach(
-    model: nn.Module, images: Tensor, module: nn.Module, shortcut: int | None, *, at_input: bool
+    model: nn.Module, images: Inputs, module: nn.Module, shortcut: int | None, *, at_input: bool
 ) -> tuple[Tensor, Tensor | None]:
     """What enters or leaves a module, and what is added to its output."""
     wanted = set() if shortcut is None else {shortcut}
@@ -258,12 +259,12 @@ def _reach(
         suppress(_ReachedError),
         OperatorOutputs(wanted, images) as made,
     ):
-        model(images)
+        images.into(model)
     return kept[0], None if shortcut is None else made.kept.get(shortcut)
 
 
 def _refit_by_passes(
-    name: str, layer: FactorizedLayer, models: tuple[nn.Module, nn.Module], images: list[Tensor]
+    name: str, layer: FactorizedLayer, models: tuple[nn.Module, nn.Module], images: list[Inputs]
 ) -> None:
     original = dense_layer(models[1], name)
     own, dense = (find_surroundings(model, images[0][:1], [name])[name] for model in models)

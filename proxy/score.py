@@ -1,6 +1,7 @@
 """The proxy metric: how much of the dense network a compressed one keeps, on held-out images.
 
-Shapes: N images, K classes; logits may have further axes (N, K, …), each position then counts as an image.
+Shapes: N images, K classes; scores may have further axes (N, K, …), and an image's value is then the mean over its
+positions.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from proxy.calibrate import images_of
 from proxy.errors import MissingInput, ShapeMismatch, UnsupportedMethod
 from proxy.feature_distance import FeatureMoments, FeatureWatch, feature_distance, feature_places
+from proxy.inputs import Inputs, inputs_of, labels_of
 from proxy.modes import evaluating
+from proxy.output_distance import DenseOutputs
 from proxy.tally import Tally
 
 __all__ = ["METRICS", "Score", "reference_logits", "score"]
 
-METRICS = ("accuracy", "kl", "loss", "features")
+METRICS = ("accuracy", "kl", "loss", "features", "outputs")
 
-Reference: TypeAlias = nn.Module | Sequence[Tensor] | Tensor | FeatureMoments
+Reference: TypeAlias = nn.Module | Sequence[Any] | Tensor | DenseOutputs | FeatureMoments
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Score:
     """What was measured; means over the images seen.
 
     Args:
-        metric: ``accuracy``, ``kl``, ``loss`` or ``features``.
+        metric: ``accuracy``, ``kl``, ``loss``, ``features`` or ``outputs``.
         value: the metric asked for.
         accuracy: share of images whose strongest class is the label; None without labels.
         kl: ``KL(reference ‖ compressed)`` of the class probabilities, in nats; None without a reference's logits.
@@ -41,6 +43,7 @@ class Score:
         count: images measured.
         complete: all validation images were seen; False where ``stop`` ended it.
         features: distance of the features' moments (:mod:`proxy.feature_distance`); None unless asked for.
+        outputs: distance of the outputs (:mod:`proxy.output_distance`); None unless asked for.
         dense_value: the reference's own metric on the same images; None where it cannot be told.
         batch_means: of every batch, the mean of what trials are raced on, smaller is better: kl where the metric is
             accuracy, else the metric itself. None for ``features``, and for accuracy without a reference.
@@ -55,6 +58,7 @@ class Score:
     count: int
     complete: bool = True
     features: float | None = None
+    outputs: float | None = None
     dense_value: float | None = None
     batch_means: tuple[float, ...] | None = None
 
@@ -76,40 +80,44 @@ def score(
 
     Args:
         model: run in eval mode without gradients; left as it was.
-        validation: batches: images, ``(images, labels)`` or ``(images, None)``.
-        reference: the dense network; or its logits (:func:`reference_logits`): one tensor per batch, or one tensor
-            for all images; or, for ``features``, its :func:`proxy.feature_moments` on the same images. Needed for
-            ``kl`` and ``features``.
-        metric: ``accuracy`` (needs labels; the only one of which more is better), ``kl`` (needs a reference), ``loss``
-            (needs labels) or ``features`` (needs the dense network or its moments, and no logits: what is told of
-            outputs that are no logits (N, K) is None).
+        validation: batches: inputs, ``(inputs, labels)`` or ``(inputs, None)``. Inputs are the tensor of images
+            ``(N, …)``; a tuple of tensors, for a network of several (then always in such a pair); or a dict of
+            keyword arguments.
+        reference: the dense network; or its :func:`proxy.reference_outputs` on the same images; or its outputs
+            (:func:`reference_logits`), batch by batch, or one tensor for all images; or, for ``features``, its
+            :func:`proxy.feature_moments`. Needed for ``kl``, ``features`` and ``outputs``.
+        metric: ``accuracy`` and ``loss`` (need labels, of the first output's classes), ``kl`` (needs a reference; the
+            mean over all outputs, which must all be class scores), ``outputs`` (needs a reference; outputs of any
+            kind) or ``features`` (needs the dense network or its moments; outputs of any kind). Of outputs that are
+            no logits (N, K), the last two tell nothing else. More is better of accuracy alone.
         stop: told the running score after every batch but the last it is asked for; True ends the measurement. Not
             asked for ``features``, which is no mean over images.
 
     Raises:
         MissingInput: labels or reference are needed, or there is no image.
         NotFinite: outputs or features that are no numbers.
-        ShapeMismatch: reference or labels that do not fit the outputs.
+        ShapeMismatch: reference or labels that do not fit the outputs, or outputs that do not fit the metric.
         UnsupportedMethod: no such metric.
     """
     _check(metric, reference)
     if metric == "features":
         return _feature_score(model, validation, reference)
-    tally = Tally(metric, _raced(metric, reference))
+    variances = reference.variances if isinstance(reference, DenseOutputs) else None
+    tally = Tally(metric, _raced(metric, reference), variances)
     with evaluating(model, *_networks(reference)), torch.no_grad():
         given = _References(reference)
         for batch in validation:
-            images = images_of(batch, model)
-            tally.add(model(images), _labels_of(batch), given.for_batch(images), images=len(images))
+            inputs = inputs_of(batch).beside(model)
+            tally.add(inputs.into(model), labels_of(batch), given.for_batch(inputs), images=len(inputs))
             if stop is not None and stop(_score(tally, metric, complete=False)):
                 return _score(tally, metric, complete=False)
     return _score(tally, metric, complete=True)
 
 
 def reference_logits(model: nn.Module, validation: Iterable[Any]) -> list[Float[Tensor, "N K"]]:
-    """The dense network's outputs, batch by batch: once per study, for all its trials."""
+    """The dense network's outputs, batch by batch: once for many compressed networks."""
     with evaluating(model), torch.no_grad():
-        return [model(images_of(batch, model)) for batch in validation]
+        return [inputs_of(batch).beside(model).into(model) for batch in validation]
 
 
 def _check(metric: str, reference: Reference | None) -> None:
@@ -117,6 +125,8 @@ def _check(metric: str, reference: Reference | None) -> None:
         raise UnsupportedMethod("there is no such metric", got=repr(metric), expected=f"one of {METRICS}")
     if metric == "kl" and (reference is None or isinstance(reference, FeatureMoments)):
         raise MissingInput("kl compares with the dense network", mend="pass reference=model or its logits")
+    if metric == "outputs" and (reference is None or isinstance(reference, FeatureMoments)):
+        raise MissingInput("outputs compares with the dense network", mend="pass reference=model or its outputs")
     if metric == "features" and not isinstance(reference, nn.Module | FeatureMoments):
         raise MissingInput(
             "features compares with the dense network's", mend="pass reference=model or its feature_moments"
@@ -130,11 +140,9 @@ def _raced(metric: str, reference: Reference | None) -> str | None:
 
 
 def _networks(reference: Reference | None) -> list[nn.Module]:
+    if isinstance(reference, DenseOutputs):
+        return [reference.network] if reference.batches is None else []
     return [reference] if isinstance(reference, nn.Module) else []
-
-
-def _labels_of(batch: Any) -> Tensor | None:  # noqa: ANN401 - a tensor, or a tuple beginning with one
-    return batch[1] if isinstance(batch, tuple | list) and len(batch) > 1 else None
 
 
 def _feature_score(model: nn.Module, validation: Iterable[Any], reference: Reference | None) -> Score:
@@ -143,11 +151,11 @@ def _feature_score(model: nn.Module, validation: Iterable[Any], reference: Refer
     watches: list[FeatureWatch] = []
     with evaluating(model, *_networks(reference)), torch.no_grad(), ExitStack() as watching:
         for batch in validation:
-            images = images_of(batch, model)
+            inputs = inputs_of(batch).beside(model)
             if not watches:
-                watches = [watching.enter_context(watch) for watch in _watches(model, reference, images[:1])]
-            dense = reference(images) if isinstance(reference, nn.Module) else None
-            tally.add(model(images), _labels_of(batch), dense, images=len(images))
+                watches = [watching.enter_context(watch) for watch in _watches(model, reference, inputs[:1])]
+            dense = inputs.into(reference) if isinstance(reference, nn.Module) else None
+            tally.add(inputs.into(model), labels_of(batch), dense, images=len(inputs))
     if not watches:
         raise MissingInput("there are no validation images", expected="at least one batch")
     own, *others = [watch.moments() for watch in watches]
@@ -155,7 +163,7 @@ def _feature_score(model: nn.Module, validation: Iterable[Any], reference: Refer
     return _score(tally, "features", complete=True, features=feature_distance(target, own))
 
 
-def _watches(model: nn.Module, reference: Reference | None, image: Tensor) -> list[FeatureWatch]:
+def _watches(model: nn.Module, reference: Reference | None, image: Inputs) -> list[FeatureWatch]:
     if isinstance(reference, nn.Module):
         places = feature_places(reference, image)
         return [FeatureWatch(model, places), FeatureWatch(reference, places)]
@@ -164,23 +172,24 @@ def _watches(model: nn.Module, reference: Reference | None, image: Tensor) -> li
 
 
 class _References:
-    """Hands out the reference's logits for one batch after another, whatever form they were given in."""
+    """Hands out the reference's outputs for one batch after another, whatever form they were given in."""
 
     def __init__(self, reference: Reference | None) -> None:
+        if isinstance(reference, DenseOutputs):
+            reference = reference.network if reference.batches is None else reference.batches
         self._reference = None if isinstance(reference, FeatureMoments) else reference
         self._seen = 0
         single = self._reference is None or isinstance(self._reference, Tensor | nn.Module)
-        self._batches: Iterator[Tensor] = iter(()) if single else iter(self._reference)  # type: ignore[arg-type]  # a sequence
+        self._batches: Iterator[Any] = iter(()) if single else iter(self._reference)  # type: ignore[arg-type]  # a sequence
 
-    def for_batch(self, images: Tensor) -> Tensor | None:
+    def for_batch(self, inputs: Inputs) -> Any:  # noqa: ANN401 - of the structure of the network's outputs
         if self._reference is None:
             return None
         if isinstance(self._reference, nn.Module):
-            logits: Tensor = self._reference(images)
-            return logits
+            return inputs.into(self._reference)
         if isinstance(self._reference, Tensor):
-            self._seen += len(images)
-            return self._reference[self._seen - len(images) : self._seen]
+            self._seen += len(inputs)
+            return self._reference[self._seen - len(inputs) : self._seen]
         found = next(self._batches, None)
         if found is None:
             raise ShapeMismatch("fewer reference batches than validation batches", mend="batch both alike")
@@ -191,7 +200,7 @@ def _score(tally: Tally, metric: str, *, complete: bool, features: float | None 
     if tally.count == 0:
         raise MissingInput("there are no validation images", expected="at least one batch")
     means = tally.means()
-    dense = {"kl": 0.0, "features": 0.0, "accuracy": means.get("dense_accuracy"), "loss": means.get("dense_loss")}
+    dense = {"accuracy": means.get("dense_accuracy"), "loss": means.get("dense_loss")}
     return Score(
         metric=metric,
         value=means[metric] if features is None else features,
@@ -202,6 +211,7 @@ def _score(tally: Tally, metric: str, *, complete: bool, features: float | None 
         count=tally.count,
         complete=complete,
         features=features,
-        dense_value=dense[metric],
-        batch_means=tuple(tally.batch_means) or None,
+        outputs=means.get("outputs"),
+        dense_value=dense.get(metric, 0.0),
+        batch_means=tuple(tally.batch_means()) or None,
     )

@@ -20,12 +20,12 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from proxy.inputs import Inputs, inputs_of
 from proxy.modes import evaluating
 
 __all__ = ["OperatorOutputs", "Surroundings", "find_surroundings"]
 
 _ADDITIONS = frozenset({"aten::add", "aten::add_"})
-_INPUT = -1
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,8 @@ class Surroundings:
         alone: that BatchNorm takes nothing else, and nothing else takes the output: a constant may then be taken off
             its running mean instead of being added to the output.
         shortcut: number of the operator that made the other operand last, of the addition that the output enters, by
-            itself or through ``norm``; −1: it is the network's input; None: there is no such addition, or the
-            operand is made after the output.
+            itself or through ``norm``; below 0: it is an input of the network, −1 the first; None: there is no such
+            addition, or the operand is made after the output.
     """
 
     norm: _BatchNorm | None
@@ -59,17 +59,17 @@ class OperatorOutputs(TorchDispatchMode):
     """Counts the operators of a forward pass while it is entered, and keeps the outputs of some.
 
     Args:
-        wanted: numbers of operators; −1 is the network's input.
-        inputs: the network's input.
+        wanted: numbers of operators; −1 is the network's first input, −2 its second.
+        inputs: of the network.
 
     Attributes:
         kept: number → output, of those wanted that ran so far.
     """
 
-    def __init__(self, wanted: Collection[int], inputs: Tensor) -> None:
+    def __init__(self, wanted: Collection[int], inputs: Inputs) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self._wanted = frozenset(wanted)
-        self.kept: dict[int, Tensor] = dict.fromkeys(self._wanted & {_INPUT}, inputs)
+        self.kept = {number: tensor for number, tensor in _numbered(inputs) if number in self._wanted}
         self._paused = False
         self._count = 0
 
@@ -106,10 +106,10 @@ class _Watch(TorchDispatchMode):
     Holds all tensors, so that no id is used twice.
     """
 
-    def __init__(self, inputs: Tensor) -> None:
+    def __init__(self, inputs: Inputs) -> None:
         super().__init__()  # type: ignore[no-untyped-call]  # untyped in torch
         self._held: list[object] = [inputs]
-        self.maker = {id(inputs): _INPUT}
+        self.maker = {id(tensor): number for number, tensor in _numbered(inputs)}
         self.added: dict[int, tuple[int | None, Tensor]] = {}
         self.uses: Counter[int] = Counter()
         self._count = 0
@@ -134,7 +134,7 @@ class _Watch(TorchDispatchMode):
         return out
 
 
-def find_surroundings(model: nn.Module, image: Tensor, names: Iterable[str]) -> dict[str, Surroundings]:
+def find_surroundings(model: nn.Module, image: Tensor | Inputs, names: Iterable[str]) -> dict[str, Surroundings]:
     """Layer → what its output meets, of its first call; layers that are not called are left out.
 
     Args:
@@ -147,16 +147,23 @@ def find_surroundings(model: nn.Module, image: Tensor, names: Iterable[str]) -> 
     normed: dict[int, tuple[_BatchNorm, Tensor]] = {}
     called: Counter[nn.Module] = Counter()
     hooks = _hooks(model, layers, outputs, normed, called)
-    with evaluating(model), torch.no_grad(), _Watch(image) as watch, hooks:
-        model(image)
+    inputs = inputs_of(image)
+    with evaluating(model), torch.no_grad(), _Watch(inputs) as watch, hooks:
+        inputs.into(model)
     found: dict[str, Surroundings] = {}
     for name, output in outputs.items():
         norm, entering = normed.get(id(output), (None, output))
         alone = norm is not None and called[norm] == called[layers[name]] == watch.uses[id(output)] == 1
         maker, other = watch.added.get(id(entering), (None, output))
-        early = maker is not None and maker < watch.maker.get(id(output), _INPUT) and other.shape == entering.shape
+        made = watch.maker.get(id(output))
+        early = maker is not None and made is not None and maker < made and other.shape == entering.shape
         found[name] = Surroundings(norm, alone, maker if early else None)
     return found
+
+
+def _numbered(inputs: Inputs) -> list[tuple[int, Tensor]]:
+    """Numbers below those of all operators: −1 for the first input."""
+    return [(-1 - at, tensor) for at, tensor in enumerate(inputs.tensors)]
 
 
 def _main(out: object) -> Tensor | None:
