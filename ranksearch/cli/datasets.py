@@ -11,6 +11,7 @@ import typer
 from ranksearch.cli.deletion import Yes, delete_document
 from ranksearch.cli.options import Json, Token, Url, connect
 from ranksearch.contracts.dataset_summaries import summarise_dataset
+from ranksearch.contracts.wording import sample_shapes
 from ranksearch.terminal.output import on_terminal, say, show, show_json, waiting
 from ranksearch.terminal.tables import datasets_table
 
@@ -85,23 +86,42 @@ def pack_data(
     limit: Annotated[int | None, typer.Option("--limit", help="Take so many of a folder's images.", min=2)] = None,
     seed: Annotated[int | None, typer.Option("--seed", help="Of the order of a folder's images.", min=0)] = None,
     mean: Annotated[
-        str | None, typer.Option("--mean", help='Of the channels, such as "0.5,0.5,0.5". A folder: ImageNet\'s.')
+        list[str] | None,
+        typer.Option(
+            "--mean",
+            help='Of the channels, such as "0.5,0.5,0.5"; of an --input "NAME=0.5,0.5,0.5". A folder: ImageNet\'s.',
+        ),
     ] = None,
-    std: Annotated[str | None, typer.Option("--std", help="Likewise.")] = None,
-    layout: Annotated[str | None, typer.Option("--layout", help="NHWC or NCHW, of an npz file.")] = None,
+    std: Annotated[list[str] | None, typer.Option("--std", help="Likewise.")] = None,
+    layout: Annotated[
+        list[str] | None, typer.Option("--layout", help="NHWC or NCHW, of an npz file; likewise.")
+    ] = None,
     images: Annotated[str | None, typer.Option("--images", help="The name of an npz file's images.")] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--input",
+            help="Instead of --images, once for each input of the network, in order: the name of an npz file's array. "
+            "Those with a mean and a std are images; others are taken as they are.",
+        ),
+    ] = None,
     labels: Annotated[str | None, typer.Option("--labels", help="The name of an npz file's labels.")] = None,
     json: Json = False,
 ) -> None:
     """Make a data set document from a folder of images or an npz file."""
     target = output or Path(f"{source.name.removesuffix('.npz')}.safetensors")
-    statistics = {"mean": _numbers("mean", mean), "std": _numbers("std", std)}
+    told = {"mean": _by_name("mean", mean), "std": _by_name("std", std), "layout": _by_name("layout", layout)}
+    statistics = {word: _numbers(word, told[word].get("")) for word in ("mean", "std")}
+    _check_names(told, inputs)
     if source.suffix == ".npz":
         _refuse("an npz file", size=size, resize_shorter=resize_shorter, limit=limit, seed=seed)
         function, required = "pack_npz", {"mean", "std"}
-        options: dict[str, Any] = {**statistics, "layout": layout, "images": images, "labels": labels}
+        options: dict[str, Any] = {**statistics, "layout": told["layout"].get(""), "images": images, "labels": labels}
+        if inputs:
+            _refuse("--input", images=images)
+            required, options = set(), {**_of_inputs(told), "images": inputs, "labels": labels}
     else:
-        _refuse("a folder", layout=layout, images=images, labels=labels)
+        _refuse("a folder", layout=layout or None, images=images, labels=labels, input=inputs or None)
         function, required = "pack_image_folder", {"size"}
         shape = None if size is None else _size(size)
         options = {**statistics, "size": shape, "resize_shorter": resize_shorter, "limit": limit, "seed": seed}
@@ -115,13 +135,45 @@ def pack_data(
     if json:
         show_json({"path": str(packed), "summary": summary.model_dump(mode="json")})
     else:
-        show(f"{packed}: {summary.count} images {'×'.join(str(size) for size in summary.image_shape)}")
+        show(f"{packed}: {summary.count} images {sample_shapes(summary)}")
 
 
 def _refuse(source: str, **options: object) -> None:
     for name, value in options.items():
         if value is not None:
             raise typer.BadParameter(f"--{name.replace('_', '-')} does not go with {source}")
+
+
+def _by_name(option: str, given: list[str] | None) -> dict[str, str]:
+    """``NAME=VALUE`` by the name; a value alone by the empty one."""
+    found: dict[str, str] = {}
+    for text in given or []:
+        name, told, value = text.rpartition("=")
+        if name in found:
+            raise typer.BadParameter(f"--{option} is given twice{name and f' for {name}'}")
+        if told and not name:
+            raise typer.BadParameter(f'--{option} takes "NAME=VALUE", not {text!r}')
+        found[name] = value
+    return found
+
+
+def _check_names(told: dict[str, dict[str, str]], inputs: list[str] | None) -> None:
+    """What is told by name belongs to an input, and with inputs everything but the layout is told by name."""
+    known = set(inputs or [])
+    for option, values in told.items():
+        if unknown := sorted(values.keys() - known - {""}):
+            raise typer.BadParameter(f"--{option} names {', '.join(unknown)}, which no --input does")
+        if known and "" in values and option != "layout":
+            raise typer.BadParameter(f'with --input, --{option} takes "NAME=0.5,0.5,0.5"')
+    if unpaired := sorted((told["mean"].keys() ^ told["std"].keys()) - {""}):
+        raise typer.BadParameter(f"{', '.join(unpaired)} needs both --mean and --std, or neither")
+
+
+def _of_inputs(told: dict[str, dict[str, str]]) -> dict[str, Any]:
+    """Mean, std and layout of inputs, by their names."""
+    statistics = {word: {name: _numbers(word, text) for name, text in told[word].items()} for word in ("mean", "std")}
+    whole = told["layout"].get("", "NHWC")
+    return {**statistics, "layout": {name: told["layout"].get(name, whole) for name in told["mean"]}}
 
 
 def _numbers(name: str, text: str | None) -> list[float] | None:

@@ -11,41 +11,44 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, computed_field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, computed_field, model_validator
 
+from ranksearch.contracts.dataset_inputs import IMAGES, InputSummary, data_member, read_inputs, refuse_data
 from ranksearch.contracts.errors import DatasetError
-from ranksearch.contracts.tensorfile import (
-    TORCH_DTYPES,
-    StoredTensor,
-    TensorFileHeader,
-    parse_bounded_json,
-    read_header,
-)
+from ranksearch.contracts.tensorfile import TORCH_DTYPES, TensorFileHeader, read_header
 
-__all__ = ["DATASET_FORMAT", "DatasetSummary", "check_dataset_values", "dataset_summary", "summarise_dataset"]
+__all__ = [
+    "DATASET_FORMAT",
+    "DatasetSummary",
+    "InputSummary",
+    "check_dataset_values",
+    "dataset_summary",
+    "summarise_dataset",
+]
 
 DATASET_FORMAT = "ranksearch.dataset/1"
 
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=1024)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
-
-_IMAGE_DTYPES = {"U8": "uint8", "F16": "float16", "F32": "float32"}
 _LABEL_CODES = {"U8": "B", "I32": "i", "I64": "q"}
 _CHUNK_ELEMENTS = 1 << 20
 
 
 class DatasetSummary(BaseModel):
-    """What a data set document holds. ``image_shape`` is ``(C, H, W)`` whatever the layout in the file."""
+    """What a data set document holds.
+
+    ``image_shape``, ``dtype``, ``layout``, ``mean`` and ``std`` are those of the first input; ``image_shape`` is
+    ``(C, H, W)`` whatever the layout in the file.
+    """
 
     model_config = ConfigDict(frozen=True)
 
     count: int
-    image_shape: tuple[int, int, int]
-    dtype: Literal["uint8", "float16", "float32"]
-    layout: Literal["NHWC", "NCHW"]
+    image_shape: tuple[int, ...]
+    dtype: Literal["uint8", "float16", "float32", "bool", "int32", "int64"]
+    layout: Literal["NHWC", "NCHW"] | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
     has_labels: bool
@@ -53,6 +56,16 @@ class DatasetSummary(BaseModel):
     label_max: int | None
     class_names: tuple[str, ...] | None
     bytes: int
+    inputs: tuple[InputSummary, ...] = Field(description="in the order of the network's, one for each")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_images_alone(cls, given: Any) -> Any:  # noqa: ANN401 - whatever is to be validated
+        """A summary stored before there were other inputs tells of one."""
+        if not isinstance(given, dict) or "inputs" in given or "image_shape" not in given:
+            return given
+        told = {name: given.get(name) for name in ("dtype", "layout", "mean", "std")}
+        return {**given, "inputs": [{"name": IMAGES, "shape": given["image_shape"], **told}]}
 
     @computed_field  # type: ignore[prop-decorator]  # mypy knows no decorated properties
     @property
@@ -81,30 +94,22 @@ def dataset_summary(path: str | os.PathLike[str], header: TensorFileHeader) -> D
         DatasetError: as :func:`summarise_dataset`.
     """
     _check_dataset_format(header.metadata.get("format"))
-    if "images" not in header.tensors or set(header.tensors) - {"images", "labels"}:
-        _refuse_data("the tensors are not images and labels", got=sorted(header.tensors)[:5])
-    images, layout = header.tensors["images"], header.metadata.get("layout")
-    if layout not in ("NHWC", "NCHW"):
-        _refuse_data("the layout is unknown", got=layout, expected="NHWC or NCHW")
-    count, shape = _images_shape(images, layout)
-    mean = _data_member(header, "mean", _STATISTICS)
-    std = _data_member(header, "std", _STATISTICS)
-    if len(mean) != shape[0] or len(std) != shape[0] or min(std) <= 0:
-        _refuse_data("mean and std do not fit the channels", got=[mean, std], expected=f"{shape[0]} each, std > 0")
-    names = _data_member(header, "class_names", _NAMES) if "class_names" in header.metadata else None
+    count, inputs = read_inputs(header)
+    names = data_member(header, "class_names", _NAMES) if "class_names" in header.metadata else None
     label_min, label_max = _labels_range(Path(path), header, count, names)
     return DatasetSummary(
         count=count,
-        image_shape=shape,
-        dtype=_IMAGE_DTYPES[images.dtype],
-        layout=layout,
-        mean=mean,
-        std=std,
+        image_shape=inputs[0].shape,
+        dtype=inputs[0].dtype,
+        layout=inputs[0].layout,
+        mean=inputs[0].mean,
+        std=inputs[0].std,
         has_labels="labels" in header.tensors,
         label_min=label_min,
         label_max=label_max,
         class_names=names,
         bytes=header.file_bytes,
+        inputs=inputs,
     )
 
 
@@ -123,64 +128,35 @@ def check_dataset_values(path: str | os.PathLike[str]) -> DatasetSummary:
 
     header = read_header(path, error=DatasetError)
     summary = dataset_summary(path, header)
-    if summary.dtype == "uint8":
-        return summary
-    dtype = np.dtype(summary.dtype).newbyteorder("<")
-    done = 0
-    for chunk in _chunks(Path(path), header, "images", dtype.itemsize):
-        finite = np.isfinite(np.frombuffer(chunk, dtype))
-        if not finite.all():
-            image = (done + int(np.argmin(finite))) // math.prod(summary.image_shape)
-            raise DatasetError(
-                "dataset_not_finite",
-                f"image {image} holds a value that is not finite",
-                expected="finite values in every image",
-                mend=f"leave image {image} out or repair it, and pack again",
-                image=image,
-            )
-        done += finite.size
+    for one in summary.inputs:
+        if one.dtype not in ("float16", "float32"):
+            continue
+        dtype, done = np.dtype(one.dtype).newbyteorder("<"), 0
+        for chunk in _chunks(Path(path), header, one.tensor, dtype.itemsize):
+            finite = np.isfinite(np.frombuffer(chunk, dtype))
+            if not finite.all():
+                raise _not_finite(one, (done + int(np.argmin(finite))) // math.prod(one.shape))
+            done += finite.size
     return summary
 
 
+def _not_finite(input_: InputSummary, image: int) -> DatasetError:
+    where = "" if input_.name == IMAGES else f", in its {input_.name},"
+    return DatasetError(
+        "dataset_not_finite",
+        f"image {image}{where} holds a value that is not finite",
+        expected="finite values in every image",
+        mend=f"leave image {image} out or repair it, and pack again",
+        image=image,
+    )
+
+
 _NAMES = TypeAdapter(Annotated[tuple[Name, ...], Field(max_length=100_000)])
-_STATISTICS = TypeAdapter(Annotated[tuple[Finite, ...], Field(max_length=4096)])
-
-
-def _refuse_data(detail: str, *, got: object = None, expected: object = None) -> NoReturn:
-    mend = "pack the images again with ranksearch.pack_data"
-    raise DatasetError("dataset_header_invalid", detail, got=got, expected=expected, mend=mend)
 
 
 def _check_dataset_format(tag: str | None) -> None:
     if tag != DATASET_FORMAT:
-        _refuse_data("this is not a data set document of a known version", got=tag, expected=DATASET_FORMAT)
-
-
-def _data_member(header: TensorFileHeader, name: str, adapter: TypeAdapter[Any]) -> Any:  # noqa: ANN401 - as above
-    if name not in header.metadata:
-        _refuse_data(f"the metadata lack {name!r}", got=sorted(header.metadata))
-    code = "dataset_header_invalid"
-    parsed = parse_bounded_json(header.metadata[name], name, error=DatasetError, code=code)
-    try:
-        return adapter.validate_python(parsed)
-    except ValidationError as problem:
-        _refuse_data(f"the metadata's {name!r} is malformed", got=problem.errors()[0]["msg"])
-
-
-def _images_shape(images: StoredTensor, layout: str) -> tuple[int, tuple[int, int, int]]:
-    if images.dtype not in _IMAGE_DTYPES:
-        expected = " or ".join(_IMAGE_DTYPES.values())
-        got = TORCH_DTYPES[images.dtype]
-        raise DatasetError("dataset_wrong_dtype", "the images have an unusable dtype", got=got, expected=expected)
-    if len(images.shape) != 4:  # noqa: PLR2004 - N, C, H, W
-        detail = "the images do not have four dimensions"
-        raise DatasetError("dataset_shape_mismatch", detail, got=list(images.shape), expected=layout)
-    if 0 in images.shape:
-        mend = "pack at least one image"
-        raise DatasetError("dataset_empty", "there are no images", got=list(images.shape), mend=mend)
-    count, *sizes = images.shape
-    channels, height, width = sizes if layout == "NCHW" else (sizes[2], sizes[0], sizes[1])
-    return count, (channels, height, width)
+        refuse_data("this is not a data set document of a known version", got=tag, expected=DATASET_FORMAT)
 
 
 def _labels_range(

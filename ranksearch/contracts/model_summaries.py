@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
@@ -15,21 +16,28 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from ranksearch.contracts.errors import DocumentError
 from ranksearch.contracts.tensorfile import TensorFileHeader, parse_bounded_json, read_header
 
-__all__ = ["MODEL_FORMAT", "ModelSummary", "TensorSpec", "model_summary", "summarise_model"]
+__all__ = ["LONGEST_NAME", "MODEL_FORMAT", "ModelSummary", "TensorSpec", "model_summary", "summarise_model"]
 
 MODEL_FORMAT = "ranksearch.model/1"
+LONGEST_NAME = 200
+"""Characters in the name of an input or output, at most."""
 
 Size = Annotated[int, Field(strict=True, ge=0, le=2**31)]
 Name = Annotated[str, Field(strict=True, min_length=1, max_length=1024)]
+TensorName = Annotated[str, Field(strict=True, max_length=LONGEST_NAME, pattern=r"^[A-Za-z0-9_.\-/]+$")]
 
 
 class TensorSpec(BaseModel):
-    """One input or output: its shape without the batch, which comes first and is free; torch's dtype name."""
+    """One input or output: its shape without the batch, which comes first and is free; torch's dtype name.
+
+    ``name``: of the argument, or of the place in the answer; None: the document does not tell.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     shape: Annotated[tuple[Size, ...], Field(max_length=15)]
     dtype: Literal["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "bfloat16", "float32", "float64"]
+    name: TensorName | None = None
 
 
 class ModelSummary(BaseModel):
@@ -81,10 +89,7 @@ def model_summary(header: TensorFileHeader) -> ModelSummary:
             got=architecture,
             expected="such as torchvision:resnet18",
         )
-    inputs = _model_member(metadata, "inputs", _SPECS)
-    outputs = _model_member(metadata, "outputs", _SPECS)
-    if not inputs or not outputs:
-        _refuse_model("a model needs inputs and outputs", got=f"{len(inputs)} inputs, {len(outputs)} outputs")
+    inputs, outputs = _specs(metadata)
     buffers = set(_model_member(metadata, "buffers", _NAMES))
     if unknown := buffers - set(header.tensors):
         got = sorted(unknown)[:5]
@@ -100,8 +105,35 @@ def model_summary(header: TensorFileHeader) -> ModelSummary:
     )
 
 
+def _specs(metadata: Mapping[str, str]) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Inputs and outputs, with their names where the document tells them."""
+    inputs = _model_member(metadata, "inputs", _SPECS)
+    outputs = _model_member(metadata, "outputs", _SPECS)
+    if not inputs or not outputs:
+        _refuse_model("a model needs inputs and outputs", got=f"{len(inputs)} inputs, {len(outputs)} outputs")
+    if "names" not in metadata:
+        return inputs, outputs
+    named = _model_member(metadata, "names", _TENSOR_NAMES)
+    for what, specs, names in (("inputs", inputs, named.inputs), ("outputs", outputs, named.outputs)):
+        if len(names) != len(specs) or len(set(names)) < len(names):
+            _refuse_model(f"the {what} are not named one by one", got=list(names[:5]), expected=f"{len(specs)} names")
+    return _named(inputs, named.inputs), _named(outputs, named.outputs)
+
+
+def _named(specs: tuple[TensorSpec, ...], names: tuple[str, ...]) -> tuple[TensorSpec, ...]:
+    return tuple(spec.model_copy(update={"name": name}) for spec, name in zip(specs, names, strict=True))
+
+
+class _TensorNames(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    inputs: Annotated[tuple[TensorName, ...], Field(max_length=1024)]
+    outputs: Annotated[tuple[TensorName, ...], Field(max_length=1024)]
+
+
 _ARCHITECTURE = re.compile(r"[a-z]{1,40}:\w{1,200}", re.ASCII)
 _SPECS = TypeAdapter(Annotated[tuple[TensorSpec, ...], Field(max_length=1024)])
+_TENSOR_NAMES = TypeAdapter(_TensorNames)
 _NAMES = TypeAdapter(Annotated[tuple[Name, ...], Field(max_length=100_000)])
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from ranksearch.documents.dataset import Dataset as Dataset
     from ranksearch.documents.dataset import load_data as load_data
-    from ranksearch.documents.dataset import pack_data as pack_data
+    from ranksearch.documents.dataset_packing import pack_data as pack_data
     from ranksearch.documents.image_folder import pack_image_folder as pack_image_folder
     from ranksearch.documents.loading import load as load
     from ranksearch.documents.network import DocumentNetwork as DocumentNetwork
@@ -41,7 +41,7 @@ _MODULES: Final = {
     "load": "loading",
     "load_data": "dataset",
     "pack": "packing",
-    "pack_data": "dataset",
+    "pack_data": "dataset_packing",
     "pack_image_folder": "image_folder",
     "pack_npz": "npz",
     "pack_state_dict": "packing",

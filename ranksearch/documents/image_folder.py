@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ranksearch.contracts.errors import DatasetError
-from ranksearch.documents.dataset import write_dataset
+from ranksearch.documents.dataset_packing import write_dataset
 from ranksearch.documents.tensor_bytes import Rows
 
 __all__ = ["pack_image_folder"]

@@ -32,8 +32,8 @@ _MAX_MODULES = 50_000
 def load(path: str | os.PathLike[str]) -> nn.Module:
     """The network of the model document at ``path``, on the CPU, in eval mode.
 
-    Modules, parameters and buffers have their original qualified names. The network has ``input_specs``: the
-    shapes of its inputs without the batch, and their dtypes.
+    Modules, parameters and buffers have their original qualified names. The network has ``input_specs`` and
+    ``output_specs``: the names of its inputs and outputs, their shapes without the batch, and their dtypes.
 
     Raises:
         DocumentError: the document is truncated, too large, malformed, of another version, or names an operator,
@@ -51,6 +51,7 @@ def load(path: str | os.PathLike[str]) -> nn.Module:
         _check_finite(tensors := _tensors(path, header), buffers)
         _fill_registered(network, tensors)
         network.input_specs = summary.inputs  # type: ignore[assignment]  # a plain attribute of the module
+        network.output_specs = summary.outputs  # type: ignore[assignment]  # as above
         return network.eval()
     graph = decode_graph(header.metadata["graph"], len(summary.inputs))
     _check_names(graph, header)

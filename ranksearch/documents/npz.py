@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from ranksearch.contracts.errors import DatasetError
-from ranksearch.documents.dataset import Layout, pack_data
+from ranksearch.documents.dataset_packing import Layout, Statistics, pack_data
 
 __all__ = ["pack_npz"]
 
@@ -21,10 +22,10 @@ def pack_npz(
     npz: str | os.PathLike[str],
     path: str | os.PathLike[str],
     *,
-    mean: float | Sequence[float],
-    std: float | Sequence[float],
-    layout: Layout = "NHWC",
-    images: str | None = None,
+    mean: Statistics | Mapping[str, Statistics] | None = None,
+    std: Statistics | Mapping[str, Statistics] | None = None,
+    layout: Layout | Mapping[str, Layout] = "NHWC",
+    images: str | Sequence[str] | None = None,
     labels: str | None = None,
     class_names: Sequence[str] | None = None,
 ) -> Path:
@@ -35,8 +36,10 @@ def pack_npz(
         path: where to write; replaced in one step once the document is complete.
         mean: as for :func:`ranksearch.pack_data`.
         std: as for :func:`ranksearch.pack_data`.
-        layout: of the images.
-        images: name of the images' array; otherwise the first of the usual names that the file has.
+        layout: likewise.
+        images: name of the images' array; otherwise the first of the usual names that the file has. Or the names of
+            several arrays, the inputs of a network in their order: then mean, std and layout are by name, of those
+            that are images, and all others are taken as they are.
         labels: name of the labels' array; otherwise the first of the usual names that the file has, if any.
         class_names: in the order of the labels.
 
@@ -53,7 +56,7 @@ def pack_npz(
         with np.load(npz, allow_pickle=False) as arrays:
             if not hasattr(arrays, "files"):  # a single array: np.load answers with it
                 raise ValueError("it is an npy file, not an npz file")  # noqa: TRY301 - one message for all
-            found_images = arrays[_chosen(arrays.files, images, _IMAGES, required=True)]
+            found_images = _images(arrays, images)
             label_name = _chosen(arrays.files, labels, _LABELS, required=False)
             found_labels = arrays[label_name].reshape(-1) if label_name else None
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as problem:
@@ -64,6 +67,12 @@ def pack_npz(
             mend="write it with numpy.savez(path, images=…, labels=…)",
         ) from problem
     return pack_data(found_images, found_labels, path, mean=mean, std=std, layout=layout, class_names=class_names)
+
+
+def _images(arrays: Any, images: str | Sequence[str] | None) -> Any:  # noqa: ANN401 - an npz file; arrays
+    if images is None or isinstance(images, str):
+        return arrays[_chosen(arrays.files, images, _IMAGES, required=True)]
+    return {name: arrays[_chosen(arrays.files, name, (), required=True)] for name in images}
 
 
 def _chosen(present: list[str], asked: str | None, usual: tuple[str, ...], *, required: bool) -> str:

@@ -20,6 +20,7 @@ from ranksearch.documents.graph import encode_graph
 from ranksearch.documents.loading import load
 from ranksearch.documents.registry import build_architecture
 from ranksearch.documents.tensor_bytes import write_tensor_file, written_in_place
+from ranksearch.documents.tensor_names import input_names, output_names
 from ranksearch.documents.translation import translate
 
 __all__ = ["pack", "pack_state_dict"]
@@ -97,7 +98,8 @@ def pack_state_dict(
     inputs = as_inputs(example_inputs)
     reference = build_architecture(architecture, options)
     buffers = frozenset(name for name, _ in reference.named_buffers() if name in state_dict)
-    specs = tuple(_spec_of(tensor) for tensor in inputs)
+    names = input_names(reference, len(inputs))
+    specs = tuple(_spec_of(tensor, name) for tensor, name in zip(inputs, names, strict=True))
     text = json.dumps(options, sort_keys=True, separators=(",", ":"))
     with written_in_place(path) as part:
         for final in (False, True):  # the outputs are known once the document can be loaded
@@ -112,15 +114,16 @@ def _metadata(
     kind: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], buffers: frozenset[str]
 ) -> dict[str, str]:
     members = {
-        "inputs": [spec.model_dump(mode="json") for spec in inputs],
-        "outputs": [spec.model_dump(mode="json") for spec in outputs],
+        "inputs": [spec.model_dump(mode="json", exclude={"name"}) for spec in inputs],
+        "outputs": [spec.model_dump(mode="json", exclude={"name"}) for spec in outputs],
+        "names": {"inputs": [spec.name for spec in inputs], "outputs": [spec.name for spec in outputs]},
         "buffers": sorted(buffers),
     }
     texts = {name: json.dumps(value, sort_keys=True, separators=(",", ":")) for name, value in members.items()}
     return {"format": MODEL_FORMAT, "kind": kind, **texts}
 
 
-def _spec_of(tensor: Tensor) -> TensorSpec:
+def _spec_of(tensor: Tensor, name: str) -> TensorSpec:
     dtype = str(tensor.dtype).removeprefix("torch.")
     if dtype not in TORCH_DTYPES.values():
         detail, expected = (
@@ -128,24 +131,24 @@ def _spec_of(tensor: Tensor) -> TensorSpec:
             list(TORCH_DTYPES.values()),
         )
         raise DocumentError("document_not_exportable", detail, got=dtype, expected=expected)
-    return TensorSpec(shape=tuple(tensor.shape[1:]), dtype=dtype)
+    return TensorSpec(shape=tuple(tensor.shape[1:]), dtype=dtype, name=name)
 
 
 def _outputs(network: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[TensorSpec, ...]:
     try:
         with torch.no_grad():
-            results = pytree.tree_leaves(network(*inputs))
+            answer = network(*inputs)
     except Exception as problem:
         detail = "the network cannot be run on the example inputs"
         raise DocumentError("document_not_exportable", detail, got=f"{type(problem).__name__}: {problem}") from problem
-    batch = inputs[0].shape[0]
+    batch, results = inputs[0].shape[0], [leaf for leaf in pytree.tree_leaves(answer) if leaf is not None]
     if not all(isinstance(item, Tensor) and item.ndim and item.shape[0] == batch for item in results):
         detail, mend = (
             "the network's outputs are not tensors with a batch",
             "wrap the model and use ranksearch.pack",
         )
         raise DocumentError("document_not_exportable", detail, expected="tensors of shape (batch, …)", mend=mend)
-    return tuple(_spec_of(item) for item in results)
+    return tuple(_spec_of(item, name) for item, name in zip(results, output_names(answer), strict=True))
 
 
 def _check_state(model: nn.Module) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -40,6 +40,7 @@ from ranksearch.documents.in_place import (
 )
 from ranksearch.documents.operators import aten_operators, name_of_aten, size_operators
 from ranksearch.documents.recognition import Recognised, recognise_modules
+from ranksearch.documents.tensor_names import input_names, output_names
 from ranksearch.documents.traced_names import TracedNames
 
 __all__ = ["Translated", "translate"]
@@ -85,8 +86,8 @@ def translate(program: ExportedProgram, model: nn.Module) -> Translated:
     structure = pytree.tree_unflatten([translator.reference(item) for item in results], program.call_spec.out_spec)
     return translator.finish(
         output=_output(structure),
-        inputs=tuple(_spec(node, batch, "input") for node in inputs),
-        outputs=tuple(_spec(node, batch, "output") for node in results if node is not None),
+        inputs=_specs(inputs, input_names(model, len(inputs)), batch, "input"),
+        outputs=_specs([node for node in results if node is not None], output_names(structure), batch, "output"),
     )
 
 
@@ -127,7 +128,11 @@ def _refuse_unknown(node: TracedNode) -> None:
         )
 
 
-def _spec(node: object, batch: str, what: str) -> TensorSpec:
+def _specs(nodes: Sequence[object], names: Sequence[str], batch: str, what: str) -> tuple[TensorSpec, ...]:
+    return tuple(_spec(node, name, batch, what) for node, name in zip(nodes, names, strict=True))
+
+
+def _spec(node: object, name: str, batch: str, what: str) -> TensorSpec:
     value = node.meta.get("val") if isinstance(node, TracedNode) else None
     shape = list(value.shape) if isinstance(value, Tensor) else []
     if not isinstance(value, Tensor) or not shape or str(shape[0]) != batch or any(map(_is_free, shape[1:])):
@@ -145,7 +150,7 @@ def _spec(node: object, batch: str, what: str) -> TensorSpec:
             list(TORCH_DTYPES.values()),
         )
         raise DocumentError("document_not_exportable", detail, got=dtype, expected=expected)
-    return TensorSpec(shape=tuple(shape[1:]), dtype=dtype)
+    return TensorSpec(shape=tuple(shape[1:]), dtype=dtype, name=name)
 
 
 def _is_free(size: object) -> bool:

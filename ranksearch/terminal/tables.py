@@ -19,6 +19,7 @@ from ranksearch.contracts.wording import (
     finalists_measured,
     goal,
     metric_value,
+    sample_shapes,
     stopped,
 )
 from ranksearch.terminal.output import printable, table
@@ -120,8 +121,8 @@ def datasets_table(datasets: Iterable[Dataset]) -> Table:
             dataset.id,
             printable(dataset.name),
             str(summary.count),
-            "×".join(str(size) for size in summary.image_shape),
-            summary.dtype,
+            sample_shapes(summary),
+            ", ".join(one.dtype for one in summary.inputs),
             "no labels" if summary.num_classes is None else str(summary.num_classes),
             ago(dataset.created_at),
         )

@@ -59,3 +59,41 @@ def test_options_that_do_not_fit_a_folder_are_wrong_usage(ranksearch, folder, op
 def test_a_source_that_is_not_there_is_bad_input(ranksearch, tmp_path):
     done = ranksearch("pack-data", tmp_path / "nothing", "--size", "8", "-o", tmp_path / "x")
     assert (done.exit_code, "mend: check the path" in done.stderr) == (5, True)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    path = tmp_path / "pairs.npz"
+    np.savez(path, rgb=np.zeros((12, 8, 8, 3), np.uint8), speed=np.zeros((12, 2), np.float32))
+    return path
+
+
+def test_the_inputs_of_an_npz_file(ranksearch, pairs, tmp_path):
+    options = ["--input", "speed", "--input", "rgb", "--mean", "rgb=0.5,0.5,0.5", "--std", "rgb=0.2,0.2,0.2"]
+    done = ranksearch("pack-data", pairs, "-o", tmp_path / "out", *options)
+    summary = summarise_dataset(tmp_path / "out")
+    assert [(one.name, one.shape, one.mean) for one in summary.inputs] == [
+        ("speed", (2,), ()),
+        ("rgb", (3, 8, 8), (0.5,) * 3),
+    ]
+    assert "12 images speed 2, rgb 3×8×8" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--mean", "0.5", "--std", "1"],
+        ["--mean", "rgb=0.5"],
+        ["--mean", "depth=0.5", "--std", "depth=1"],
+        ["--mean", "rgb=0.5", "--mean", "rgb=0.4", "--std", "rgb=1"],
+        ["--mean", "=0.5", "--std", "1"],
+        ["--images", "rgb"],
+        ["--size", "8"],
+    ],
+)
+def test_options_that_do_not_fit_inputs_are_wrong_usage(ranksearch, pairs, options):
+    assert ranksearch("pack-data", pairs, "--input", "rgb", "--input", "speed", *options).exit_code == 2
+
+
+def test_a_folder_has_no_inputs_to_name(ranksearch, folder):
+    assert ranksearch("pack-data", folder, "--size", "8", "--input", "rgb").exit_code == 2

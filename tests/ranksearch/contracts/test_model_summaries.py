@@ -35,8 +35,8 @@ def test_a_model_is_summarised(model):
     assert summary.model_dump() == {
         "kind": "graph",
         "architecture": None,
-        "inputs": ({"shape": (3, 8, 8), "dtype": "float32"},),
-        "outputs": ({"shape": (10,), "dtype": "float32"},),
+        "inputs": ({"shape": (3, 8, 8), "dtype": "float32", "name": None},),
+        "outputs": ({"shape": (10,), "dtype": "float32", "name": None},),
         "params": 12,
         "tensors": 2,
         "bytes": path.stat().st_size,

@@ -171,3 +171,92 @@ def test_an_unreadable_npz_is_refused(tmp_path, path, content):
     with pytest.raises(DatasetError) as caught:
         pack_npz(npz, path, mean=0.0, std=1.0)
     assert caught.value.code == "dataset_source_unreadable"
+
+
+SPEED = np.arange(12, dtype=np.float64).reshape(6, 2)
+WORDS = np.arange(18).reshape(6, 3)
+
+
+def several(path, **options):
+    inputs = {"rgb": BYTES, "speed": SPEED, "words": WORDS}
+    return load_data(pack_data(inputs, LABELS, path, **{"mean": {"rgb": MEAN}, "std": {"rgb": STD}, **options}))
+
+
+def test_several_inputs_are_images_or_taken_as_they_are(path):
+    data = several(path)
+    rgb, speed, words = data.inputs()
+    assert data.input_names == ("rgb", "speed", "words")
+    assert torch.allclose(rgb, expected(BYTES), atol=1e-6)
+    assert torch.equal(speed, torch.from_numpy(SPEED).float())
+    assert torch.equal(words, torch.from_numpy(WORDS))
+    assert torch.equal(data.images(), rgb)
+    assert data.image_shape == (3, 4, 5)
+
+
+def test_a_slice_of_several_inputs_is_that_part_of_each(path):
+    data = several(path)
+    assert all(torch.equal(part, whole[2:5]) for part, whole in zip(data.inputs(2, 5), data.inputs(), strict=True))
+
+
+def test_batches_of_several_inputs_are_tuples(path):
+    batches = list(several(path).batches(4))
+    assert [[len(one) for one in inputs] for inputs, _ in batches] == [[4, 4, 4], [2, 2, 2]]
+    assert [labels.tolist() for _, labels in batches] == [[0, 1, 2, 0], [1, 2]]
+
+
+def test_an_input_that_is_no_image_may_be_alone(path):
+    data = load_data(pack_data({"signal": SPEED}, None, path))
+    assert (data.image_shape, data.summary.layout) == ((2,), None)
+    assert torch.equal(data.images(), torch.from_numpy(SPEED).float())
+
+
+def test_every_image_may_have_a_layout_of_its_own(path):
+    grey = np.random.default_rng(1).integers(0, 256, (6, 1, 4, 5), dtype=np.uint8)
+    data = load_data(
+        pack_data(
+            {"rgb": BYTES, "grey": grey},
+            None,
+            path,
+            mean={"rgb": 0.5, "grey": 0.5},
+            std={"rgb": 0.5, "grey": 0.5},
+            layout={"rgb": "NHWC", "grey": "NCHW"},
+        )
+    )
+    assert torch.allclose(data.inputs()[1], torch.from_numpy(grey) / 127.5 - 1, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"mean": 0.5},
+        {"mean": {"depth": 0.5}, "std": {"depth": 0.5}},
+        {"mean": {}},
+        {"layout": {"depth": "NCHW"}},
+    ],
+)
+def test_what_is_told_of_inputs_is_told_by_their_names(path, options):
+    with pytest.raises(TypeError):
+        several(path, **options)
+
+
+def test_images_alone_need_mean_and_std(path):
+    with pytest.raises(TypeError, match="mean and std"):
+        pack_data(BYTES, None, path)
+
+
+def test_complex_inputs_are_refused(path):
+    assert code_of({"wave": SPEED * 1j}, None, path, mean=None, std=None) == "dataset_wrong_dtype"
+
+
+def test_several_arrays_of_an_npz(tmp_path, path):
+    np.savez(tmp_path / "d.npz", depth=SPEED, rgb=BYTES, labels=LABELS)
+    data = load_data(pack_npz(tmp_path / "d.npz", path, mean={"rgb": MEAN}, std={"rgb": STD}, images=["rgb", "depth"]))
+    assert data.input_names == ("rgb", "depth")
+    assert data.labels.tolist() == LABELS
+
+
+def test_an_npz_without_an_input_is_refused(tmp_path, path):
+    np.savez(tmp_path / "d.npz", rgb=BYTES)
+    with pytest.raises(DatasetError, match="arrays") as caught:
+        pack_npz(tmp_path / "d.npz", path, images=["rgb", "depth"])
+    assert caught.value.code == "dataset_source_unreadable"
