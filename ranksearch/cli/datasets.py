@@ -11,7 +11,7 @@ import typer
 from ranksearch.cli.deletion import Yes, delete_document
 from ranksearch.cli.options import Json, Token, Url, connect
 from ranksearch.contracts.dataset_summaries import summarise_dataset
-from ranksearch.contracts.wording import sample_shapes
+from ranksearch.contracts.shapes import sample_shapes
 from ranksearch.terminal.output import on_terminal, say, show, show_json, waiting
 from ranksearch.terminal.tables import datasets_table
 

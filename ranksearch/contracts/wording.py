@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 from ranksearch.contracts.artifacts import ParityReport
-from ranksearch.contracts.dataset_summaries import DatasetSummary
 from ranksearch.contracts.goals import Metric
 from ranksearch.contracts.studies import StopReason, Study, TrialOrigin
 from ranksearch.contracts.study_requests import StudyRequest
@@ -23,9 +21,7 @@ __all__ = [
     "metric_value",
     "origin",
     "parity",
-    "sample_shapes",
     "seconds_taken",
-    "sizes",
     "status",
     "stopped",
 ]
@@ -50,17 +46,6 @@ def count(number: float) -> str:
     power = next((power for power in range(len(_UNITS)) if abs(rounded) < 1000 ** (power + 1)), len(_UNITS) - 1)
     scaled = rounded / 1000**power
     return f"{scaled:g}{_UNITS[power]}" if power else f"{number:.0f}"
-
-
-def sizes(shape: Sequence[int]) -> str:
-    """A shape: "3×224×224"; of a single number nothing but that."""
-    return "×".join(str(size) for size in shape) or "1"
-
-
-def sample_shapes(summary: DatasetSummary) -> str:
-    """The shape of a data set's images, or of every input with its name: "rgb 3×64×64, depth 1×64×64"."""
-    plain = len(summary.inputs) == 1 and summary.inputs[0].layout is not None
-    return ", ".join(f"{'' if plain else f'{one.name} '}{sizes(one.shape)}" for one in summary.inputs)
 
 
 def cost(word: str, amount: float) -> str:

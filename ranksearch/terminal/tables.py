@@ -9,6 +9,7 @@ from typing import Final
 from rich.table import Table
 
 from ranksearch.contracts.resources import Dataset, Model, Worker
+from ranksearch.contracts.shapes import sample_shapes
 from ranksearch.contracts.studies import Study
 from ranksearch.contracts.wording import (
     accuracy,
@@ -19,7 +20,6 @@ from ranksearch.contracts.wording import (
     finalists_measured,
     goal,
     metric_value,
-    sample_shapes,
     stopped,
 )
 from ranksearch.terminal.output import printable, table

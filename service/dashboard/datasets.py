@@ -43,6 +43,7 @@ def dataset(
     return shell.page(
         "dataset.html",
         dataset=found,
+        shown=dataset_images.pictured(found.summary),
         samples=dataset_images.samples(backend, caller, dataset, start, _IMAGES).items,
         start=start,
         step=_IMAGES,

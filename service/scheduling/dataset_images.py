@@ -7,23 +7,25 @@ costs is bounded, and nothing of the document but an image's own bytes and its l
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ranksearch.contracts.dataset_inputs import InputSummary
 from ranksearch.contracts.dataset_summaries import DatasetSummary
 from ranksearch.contracts.errors import DatasetError
 from ranksearch.contracts.resources import Sample, Samples
-from ranksearch.contracts.tensorfile import StoredTensor, TensorFileHeader, read_header_in_parts
+from ranksearch.contracts.tensorfile import TORCH_DTYPES, StoredTensor, TensorFileHeader, read_header_in_parts
 from service.access.principal import Principal
 from service.access.visibility import existing_dataset
 from service.scheduling.backend import Backend
 from service.scheduling.png import png
 from service.storage.tables import DatasetRow
 
-__all__ = ["PICTURE_CHANNELS", "picture", "samples"]
+__all__ = ["PICTURE_CHANNELS", "picture", "pictured", "samples"]
 
 PICTURE_CHANNELS: Final = (1, 3)
 """How many channels an image has that can be shown: grey, or red, green and blue."""
@@ -53,15 +55,14 @@ class _Document:
     def _header(self) -> TensorFileHeader:
         size = self.backend.blobs.size(self.sha256)
         header = read_header_in_parts(self._read, size, error=DatasetError)
-        self._check(header.tensors.get("images"), header.tensors.get("labels"))
+        self._check(header.tensors)
         return header
 
-    def _check(self, images: StoredTensor | None, labels: StoredTensor | None) -> None:
+    def _check(self, tensors: Mapping[str, StoredTensor]) -> None:
         """That the document is what its summary says."""
-        channels, *sides = self.summary.image_shape
-        shape = (channels, *sides) if self.summary.layout == "NCHW" else (*sides, channels)
-        as_told = images is not None and images.dtype in _DTYPES and images.shape == (self.summary.count, *shape)
+        as_told = all(_is_of(one, self.summary.count, tensors.get(one.tensor)) for one in self.summary.inputs)
         if self.summary.has_labels:
+            labels = tensors.get("labels")
             as_told &= labels is not None and labels.dtype in _DTYPES and labels.shape == (self.summary.count,)
         if not as_told:
             raise DatasetError(
@@ -93,7 +94,7 @@ def samples(backend: Backend, caller: Principal, dataset_id: str, start: int, co
     stop = min(summary.count, start + count)
     labels = document.rows("labels", start, stop).tolist() if summary.has_labels else [None] * (stop - start)
     names = summary.class_names
-    can_be_shown = _why_not_shown(summary) is None
+    can_be_shown = _why_not_shown(pictured(summary)) is None
     return Samples(
         items=[
             Sample(
@@ -109,7 +110,7 @@ def samples(backend: Backend, caller: Principal, dataset_id: str, start: int, co
 
 
 def picture(backend: Backend, caller: Principal, dataset_id: str, index: int) -> bytes:
-    """One image as a PNG file.
+    """One image as a PNG file; of several inputs, the first that can be shown.
 
     Stored bytes, and floats between 0 and 1, are shown as they are; other floats, such as those that were normalised
     before they were packed, from the image's smallest to its largest.
@@ -122,10 +123,11 @@ def picture(backend: Backend, caller: Principal, dataset_id: str, index: int) ->
     summary = document.summary
     if not 0 <= index < summary.count:
         raise _no_such_image(index, summary)
-    if (refusal := _why_not_shown(summary)) is not None:
+    shown = pictured(summary)
+    if (refusal := _why_not_shown(shown)) is not None:
         raise refusal
-    (image,) = document.rows("images", index, index + 1)
-    if summary.layout == "NCHW":
+    (image,) = document.rows(shown.tensor, index, index + 1)
+    if shown.layout == "NCHW":
         image = np.moveaxis(image, 0, 2)
     step = math.ceil(max(image.shape[:2]) / _LONGEST_SIDE)
     return png(_pixels(image[::step, ::step]))
@@ -137,9 +139,27 @@ def _document(backend: Backend, caller: Principal, dataset_id: str) -> _Document
         return _Document(backend, row.sha256, DatasetSummary.model_validate(row.summary))
 
 
-def _why_not_shown(summary: DatasetSummary) -> DatasetError | None:
-    channels, height, width = summary.image_shape
-    each = summary.image_shape[0] * height * width * {"uint8": 1, "float16": 2, "float32": 4}[summary.dtype]
+def pictured(summary: DatasetSummary) -> InputSummary:
+    """The input whose pictures stand for the images: the first that has any, else the first."""
+    return next((one for one in summary.inputs if _why_not_shown(one) is None), summary.inputs[0])
+
+
+def _is_of(one: InputSummary, count: int, stored: StoredTensor | None) -> bool:
+    """Whether a tensor is what the summary says of an input."""
+    shape = (*one.shape[1:], one.shape[0]) if one.layout == "NHWC" else one.shape
+    return stored is not None and TORCH_DTYPES[stored.dtype] == one.dtype and stored.shape == (count, *shape)
+
+
+def _why_not_shown(one: InputSummary) -> DatasetError | None:
+    if one.layout is None:
+        return DatasetError(
+            "dataset_shape_mismatch",
+            "what is no image has no picture",
+            got=f"{one.name} of shape {list(one.shape)}, taken as it is stored",
+            expected="an input with a layout",
+        )
+    channels = one.shape[0]
+    each = math.prod(one.shape) * {"uint8": 1, "float16": 2}.get(one.dtype, 4)
     if channels not in PICTURE_CHANNELS:
         return DatasetError(
             "dataset_shape_mismatch",

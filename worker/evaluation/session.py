@@ -116,7 +116,7 @@ class Images:
         return len(self._bounds)
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
+    def image_shape(self) -> tuple[int, ...]:
         """``(C, H, W)``."""
         return self._data.image_shape
 

@@ -166,3 +166,64 @@ def test_png_is_read_by_others_as_it_was_written(shape):
     read = Image.open(io.BytesIO(png(image)))
     read.load()
     np.testing.assert_array_equal(np.asarray(read).reshape(shape), image)
+
+
+def pairs(images, **more):
+    """Speeds, depths that are no picture, and the images."""
+    inputs = [
+        {"name": "speed"},
+        {"name": "depth", "layout": "NCHW", "mean": [0, 0], "std": [1, 1]},
+        {"name": "rgb", "layout": "NHWC", "mean": [0.5] * 3, "std": [0.25] * 3},
+    ]
+    tensors = {
+        "input.speed": RANDOM.random((COUNT, 2), dtype=np.float32),
+        "input.depth": RANDOM.random((COUNT, 2, 5, 7), dtype=np.float32),
+        "input.rgb": images,
+        **more,
+    }
+    return synthetic.tensor_file({"format": "ranksearch.dataset/1", "inputs": json.dumps(inputs)}, tensors)
+
+
+def test_of_several_inputs_the_first_that_can_be_shown_is(service):
+    images = RANDOM.integers(0, 256, (COUNT, 5, 7, 3), dtype=np.uint8)
+    dataset = uploaded(service, pairs(images, labels=np.arange(COUNT, dtype=np.int64)))
+    assert np.array_equal(pixels(service, dataset, 4), images[4])
+    items = service.http.get(f"/v1/datasets/{dataset}/samples", params={"start": 3}).json()["items"]
+    assert items[0]["label"] == 3
+    assert items[0]["url"] is not None
+
+
+def test_what_is_no_image_has_labels_and_no_picture(service):
+    metadata = {"format": "ranksearch.dataset/1", "inputs": '[{"name": "signal"}]'}
+    tensors = {"input.signal": np.zeros((COUNT, 4, 16), np.float32), "labels": np.arange(COUNT, dtype=np.int64)}
+    dataset = uploaded(service, synthetic.tensor_file(metadata, tensors))
+    items = service.http.get(f"/v1/datasets/{dataset}/samples").json()["items"]
+    assert (items[1]["label"], items[1]["url"]) == (1, None)
+    refused = service.http.get(f"/v1/datasets/{dataset}/images/0")
+    assert (refused.status_code, refused.json()["code"]) == (422, "dataset_shape_mismatch")
+
+
+def test_the_inputs_are_told(service):
+    images = np.zeros((COUNT, 5, 7, 3), np.uint8)
+    dataset = uploaded(service, pairs(images))
+    told = service.http.get(f"/v1/datasets/{dataset}").json()["summary"]["inputs"]
+    assert [(one["name"], one["shape"], one["layout"]) for one in told] == [
+        ("speed", [2], None),
+        ("depth", [2, 5, 7], "NCHW"),
+        ("rgb", [3, 5, 7], "NHWC"),
+    ]
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_pages_show_every_input(service, many):
+    document_ = pairs(np.zeros((COUNT, 5, 7, 3), np.uint8))
+    if not many:
+        metadata = {"format": "ranksearch.dataset/1", "inputs": '[{"name": "speed"}]'}
+        document_ = synthetic.tensor_file(metadata, {"input.speed": np.zeros((COUNT, 2), np.float32)})
+    dataset = uploaded(service, document_)
+    for page in ("/datasets", f"/datasets/{dataset}"):
+        shown = service.http.get(page)
+        assert shown.status_code == 200, shown.text
+        assert ("depth" in shown.text) == many
+    assert "speed" in shown.text
+    assert "taken as it is" in shown.text
