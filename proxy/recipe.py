@@ -26,7 +26,8 @@ class Recipe:
         ema_decay: of the moving average that is the result; 0: the last weights are. It grows to this from 0.1, as
             ``(1 + step) / (10 + step)``, so that a short training forgets where it began.
         augmentation: ``none``, ``flip`` or ``flip_crop``.
-        gradient_norm: gradients are scaled down to at most this; None: never.
+        gradient_norm: gradients are scaled down to at most this; None: never. Seen on a small network: at rates of 0.02
+            and above, a chain of thin layers leaves the ground that it stands on without it.
         seed: of the order of the images and how they are altered.
     """
 
@@ -39,7 +40,7 @@ class Recipe:
     temperature: float = 1.0
     ema_decay: float = 0.99
     augmentation: str = "flip_crop"
-    gradient_norm: float | None = None
+    gradient_norm: float | None = 1.0
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -56,6 +56,8 @@ def test_it_is_a_plain_loop_of_sgd(compressed, data, small, share, soft):
         loss = (1 - share) * functional.cross_entropy(logits, labels[chosen]) + share * soft**2 * apart
         optimizer.zero_grad()
         loss.backward()
+        if PLAIN.gradient_norm is not None:
+            torch.nn.utils.clip_grad_norm_(network.parameters(), PLAIN.gradient_norm)
         optimizer.step()
     for name, tensor in network.state_dict().items():
         torch.testing.assert_close(ours[name], tensor, rtol=1e-4, atol=1e-6)
