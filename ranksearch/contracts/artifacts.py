@@ -53,12 +53,13 @@ class Artifact(Resource):
     id: str = ""
     name: str = Field(
         description='for the file: "compressed" and its ending where it is of the best trial of a completed study, else'
-        ' such as "trial-7.onnx"'
+        ' such as "trial-7.onnx", or "trial-7-tuned.onnx"'
     )
     kind: Literal["model_document", "torch_program", "onnx_model"]
     format: ArtifactFormat = "document"
     state: ArtifactState
     trial: int
+    tuned: bool = Field(default=False, description="whether the network was fine-tuned")
     blob: Blob | None = None
     url: str | None = Field(default=None, description="of its bytes, relative to the service")
     error: Problem | None = None
@@ -72,3 +73,7 @@ class ArtifactRequest(Request):
 
     trial: int | None = Field(default=None, ge=0, lt=2**31, description="a complete trial's number; None: the best")
     format: ArtifactFormat = "document"
+    tuned: bool | None = Field(
+        default=None,
+        description="its fine-tuned network; None: of the best trial where that is better, of a named one never",
+    )

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from ranksearch.contracts.artifacts import ParityReport
 from ranksearch.contracts.base import Name, Request, Resource, Sha256, Timestamp
+from ranksearch.contracts.finetuning import Recipe, TuningScore
 from ranksearch.contracts.goals import Level, Metric
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import LayerRanks, RankVector
@@ -26,6 +27,8 @@ __all__ = [
     "ExportOutcome",
     "ExportTask",
     "FailRequest",
+    "FineTuneOutcome",
+    "FineTuneTask",
     "InspectOutcome",
     "InspectTask",
     "Job",
@@ -137,8 +140,26 @@ class ExportTask(Resource):
     batch_size: int
 
 
+class FineTuneTask(Resource):
+    """Train a trial's calibrated network, upload its model document as a blob, and say what became of it.
+
+    How far it is is told all the while (:class:`~ranksearch.contracts.finetuning.ProgressRequest`).
+    """
+
+    kind: Literal["finetune"] = "finetune"
+    model: Blob = Field(description="the dense network")
+    document: Blob = Field(description="the compressed and calibrated one, where the training begins")
+    training: DataSelection
+    validation: DataSelection
+    recipe: Recipe
+    batch_size: int = Field(description="images a forward pass that measures")
+    checkpoint: Blob | None = Field(default=None, description="where to go on")
+    checkpoint_seconds: float = Field(default=60, ge=0, description="between two checkpoints, at least")
+
+
 Task = Annotated[
-    InspectTask | BaselineTask | SensitivityTask | TrialTask | CompressTask | ExportTask, Field(discriminator="kind")
+    InspectTask | BaselineTask | SensitivityTask | TrialTask | CompressTask | ExportTask | FineTuneTask,
+    Field(discriminator="kind"),
 ]
 
 
@@ -227,8 +248,20 @@ class ExportOutcome(Request):
     parity: ParityReport
 
 
+class FineTuneOutcome(Request):
+    """The fine-tuned model document's blob, uploaded before, and the network on the validation images."""
+
+    kind: Literal["finetune"] = "finetune"
+    sha256: Sha256
+    parity: ParityReport
+    before: TuningScore
+    after: TuningScore
+    dense: TuningScore
+
+
 Outcome = Annotated[
-    InspectOutcome | TrialOutcome | SensitivityOutcome | CompressOutcome | ExportOutcome, Field(discriminator="kind")
+    InspectOutcome | TrialOutcome | SensitivityOutcome | CompressOutcome | ExportOutcome | FineTuneOutcome,
+    Field(discriminator="kind"),
 ]
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ranksearch.contracts.base import Name, Request, Resource, Timestamp
+from ranksearch.contracts.finetuning import FineTune, TuningSummary
 from ranksearch.contracts.goals import Metric, Objective
 from ranksearch.contracts.profiles import Cost, Latency
 from ranksearch.contracts.ranks import RankVector
@@ -156,6 +157,7 @@ class Best(Resource):
     params: CostShare
     ranks: RankVector = Field(description="what proxy.compress takes; layers that stay dense are left out")
     layers: list[LayerChoice]
+    finetune: FineTune | None = Field(default=None, description="where its fine-tuned network is handed out")
 
 
 class ParetoPoint(Resource):
@@ -201,6 +203,7 @@ class Study(Resource):
     best_cost: Cost | None = Field(default=None, description="of the best trial")
     dense_value: float | None = None
     dense_accuracy: float | None = Field(default=None, description="where there are labels, whatever the metric")
+    tuning: TuningSummary | None = Field(default=None, description="None: nothing was asked to be fine-tuned")
     optuna_study: str = Field(description="the name under which Optuna's own tools find it")
     created_at: Timestamp
     started_at: Timestamp | None = None
@@ -221,7 +224,7 @@ class PauseRequest(Request):
     reason: str | None = Field(default=None, min_length=1, max_length=1000, description="for those who wonder why")
 
 
-EventKind = Literal["study", "baseline", "trial", "artifact"]
+EventKind = Literal["study", "baseline", "trial", "artifact", "finetune"]
 
 
 class Event(Resource):
@@ -231,4 +234,4 @@ class Event(Resource):
     kind: EventKind
     study: str
     created_at: Timestamp
-    data: dict[str, Any] = Field(description="the study, trial or artifact as its own endpoint answers it")
+    data: dict[str, Any] = Field(description="the study, trial, artifact or fine-tuning as its own endpoint answers it")

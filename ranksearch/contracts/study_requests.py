@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from ranksearch.contracts.base import Name, Request
+from ranksearch.contracts.data_slices import DataSlice
+from ranksearch.contracts.finetuning import FineTuneOption
 from ranksearch.contracts.goals import (
     Constraints,
     Level,
@@ -20,20 +22,6 @@ from ranksearch.contracts.goals import (
 from ranksearch.contracts.ranks import Method
 
 __all__ = ["DataSlice", "Requirements", "StudyRequest"]
-
-
-class DataSlice(Request):
-    """Images ``start`` (included) to ``stop`` (excluded; None: to the end) of a data set."""
-
-    dataset: str
-    start: int = Field(default=0, ge=0)
-    stop: int | None = Field(default=None, ge=1)
-
-    @model_validator(mode="after")
-    def _holds_something(self) -> DataSlice:
-        if self.stop is not None and self.stop <= self.start:
-            raise ValueError(f"stop ({self.stop}) must be above start ({self.start})")
-        return self
 
 
 class Requirements(Request):
@@ -90,6 +78,9 @@ class StudyRequest(Request):
     search_images: SearchImages = Field(default_factory=SearchImages)
     finalists: int = Field(
         default=5, ge=0, le=100, description="best trials that are measured again, on all images, before one is chosen"
+    )
+    finetune: FineTuneOption | None = Field(
+        default=None, description="what is fine-tuned once the search is complete; None: nothing"
     )
     n_trials: int = Field(default=100, ge=1, le=100_000)
     n_startup_trials: int = Field(

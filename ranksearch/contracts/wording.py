@@ -11,6 +11,7 @@ from ranksearch.contracts.study_requests import StudyRequest
 
 __all__ = [
     "accuracy",
+    "agreement",
     "better",
     "bounds",
     "cost",
@@ -192,3 +193,17 @@ def _drop(metric: Metric, drop: float) -> str:
         points = f"{100 * drop:.4g}"
         return f"{points} point{'' if points == '1' else 's'} of accuracy"
     return f"{drop:g} of {metric}" if metric == "features" else f"{drop:g} nats of {metric}"
+
+
+def agreement(tau: float) -> str:
+    """What Kendall's τ of proxy and result says, with the number."""
+    words = next(words for least, words in _AGREEMENTS if tau >= least)
+    return f"Kendall’s τ {tau:.2f}: the proxy {words}"
+
+
+_AGREEMENTS: Final = (
+    (0.999, "had them in the order that fine-tuning gave"),
+    (0.5, "had most of them in the order that fine-tuning gave"),
+    (0.0, "said little of what fine-tuning would make of them"),
+    (-1.0, "had them in another order than fine-tuning gave"),
+)
