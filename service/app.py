@@ -19,6 +19,7 @@ from service.api import (
     events,
     exposition,
     factors,
+    finetunes,
     health,
     insights,
     jobs,
@@ -166,8 +167,8 @@ def _include_routers(app: FastAPI) -> None:
     for router in (health.router, sessions.router):
         app.include_router(router)
     locked = [Depends(documented_scheme)]
-    resources = (documents.router, studies.router, artifacts.router, insights.router, events.router, people.router)
-    for router in (exposition.router, *resources, factors.router, jobs.router):
+    of_studies = (studies.router, artifacts.router, finetunes.router, insights.router, events.router)
+    for router in (exposition.router, documents.router, *of_studies, people.router, factors.router, jobs.router):
         app.include_router(router, dependencies=locked)
 
 

@@ -78,6 +78,9 @@ class Settings(BaseModel):
         default=2, ge=1, description="of workers or evaluating processes with the same job, until it fails as poison"
     )
     max_failures_in_row: int = Field(default=5, ge=1, description="trials of a study, until it pauses itself")
+    checkpoint_seconds: float = Field(
+        default=60, ge=0, description="between two checkpoints of a fine-tuning, at least"
+    )
     sweep_seconds: float = Field(
         default=2, gt=0, description="between sweeps: expired leases, studies whose time is up"
     )

@@ -14,7 +14,7 @@ from sqlalchemy.orm.interfaces import ORMOption
 
 from ranksearch.contracts.errors import NotFoundError
 from service.access.principal import Principal
-from service.storage.tables import DatasetRow, JobRow, ModelRow, ProjectRow, StudyRow, UserRow
+from service.storage.tables import DatasetRow, FineTuneRow, JobRow, ModelRow, ProjectRow, StudyRow, UserRow
 
 __all__ = [
     "belonging",
@@ -40,8 +40,10 @@ def visible(table: type[ModelRow | DatasetRow | StudyRow], caller: Principal) ->
 
 
 def uses_dataset(dataset: str) -> ColumnElement[bool]:
-    """For a query's ``where``: the studies that calibrate or validate on its images."""
-    return or_(*(StudyRow.request[role]["dataset"].as_string() == dataset for role in ("calibration", "validation")))
+    """For a query's ``where``: the studies that calibrate, validate or train on its images, or are going to."""
+    roles = (("calibration",), ("validation",), ("finetune", "training"))
+    asked = (StudyRow.request[(*role, "dataset")].as_string() == dataset for role in roles)
+    return or_(*asked, StudyRow.id.in_(select(FineTuneRow.study_id).where(FineTuneRow.dataset_id == dataset)))
 
 
 def existing_model(

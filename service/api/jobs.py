@@ -11,6 +11,7 @@ from typing import Literal
 from fastapi import APIRouter, Request, Response
 
 from ranksearch.contracts.base import Page
+from ranksearch.contracts.finetuning import ProgressRequest
 from ranksearch.contracts.jobs import (
     DRAIN_HEADER,
     ClaimRequest,
@@ -30,6 +31,7 @@ from service.api.problems import PROBLEMS
 from service.scheduling import answers, fleet, leases, outcomes
 from service.scheduling.backend import Backend
 from service.scheduling.claims import Claimed, claim
+from service.scheduling.finetune_progress import take_progress
 from service.scheduling.waiting_room import Call, WaitingRoom
 
 __all__ = ["router"]
@@ -70,6 +72,15 @@ async def renew_lease(
     """Make a lease last longer. 409 ``lease_lost``: drop the work."""
     note(job=job)
     return await threads.run(leases.renew, backend, job, lease.lease_token)
+
+
+@router.post("/jobs/{job}/progress", status_code=204)
+async def report_progress(
+    backend: TheBackend, threads: TheJobThreads, _caller: WorkingAgent, job: str, told: ProgressRequest
+) -> None:
+    """Say how far a fine-tuning is, and where it can be taken up again. 409 ``lease_lost``: drop the work."""
+    note(job=job)
+    await threads.run(take_progress, backend, job, told)
 
 
 @router.post("/jobs/{job}/release", status_code=204)

@@ -11,8 +11,9 @@ from ranksearch.contracts.artifacts import SUFFIXES, Artifact, ArtifactFormat, A
 from ranksearch.contracts.profiles import Cost
 from ranksearch.contracts.resources import Problem
 from ranksearch.contracts.studies import CostShare
-from service.scheduling.artifact_kinds import FORMAT_OF
-from service.scheduling.views import blob_view, share_view
+from service.scheduling.artifact_kinds import FORMAT_OF, IS_TUNED
+from service.scheduling.blob_views import blob_view
+from service.scheduling.views import share_view
 from service.storage.tables import JobRow, StudyRow
 
 __all__ = ["ARTIFACT_NAME", "artifact_view"]
@@ -35,6 +36,7 @@ def artifact_view(session: Session, job: JobRow) -> Artifact:
     return Artifact(
         id=job.id,
         name=_name(study, job, made),
+        tuned=job.kind in IS_TUNED,
         kind=_KINDS[made],
         format=made,
         state=_STATES.get(job.state, "pending"),
@@ -48,8 +50,10 @@ def artifact_view(session: Session, job: JobRow) -> Artifact:
 
 
 def _name(study: StudyRow, job: JobRow, made: ArtifactFormat) -> str:
-    is_the_answer = study.state == "completed" and study.best_trial == job.trial_number
-    return ("compressed" if is_the_answer else f"trial-{job.trial_number}") + SUFFIXES[made]
+    tuned = job.kind in IS_TUNED
+    is_the_answer = study.state == "completed" and (study.best_trial, study.best_tuned) == (job.trial_number, tuned)
+    other = f"trial-{job.trial_number}{'-tuned' if tuned else ''}"
+    return ("compressed" if is_the_answer else other) + SUFFIXES[made]
 
 
 def _parity(job: JobRow, problem: dict[str, Any] | None) -> ParityReport | None:

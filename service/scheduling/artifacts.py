@@ -13,7 +13,7 @@ from ranksearch.contracts.errors import ConflictError, NotFoundError
 from service.access.audit import record
 from service.access.principal import Principal
 from service.access.visibility import existing_study
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS, DOCUMENT
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS, FINETUNE, kind_of
 from service.scheduling.artifact_orders import order
 from service.scheduling.artifact_views import ARTIFACT_NAME, artifact_view
 from service.scheduling.backend import Backend, now
@@ -24,7 +24,7 @@ from service.scheduling.trial_states import TRIAL_STATES
 from service.storage.races import again_when_raced
 from service.storage.tables import IdempotencyRow, JobRow, StudyRow
 
-__all__ = ["artifact", "artifacts", "ask_for_artifact", "ready_artifact"]
+__all__ = ["artifact", "artifacts", "ask_for_artifact", "complete_trial", "ready_artifact"]
 
 _WHY_NOT = {
     "WAITING": "it waits to be measured: ask again once it is complete",
@@ -49,7 +49,7 @@ def ask_for_artifact(
 
     Raises:
         NotFoundError: no such study or trial, or no best one yet.
-        ConflictError: ``trial_not_complete``.
+        ConflictError: ``trial_not_complete``, ``not_finetuned``.
         InputError: ``idempotency_mismatch``.
     """
     body = hashlib.sha256(f"artifact {study_id} {wanted.model_dump_json()}".encode()).hexdigest()
@@ -59,13 +59,14 @@ def ask_for_artifact(
         if earlier is not None:
             check_same_request(earlier, body)
             return artifact_view(session, session.get_one(JobRow, earlier.job_id))
-        trial = _complete_trial(session, study, wanted.trial)
+        trial = complete_trial(session, study, wanted.trial)
+        kind = kind_of(wanted.format, tuned=_is_tuned(session, study, trial, wanted))
         welcome_back(session, study.user_id)
-        job = order(session, study, trial, wanted.format)
+        job = order(session, study, trial, kind)
         if key is not None:
             made = {"body_sha256": body, "study_id": study.id, "job_id": job.id, "created_at": now(session)}
             session.add(IdempotencyRow(project_id=caller.project, key=key, **made))
-        record(session, caller, "study.artifact", study.id, trial=trial.trial_number, format=wanted.format)
+        record(session, caller, "study.artifact", study.id, trial=trial.trial_number, kind=kind)
         return artifact_view(session, job)
 
 
@@ -110,7 +111,13 @@ def ready_artifact(backend: Backend, caller: Principal, study_id: str, artifact_
     return found.blob.sha256, found.name
 
 
-def _complete_trial(session: Session, study: StudyRow, number: int | None) -> JobRow:
+def complete_trial(session: Session, study: StudyRow, number: int | None) -> JobRow:
+    """A trial's job by its number; None: the best, or what measured it as a finalist.
+
+    Raises:
+        NotFoundError: there is none, or no best one yet.
+        ConflictError: ``trial_not_complete``.
+    """
     if number is None:
         if study.best_job is None:
             raise no_best(session, study)
@@ -136,6 +143,22 @@ def _complete_trial(session: Session, study: StudyRow, number: int | None) -> Jo
     return trial
 
 
+def _is_tuned(session: Session, study: StudyRow, trial: JobRow, wanted: ArtifactRequest) -> bool:
+    """Whether the fine-tuned network is meant, which must have been asked for."""
+    if wanted.tuned is None:
+        return wanted.trial is None and study.best_tuned
+    if wanted.tuned:
+        of_trial = (JobRow.study_id == study.id, JobRow.kind == FINETUNE, JobRow.trial_number == trial.trial_number)
+        if session.scalars(select(JobRow.id).where(*of_trial)).first() is None:
+            raise ConflictError(
+                "not_finetuned",
+                f"trial {trial.trial_number} was not fine-tuned",
+                expected="a trial that is, or is being",
+                mend=f'have it done: POST /v1/studies/{study.id}/finetunes {{"trials": [{trial.trial_number}]}}',
+            )
+    return wanted.tuned
+
+
 def _existing(session: Session, study: StudyRow, artifact_id: str) -> JobRow:
     job = session.get(JobRow, artifact_id)
     if job is None or job.study_id != study.id or job.kind not in ARTIFACT_KINDS:
@@ -147,7 +170,8 @@ def _of_the_best(session: Session, study: StudyRow) -> JobRow | None:
     """The document of its answer: while it still searches, there is none."""
     if study.state != "completed":
         return None
-    of_best = (JobRow.study_id == study.id, JobRow.kind == DOCUMENT, JobRow.trial_number == study.best_trial)
+    kind = kind_of("document", tuned=study.best_tuned)
+    of_best = (JobRow.study_id == study.id, JobRow.kind == kind, JobRow.trial_number == study.best_trial)
     return session.scalars(select(JobRow).where(*of_best)).first()
 
 

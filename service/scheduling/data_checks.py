@@ -13,7 +13,7 @@ from service.access.principal import Principal
 from service.scheduling.backend import HOLD
 from service.storage.tables import DatasetRow
 
-__all__ = ["check_apart", "check_label_range", "metric_of", "slice_of"]
+__all__ = ["check_apart", "check_label_range", "classes_of", "metric_of", "slice_of"]
 
 _LABELLED = frozenset({"accuracy", "loss"})
 
@@ -97,20 +97,20 @@ def slice_of(
     return DataSlice(dataset=wanted.dataset, start=wanted.start, stop=stop), summary
 
 
-def check_apart(calibration: DataSlice, validation: DataSlice) -> None:
-    """Validation must be held out.
+def check_apart(other: DataSlice, validation: DataSlice, *, role: str = "calibration") -> None:
+    """Validation must be held out from what is calibrated or trained on.
 
     Raises:
         DatasetError: both slices hold the same images.
     """
-    if calibration.dataset != validation.dataset:
+    if other.dataset != validation.dataset:
         return
-    start = max(calibration.start, validation.start)
-    stop = min(calibration.stop or 0, validation.stop or 0)
+    start = max(other.start, validation.start)
+    stop = min(other.stop or 0, validation.stop or 0)
     if start < stop:
         raise DatasetError(
             "dataset_overlap",
-            "calibration and validation images overlap, so the validation would not be held out",
+            f"{role} and validation images overlap, so the validation would not be held out",
             got=f"both hold the images {start} to {stop}",
             expected="slices that do not overlap",
             mend="give each its own range of the data set",

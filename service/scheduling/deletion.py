@@ -19,7 +19,7 @@ from service.access.principal import Principal
 from service.access.visibility import existing_dataset, existing_model, existing_study, uses_dataset
 from service.scheduling.backend import Backend, model_topic
 from service.scheduling.views import TERMINAL
-from service.storage.tables import EventRow, IdempotencyRow, JobRow, StudyRow
+from service.storage.tables import EventRow, FineTuneRow, IdempotencyRow, JobRow, StudyRow
 
 __all__ = ["delete_dataset", "delete_model", "delete_study"]
 
@@ -81,7 +81,7 @@ def delete_study(backend: Backend, caller: Principal, study_id: str) -> None:
         study = existing_study(session, caller, study_id, lock=True)
         _refuse_if_moving(session, study)
         _refuse_if_learnt_from(session, study)
-        for table in (IdempotencyRow, EventRow, JobRow):
+        for table in (IdempotencyRow, EventRow, FineTuneRow, JobRow):
             session.execute(delete(table).where(table.study_id == study_id))
         session.delete(study)
         record(session, caller, "study.delete", study_id, name=study.name)

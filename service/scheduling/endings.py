@@ -11,12 +11,14 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import EvaluationError, RankSearchError
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS, DOCUMENT
 from service.scheduling.artifact_orders import order
 from service.scheduling.backend import now
 from service.scheduling.events import artifact_event, study_event
 from service.scheduling.fairness import charge_leases
 from service.scheduling.finals import call_finalists, nearest_of, settle
+from service.scheduling.finetune_choice import choose_network
+from service.scheduling.finetune_orders import order_option
 from service.scheduling.stopping import start_clock
 from service.scheduling.verdicts import Goal, goal_of
 from service.scheduling.views import TERMINAL, Tally, tally_of
@@ -48,7 +50,7 @@ def finish_if_done(session: Session, study: StudyRow, tally: Tally | None = None
         study_event(session, study)
     else:
         settle(session, study, goal)
-        _complete(session, study)
+        _complete(session, study, goal)
     return None
 
 
@@ -84,12 +86,16 @@ def end(session: Session, study: StudyRow, state: str, reason: str | None) -> No
     study_event(session, study)
 
 
-def _complete(session: Session, study: StudyRow) -> None:
+def _complete(session: Session, study: StudyRow, goal: Goal) -> None:
     best = session.get_one(JobRow, study.best_job)
     end(session, study, "completed", study.reason)
-    document = order(session, study, best, "document")
+    document = order(session, study, best, DOCUMENT)
     if document.state == "done":  # asked for before, or of a study that was complete before
         artifact_event(session, study, document)
+    if goal.request.finetune is not None:
+        order_option(session, study, goal, goal.request.finetune)
+    if choose_network(session, study):  # of those fine-tuned before it was complete
+        study_event(session, study)
 
 
 def _why_there_is_no_best(session: Session, study: StudyRow, goal: Goal) -> EvaluationError:

@@ -14,11 +14,20 @@ from service.access.visibility import existing_study
 from service.scheduling.artifact_kinds import HELD
 from service.scheduling.artifact_views import artifact_view
 from service.scheduling.backend import Backend, now, study_topic
+from service.scheduling.finetune_views import finetune_view
 from service.scheduling.views import TERMINAL, Tally, study_view, trial_view
 from service.storage.clock import moment
-from service.storage.tables import EventRow, JobRow, StudyRow
+from service.storage.tables import EventRow, FineTuneRow, JobRow, StudyRow
 
-__all__ = ["artifact_event", "events_after", "is_settled", "newest_event", "study_event", "trial_event"]
+__all__ = [
+    "artifact_event",
+    "events_after",
+    "finetune_event",
+    "is_settled",
+    "newest_event",
+    "study_event",
+    "trial_event",
+]
 
 
 def study_event(session: Session, study: StudyRow, kind: EventKind = "study", tally: Tally | None = None) -> None:
@@ -38,6 +47,12 @@ def artifact_event(session: Session, study: StudyRow, job: JobRow) -> None:
     """One of its artifacts as it is now. The study must be locked."""
     session.flush()
     _append(session, study, "artifact", artifact_view(session, job))
+
+
+def finetune_event(session: Session, study: StudyRow, job: JobRow) -> None:
+    """One of its fine-tunings as it is now. The study must be locked."""
+    session.flush()
+    _append(session, study, "finetune", finetune_view(session, study, job, session.get_one(FineTuneRow, job.id)))
 
 
 def newest_event(backend: Backend, caller: Principal, study: str) -> int:

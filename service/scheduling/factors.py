@@ -12,7 +12,7 @@ from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.resources import Blob
 from service.scheduling.backend import Backend, now
 from service.scheduling.blob_rows import store
-from service.scheduling.views import blob_view
+from service.scheduling.blob_views import blob_view
 from service.storage.blobs import Incoming
 from service.storage.inserting import insert_absent
 from service.storage.races import again_when_raced

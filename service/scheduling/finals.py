@@ -18,7 +18,7 @@ from service.scheduling.trial_jobs import new_trial_job
 from service.scheduling.verdicts import Goal, result_of
 from service.storage.tables import JobRow, StudyRow
 
-__all__ = ["call_finalists", "feasible_trials", "nearest_of", "order_of", "settle", "take_as_best"]
+__all__ = ["best_trials", "call_finalists", "feasible_trials", "nearest_of", "order_of", "settle", "take_as_best"]
 
 _LARGEST_FRONT = 20
 """So many members of a Pareto front are measured again; of a larger one, as many that are spread over it."""
@@ -63,6 +63,27 @@ def settle(session: Session, study: StudyRow, goal: Goal) -> None:
     add_reason(study, f"on all images none of the {len(measured)} finalists keeps the bounds; the nearest: {words}")
 
 
+def best_trials(session: Session, study: StudyRow, goal: Goal, count: int) -> list[JobRow]:
+    """So many of different ranks, the best first, at most: finalists as they were measured on all images come first.
+
+    With several objectives: of the front, spread over it.
+    """
+    trials = feasible_trials(session, study)
+    if len(goal.request.objectives) > 1:
+        return _spread(_finalists(goal, trials), count)
+    finals = {
+        final.trial_number: final
+        for final in _finals(session, study)
+        if final.state == "done" and final.feasible is not False
+    }
+    ordered = sorted(trials, key=lambda trial: order_of(goal, trial))
+    first = sorted(finals.values(), key=lambda final: order_of(goal, final))
+    others = [trial for trial in ordered if trial.trial_number not in finals]
+    different = {str(job.ranks): job for job in reversed([*first, *others])}
+    kept = {job.id for job in different.values()}
+    return [job for job in (*first, *others) if job.id in kept][:count]
+
+
 def feasible_trials(session: Session, study: StudyRow) -> list[JobRow]:
     """The complete trials that keep the bounds, ascending in number."""
     kept = (JobRow.state == "done", JobRow.feasible.is_not(False))
@@ -99,10 +120,14 @@ def _finalists(goal: Goal, trials: Sequence[JobRow]) -> list[JobRow]:
     if len(goal.request.objectives) == 1:
         return candidates[: goal.request.finalists]
     members = front([goal.losses(result_of(trial)) for trial in candidates])
-    if len(members) > _LARGEST_FRONT:
-        steps = range(_LARGEST_FRONT)
-        members = [members[step * (len(members) - 1) // (_LARGEST_FRONT - 1)] for step in steps]
-    return [candidates[member] for member in members]
+    return _spread([candidates[member] for member in members], _LARGEST_FRONT)
+
+
+def _spread(jobs: Sequence[JobRow], count: int) -> list[JobRow]:
+    """So many of them at most, evenly from the first to the last."""
+    if len(jobs) <= count:
+        return list(jobs)
+    return [jobs[step * (len(jobs) - 1) // max(1, count - 1)] for step in range(count)]
 
 
 def _has_unseen_images(request: StudyRequest) -> bool:

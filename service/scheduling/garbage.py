@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, and_, exists, select
 from service.scheduling.backend import Backend, now
 from service.scheduling.blob_rows import remove_garbage
 from service.storage.blobs import StoredBlob
-from service.storage.tables import BlobRow, DatasetRow, FactorRow, JobRow, ModelRow
+from service.storage.tables import BlobRow, DatasetRow, FactorRow, FineTuneRow, JobRow, ModelRow
 
 __all__ = ["GarbageSearch", "forget_blobs"]
 
@@ -91,5 +91,5 @@ def _forget(backend: Backend, sha256: str, grace: float) -> bool:
 
 
 def _unreferenced() -> ColumnElement[bool]:
-    referring = (ModelRow.sha256, DatasetRow.sha256, FactorRow.sha256, JobRow.artifact)
+    referring = (ModelRow.sha256, DatasetRow.sha256, FactorRow.sha256, JobRow.artifact, FineTuneRow.checkpoint)
     return and_(*(~exists().where(column == BlobRow.sha256) for column in referring))

@@ -17,11 +17,11 @@ from service.access.audit import record
 from service.access.principal import Principal
 from service.access.visibility import existing_study
 from service.metrics import Metrics
-from service.scheduling.artifact_kinds import DOCUMENT
-from service.scheduling.artifact_orders import document_failed
+from service.scheduling.artifact_kinds import FINETUNE
+from service.scheduling.artifact_orders import source_failed
 from service.scheduling.backend import Backend, locked_study, now
 from service.scheduling.endings import end, fail_study, finish_if_done
-from service.scheduling.events import artifact_event, study_event, trial_event
+from service.scheduling.events import artifact_event, finetune_event, study_event, trial_event
 from service.scheduling.finals import order_of, take_as_best
 from service.scheduling.inspection import give_up_inspection
 from service.scheduling.pausing import pause_if_failing
@@ -140,8 +140,10 @@ def fail_job(
         after_sensitivity(session, study)
     else:
         artifact_event(session, study, job)
-        if job.kind == DOCUMENT:
-            document_failed(session, study, job)
+        if job.kind == FINETUNE:
+            finetune_event(session, study, job)
+            study_event(session, study)
+        source_failed(session, study, job)
 
 
 @again_when_raced

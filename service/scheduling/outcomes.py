@@ -19,6 +19,7 @@ from ranksearch.contracts.jobs import (
     CompressOutcome,
     ExportOutcome,
     FailRequest,
+    FineTuneOutcome,
     InspectOutcome,
     Outcome,
     SensitivityOutcome,
@@ -29,13 +30,14 @@ from ranksearch.contracts.resources import Problem
 from ranksearch.contracts.studies import TrialResult
 from service.access.quota import check_room
 from service.metrics import Metrics
-from service.scheduling.artifact_kinds import DOCUMENT, EXPORT_KINDS
-from service.scheduling.artifact_orders import document_made
+from service.scheduling.artifact_kinds import EXPORT_FORMATS
+from service.scheduling.artifact_orders import source_made
 from service.scheduling.attempts import hand_back
 from service.scheduling.backend import OPTUNA, Backend, model_topic, now
 from service.scheduling.blob_rows import hold
 from service.scheduling.events import artifact_event
 from service.scheduling.fairness import let_go
+from service.scheduling.finetune_progress import trained
 from service.scheduling.fleet import larger_worker_there
 from service.scheduling.inspection import take_profile
 from service.scheduling.leases import check_held, locked_job, study_of
@@ -74,7 +76,7 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
         if isinstance(outcome, InspectOutcome):
             take_profile(session, session.get_one(ModelRow, job.model_id), outcome.profile)
             Backend.ring_after(session, model_topic(job.model_id))
-        elif study is not None and isinstance(outcome, CompressOutcome | ExportOutcome):
+        elif study is not None and isinstance(outcome, CompressOutcome | ExportOutcome | FineTuneOutcome):
             _made(session, study, job, outcome, backend.settings)
         elif study is not None and isinstance(outcome, SensitivityOutcome):
             check_table(space_of_study(session, backend, study), outcome)
@@ -125,7 +127,7 @@ def _too_large_for_all(session: Session, settings: Settings, problem: Problem) -
 
 
 def _check_belongs(job: JobRow, outcome: Outcome) -> None:
-    expected = {"final": "trial", **dict.fromkeys(EXPORT_KINDS, "export")}.get(job.kind, job.kind)
+    expected = {"final": "trial", **dict.fromkeys(EXPORT_FORMATS, "export")}.get(job.kind, job.kind)
     if outcome.kind != expected:
         raise InputError(
             "invalid_request", "this outcome does not belong to this job", got=outcome.kind, expected=expected
@@ -140,7 +142,11 @@ def _check_belongs(job: JobRow, outcome: Outcome) -> None:
 
 
 def _made(
-    session: Session, study: StudyRow, job: JobRow, outcome: CompressOutcome | ExportOutcome, settings: Settings
+    session: Session,
+    study: StudyRow,
+    job: JobRow,
+    outcome: CompressOutcome | ExportOutcome | FineTuneOutcome,
+    settings: Settings,
 ) -> None:
     if not hold(session, outcome.sha256):
         raise NotFoundError(
@@ -158,9 +164,10 @@ def _made(
         fail_job(session, study, job, problem, settings)
         return
     job.artifact, job.result = outcome.sha256, outcome.parity.model_dump(mode="json")
+    if isinstance(outcome, FineTuneOutcome):
+        trained(session, study, job, outcome)
     artifact_event(session, study, job)
-    if job.kind == DOCUMENT:
-        document_made(session, study, job)
+    source_made(session, study, job)
 
 
 def _disagrees(report: ParityReport) -> EvaluationError:

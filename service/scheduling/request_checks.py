@@ -16,6 +16,7 @@ from ranksearch.contracts.study_requests import StudyRequest
 from service.access.principal import Principal
 from service.scheduling.backend import HOLD, Backend, profile_of
 from service.scheduling.data_checks import check_apart, check_label_range, metric_of, slice_of
+from service.scheduling.finetune_plans import checked_training
 from service.search.space import SearchSpace
 from service.storage.tables import ModelRow, StudyRow
 
@@ -73,6 +74,10 @@ def checked_request(
     limits = _limits(request, profile)
     space = backend.space(session, model.id, request.methods, request.keep_dense, latency=request.measures_latency)
     fixed = request.model_copy(update={"calibration": calibration, "validation": validation})
+    if fixed.finetune is not None:
+        training = checked_training(session, caller, fixed, fixed.finetune.training, profile, hold=hold)
+        option = fixed.finetune.model_copy(update={"training": training})
+        fixed = fixed.model_copy(update={"finetune": option})
     return CheckedRequest(model, profile, metric, limits, space, fixed)
 
 

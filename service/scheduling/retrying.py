@@ -17,12 +17,13 @@ from ranksearch.contracts.studies import Study
 from service.access.audit import record
 from service.access.principal import Principal
 from service.access.visibility import existing_study
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS, FORMAT_OF
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS
 from service.scheduling.artifact_orders import order
 from service.scheduling.backend import JOBS, OPTUNA, Backend
 from service.scheduling.events import study_event
 from service.scheduling.fairness import welcome_back
 from service.scheduling.finals import feasible_trials, order_of, take_as_best
+from service.scheduling.finetune_choice import forget_choice
 from service.scheduling.pausing import go_on
 from service.scheduling.renewal import wait_anew
 from service.scheduling.stopping import start_clock
@@ -83,7 +84,7 @@ def _take_up(session: Session, study: StudyRow, failed: Sequence[JobRow]) -> Non
             wait_anew(job)
         study_event(session, study)
     for job in files:
-        order(session, study, job, FORMAT_OF[job.kind])
+        order(session, study, job, job.kind)
     Backend.ring_after(session, JOBS)
     Backend.ring_after(session, OPTUNA)
 
@@ -105,6 +106,7 @@ def _reopen(session: Session, study: StudyRow) -> None:
     """It runs again; its best is one of its trials until finalists are chosen anew, its end is no part of its time."""
     start_clock(session, study, since=study.finished_at)
     study.finished_at = study.reason = None
+    forget_choice(study)
     goal = goal_of(study)
     candidates = feasible_trials(session, study)
     if candidates:

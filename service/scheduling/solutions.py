@@ -14,6 +14,7 @@ from service.access.principal import Principal
 from service.access.visibility import existing_study
 from service.scheduling.backend import Backend, profile_of
 from service.scheduling.finals import feasible_trials
+from service.scheduling.finetune_views import chosen_finetune
 from service.scheduling.fronts import front
 from service.scheduling.verdicts import Goal, goal_of, result_of
 from service.scheduling.views import TERMINAL, share_view
@@ -51,6 +52,7 @@ def best(backend: Backend, caller: Principal, study_id: str) -> Best:
             params=share_view(dense.params, result.cost.params),
             ranks=ranks,
             layers=_layers(profile_of(session, row.model_id), ranks, StudyRequest.model_validate(row.request)),
+            finetune=chosen_finetune(session, row),
         )
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ranksearch.contracts.data_slices import DataSlice
+from ranksearch.contracts.finetuning import Recipe
 from ranksearch.contracts.jobs import (
     BaselineTask,
     CompressTask,
     DataSelection,
     ExportTask,
+    FineTuneTask,
     InspectTask,
     Job,
     Lease,
@@ -19,13 +24,13 @@ from ranksearch.contracts.jobs import (
     TrialTask,
 )
 from ranksearch.contracts.resources import Blob
-from ranksearch.contracts.study_requests import DataSlice, StudyRequest
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS, DOCUMENT
+from ranksearch.contracts.study_requests import StudyRequest
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS, EXPORT_FORMATS, SOURCE_OF
 from service.scheduling.backend import Backend
+from service.scheduling.blob_views import blob_view
 from service.scheduling.planning import space_of_study
 from service.scheduling.sensitivity import CALIBRATION_IMAGES, VALIDATION_IMAGES, choices_of
-from service.scheduling.views import blob_view
-from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow
+from service.storage.tables import DatasetRow, FineTuneRow, JobRow, ModelRow, StudyRow
 
 __all__ = ["described"]
 
@@ -52,20 +57,10 @@ def _task(session: Session, backend: Backend, study: StudyRow | None, job: JobRo
     if study is None:
         return InspectTask(model=_model(session, backend, job.model_id))
     request = StudyRequest.model_validate(study.request)
-    match job.kind:
-        case "compress":
-            return _compression(session, backend, study, request, job)
-        case "pt2" | "onnx":
-            return _export(session, backend, study, request, job)
-        case "baseline":
-            return _baseline(session, backend, study, request)
-        case "sensitivity":
-            return _sensitivity(session, backend, study, request)
-        case _:
-            return _trial(session, backend, study, request, job)
+    return _TASKS.get(job.kind, _trial)(session, backend, study, request, job)
 
 
-def _baseline(session: Session, backend: Backend, study: StudyRow, request: StudyRequest) -> BaselineTask:
+def _baseline(session: Session, backend: Backend, study: StudyRow, request: StudyRequest, _job: JobRow) -> BaselineTask:
     return BaselineTask(
         model=_model(session, backend, study.model_id),
         validation=_selection(session, backend, request.validation),
@@ -75,7 +70,9 @@ def _baseline(session: Session, backend: Backend, study: StudyRow, request: Stud
     )
 
 
-def _sensitivity(session: Session, backend: Backend, study: StudyRow, request: StudyRequest) -> SensitivityTask:
+def _sensitivity(
+    session: Session, backend: Backend, study: StudyRow, request: StudyRequest, _job: JobRow
+) -> SensitivityTask:
     return SensitivityTask(
         model=_model(session, backend, study.model_id),
         choices=choices_of(space_of_study(session, backend, study)),
@@ -120,15 +117,35 @@ def _compression(
 
 
 def _export(session: Session, backend: Backend, study: StudyRow, request: StudyRequest, job: JobRow) -> ExportTask:
-    """Of the document of the same trial, which is there: before that the job is held."""
-    of_trial = (JobRow.study_id == study.id, JobRow.kind == DOCUMENT, JobRow.trial_number == job.trial_number)
-    document = session.scalars(select(JobRow.artifact).where(*of_trial, JobRow.state == "done")).one()
     return ExportTask(
-        model=blob_view(session, document or ""),
-        format="onnx" if job.kind == "onnx" else "pt2",
+        model=_source(session, study, job),
+        format=EXPORT_FORMATS[job.kind],
         validation=_selection(session, backend, request.validation, _PARITY_IMAGES),
         batch_size=request.batch_size,
     )
+
+
+def _training(session: Session, backend: Backend, study: StudyRow, request: StudyRequest, job: JobRow) -> FineTuneTask:
+    row = session.get_one(FineTuneRow, job.id)
+    training = DataSlice.model_validate(row.plan["training"])
+    return FineTuneTask(
+        model=_model(session, backend, study.model_id),
+        document=_source(session, study, job),
+        training=_selection(session, backend, training),
+        validation=_selection(session, backend, request.validation),
+        recipe=Recipe.model_validate(row.plan["recipe"]),
+        batch_size=request.batch_size,
+        checkpoint=None if row.checkpoint is None else blob_view(session, row.checkpoint),
+        checkpoint_seconds=backend.settings.checkpoint_seconds,
+    )
+
+
+def _source(session: Session, study: StudyRow, job: JobRow) -> Blob:
+    """The document that a job starts from, which is there: before that the job is held."""
+    of_trial = (JobRow.study_id == study.id, JobRow.trial_number == job.trial_number)
+    made = (JobRow.kind == SOURCE_OF[job.kind], JobRow.state == "done")
+    document = session.scalars(select(JobRow.artifact).where(*of_trial, *made)).one()
+    return blob_view(session, document or "")
 
 
 def _race(session: Session, study: StudyRow, request: StudyRequest, job: JobRow) -> Race | None:
@@ -156,3 +173,13 @@ def _selection(session: Session, backend: Backend, wanted: DataSlice, at_most: i
     if at_most is not None:
         stop = min(stop, wanted.start + at_most)
     return DataSelection(blob=blob, start=wanted.start, stop=stop)
+
+
+_TASKS: Mapping[str, Callable[[Session, Backend, StudyRow, StudyRequest, JobRow], Task]] = {
+    "baseline": _baseline,
+    "sensitivity": _sensitivity,
+    "compress": _compression,
+    "finetune": _training,
+    **dict.fromkeys(EXPORT_FORMATS, _export),
+}
+"""By the kind of the job; the others are trials, on the search's images or on all."""

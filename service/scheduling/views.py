@@ -13,21 +13,22 @@ from ranksearch.contracts.dataset_summaries import DatasetSummary
 from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.model_summaries import ModelSummary
 from ranksearch.contracts.profiles import Cost, ModelProfile
-from ranksearch.contracts.resources import Blob, Dataset, Model, Problem, SandboxMeasure, Worker, WorkerState
+from ranksearch.contracts.resources import Dataset, Model, Problem, SandboxMeasure, Worker, WorkerState
 from ranksearch.contracts.studies import CostShare, Progress, Study, Trial, TrialResult
 from ranksearch.contracts.study_requests import StudyRequest
 from service.access.principal import Principal
 from service.access.visibility import belonging, visible
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS
+from service.scheduling.artifact_kinds import ARTIFACT_KINDS, FINETUNE
 from service.scheduling.backend import Backend, now
+from service.scheduling.blob_views import blob_view
+from service.scheduling.finetune_views import tuning_summary
 from service.scheduling.trial_states import TRIAL_STATES
 from service.storage.clock import moment
-from service.storage.tables import BlobRow, DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
+from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
 
 __all__ = [
     "TERMINAL",
     "Tally",
-    "blob_view",
     "dataset_view",
     "model_view",
     "share_view",
@@ -39,11 +40,6 @@ __all__ = [
 ]
 
 TERMINAL = frozenset({"completed", "failed", "cancelled"})
-
-
-def blob_view(session: Session, sha256: str) -> Blob:
-    """A blob that rows refer to."""
-    return Blob(sha256=sha256, size=session.get_one(BlobRow, sha256).size)
 
 
 def model_view(session: Session, row: ModelRow, waiting_for: str | None = None, *, with_profile: bool = True) -> Model:
@@ -92,6 +88,11 @@ class Tally:
         """Whether nothing of the search waits or runs any more; files that are made are no part of it."""
         return not any(state in {"waiting", "leased"} for kind, state in self.jobs if kind not in ARTIFACT_KINDS)
 
+    @property
+    def has_finetunes(self) -> bool:
+        """Whether anything was asked to be fine-tuned."""
+        return any(kind == FINETUNE for kind, _ in self.jobs)
+
     def progress(self, study: StudyRow) -> Progress:
         """How many of the study's trials are in which state.
 
@@ -127,6 +128,7 @@ def study_view(session: Session, row: StudyRow, waiting_for: str | None = None, 
     """A study; its jobs are counted where the caller has not done so."""
     best = None if row.best_job is None else session.get_one(JobRow, row.best_job).result
     dense = row.dense_result or {}
+    tally = tally or tally_of(session, row)
     return Study(
         id=row.id,
         name=row.name,
@@ -139,7 +141,7 @@ def study_view(session: Session, row: StudyRow, waiting_for: str | None = None, 
         metric=row.metric,
         limits=row.limits,
         dense=Cost.model_validate(row.dense),
-        progress=(tally or tally_of(session, row)).progress(row),
+        progress=tally.progress(row),
         stopped_by=row.stopped_by,
         best_value=row.best_value,
         best_trial=row.best_trial,
@@ -147,6 +149,7 @@ def study_view(session: Session, row: StudyRow, waiting_for: str | None = None, 
         best_cost=None if best is None else Cost.model_validate(best["cost"]),
         dense_value=dense.get("value"),
         dense_accuracy=dense.get("accuracy"),
+        tuning=tuning_summary(session, row) if tally.has_finetunes else None,
         optuna_study=row.optuna_study,
         created_at=moment(row.created_at),
         started_at=moment(row.started_at),

@@ -8,6 +8,8 @@ Invariants, kept by the transactions of :mod:`service.scheduling`:
   as it is. Trials are numbered 0, 1, 2, … without gaps, in the order in which they were planned.
 - ``best_job`` is a feasible trial or, once the finalists are measured, the final job of one; ``best_trial`` is its
   number and ``best_value`` its value.
+- ``best_tuned``: the best is the fine-tuned network of that trial. Once a fine-tuning changed the best, or might have,
+  ``searched_best`` keeps the ``best_job`` that the search had found.
 - Final jobs wait or run only while none of their study's trials does, and there is at most one for each trial.
 - ``stopped_by`` is set in the transaction that drops the trials that are not to be made: ``cancelled``, unplanned.
 - Every model, data set and study belongs to one project and to the user who brought it; what a study refers to
@@ -53,6 +55,7 @@ __all__ = [
     "DatasetRow",
     "EventRow",
     "FactorRow",
+    "FineTuneRow",
     "HeartbeatRow",
     "IdempotencyRow",
     "JobRow",
@@ -181,6 +184,8 @@ class StudyRow(Table):
     best_job: Mapped[str | None] = mapped_column(String(32))
     best_trial: Mapped[int | None]
     best_value: Mapped[float | None]
+    best_tuned: Mapped[bool] = mapped_column(default=False)
+    searched_best: Mapped[str | None] = mapped_column(String(32))
     dense_result: Mapped[Json | None]
     sensitivity: Mapped[Json | None] = mapped_column(deferred=True)  # of use to planning alone
     stopped_by: Mapped[str | None] = mapped_column(String(16))
@@ -191,7 +196,7 @@ class StudyRow(Table):
 
 
 class JobRow(Table):
-    """Something a worker does: an inspection, a baseline, a sensitivity table, a trial, a final or a file.
+    """Something a worker does: an inspection, a baseline, a sensitivity table, a trial, a final, a file, a training.
 
     ``priority`` orders the queue, then ``queued_at`` (its study's age), then ``ordinal``. A trial's ``ordinal`` is
     fixed when its study is made; ``trial_number`` is Optuna's, known once the trial is planned. A final measures a
@@ -202,8 +207,9 @@ class JobRow(Table):
     ``crash_reports`` says which worker that was and what was seen; ``not_before`` is when a waiting job may be claimed
     again. ``leased_at`` is when the present lease was given: from then on its user is charged.
 
-    Of a file that a study hands out (kinds ``compress``, ``pt2`` and ``onnx``, one of each for a trial) ``artifact`` is
-    the blob and ``result`` the parity report. An export is ``held`` until the document that it starts from is made.
+    Of a file that a study hands out (kinds ``compress``, ``pt2``, ``onnx``, and of the fine-tuned network ``finetune``,
+    ``tuned_pt2``, ``tuned_onnx``, one of each for a trial) ``artifact`` is the blob and ``result`` the parity report.
+    What is made from another one's file is ``held`` until that is there.
 
     Its states: ``held``, ``waiting``, ``leased``, ``done``, ``pruned`` (a trial that lost its race), ``failed``,
     ``cancelled``.
@@ -266,6 +272,29 @@ class JobRow(Table):
         if self.kind == "trial" and self.trial_number is not None:
             self.told = False
         return state
+
+
+class FineTuneRow(Table):
+    """What the job of a fine-tuning (kind ``finetune``) is to do, how far it is, and what came of it.
+
+    ``plan`` is the recipe, the training images and how many steps that makes; ``points`` the loss curve so far.
+    ``checkpoint`` is where the training is taken up again, ``checkpoint_step`` which step that is.
+    """
+
+    __tablename__ = "rs_finetunes"
+    __table_args__ = (Index(None, "study_id"), Index(None, "dataset_id"), Index(None, "checkpoint"))
+
+    job_id: Mapped[str] = mapped_column(ForeignKey("rs_jobs.id"), primary_key=True)
+    study_id: Mapped[str] = mapped_column(ForeignKey("rs_studies.id"))
+    dataset_id: Mapped[str] = mapped_column(ForeignKey("rs_datasets.id"))
+    plan: Mapped[Json]
+    points: Mapped[list[Json]] = mapped_column(default=list)
+    before: Mapped[Json | None]
+    after: Mapped[Json | None]
+    dense: Mapped[Json | None]
+    checkpoint: Mapped[str | None] = mapped_column(ForeignKey("rs_blobs.sha256"))
+    checkpoint_step: Mapped[int | None]
+    resumed: Mapped[int] = mapped_column(default=0)
 
 
 class EventRow(Table):

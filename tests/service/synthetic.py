@@ -182,6 +182,10 @@ def parity(*, agrees: bool = True, **members: Any) -> dict[str, Any]:
     }
 
 
+def tuning_score(accuracy: float, images: int = 20) -> dict[str, Any]:
+    return {"value": accuracy, "accuracy": accuracy, "kl": 1 - accuracy, "images": images}
+
+
 def problem(code: str = "evaluation_crashed", detail: str = "the child died") -> dict[str, Any]:
     return {
         "type": f"urn:ranksearch:problem:{code}",

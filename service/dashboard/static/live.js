@@ -6,7 +6,8 @@
 
 const LEAST_SECONDS = 1;
 const RETRY_MS = 3000;
-const KINDS = ["study", "baseline", "trial", "artifact"];
+const KINDS = ["study", "baseline", "trial", "artifact", "finetune"];
+const UNDER_WAY = new Set(["pending", "running"]); // of an artifact or a fine-tuning
 const ENDED = new Set(["completed", "failed", "cancelled"]);
 
 const fetched = new Map(); // by a part's id: when it was asked for last, in ms
@@ -59,8 +60,8 @@ function connect(path, address) {
   const hear = (message) => {
     const event = JSON.parse(message.data);
     last = event.id;
-    ended ||= event.kind === "study" && ENDED.has(event.data.state);
-    ended ||= event.kind === "artifact" && event.data.state !== "pending";
+    if (event.kind === "study") ended = ENDED.has(event.data.state);
+    if (event.kind === "artifact" || event.kind === "finetune") ended = !UNDER_WAY.has(event.data.state);
     for (const one of document.querySelectorAll("[data-live]")) if (streamOf(one) === path) stale.add(one.id);
     document.dispatchEvent(new CustomEvent("study-event", { detail: event }));
   };
