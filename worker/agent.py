@@ -20,6 +20,7 @@ from ranksearch.contracts.jobs import (
     ClaimRequest,
     CompressOutcome,
     ExportOutcome,
+    FineTuneOutcome,
     Job,
     Outcome,
     Task,
@@ -29,6 +30,7 @@ from ranksearch.contracts.resources import Blob
 from worker.blob_cache import BlobCache, Downloads
 from worker.evaluator import EvaluationFailed, Evaluator, Interrupted
 from worker.leases import LeaseKeeper, Renews
+from worker.training_reports import ProgressApi, TrainingReports
 
 __all__ = ["Agent", "BlobsApi", "JobsApi"]
 
@@ -40,7 +42,7 @@ _HAND_BACK_SECONDS = 3.0
 _DRAINED_PAUSE_SECONDS = 5.0
 
 
-class JobsApi(Renews, Protocol):
+class JobsApi(Renews, ProgressApi, Protocol):
     """What the agent needs of ``client.jobs``.
 
     With ``patience=0`` a call is made once: the agent does the trying again, since it also has to listen for its stop.
@@ -181,7 +183,7 @@ class Agent:
         ):
             log.info("claimed", extra={"attempt": job.attempt})
             try:
-                outcome = self._evaluate(job.task, output, lease)
+                outcome = self._evaluate(job, output, lease)
             except Interrupted:
                 if not lease.lost:
                     self._hand_back(job)
@@ -200,12 +202,19 @@ class Agent:
                 token = job.lease.token
                 self._deliver(job, lease, lambda: self._jobs.complete(job.id, token, outcome, patience=0))
 
-    def _evaluate(self, task: Task, output: Path, lease: LeaseKeeper) -> Outcome:
+    def _evaluate(self, job: Job, output: Path, lease: LeaseKeeper) -> Outcome:
+        task = job.task
         with self._cache.holding(blobs_of(task)) as files:
-            outcome = self._evaluator.run(task, files, output, unwanted=lambda: lease.lost or self._stopping.is_set())
+            outcome = self._evaluator.run(
+                job.task,
+                files,
+                output,
+                unwanted=lambda: lease.lost or self._stopping.is_set(),
+                advanced=TrainingReports(self._jobs, self._blobs, self._evaluator.collected, job, output).tell,
+            )
         if self._share is not None:
             self._share(self._evaluator.factors)
-        if isinstance(outcome, CompressOutcome | ExportOutcome) and outcome.kind == task.kind:
+        if isinstance(outcome, CompressOutcome | ExportOutcome | FineTuneOutcome) and outcome.kind == task.kind:
             with self._evaluator.collected(output / outcome.sha256) as made:
                 outcome = outcome.model_copy(update={"sha256": self._blobs.upload(made)})
         return outcome
@@ -244,5 +253,7 @@ class Agent:
 
 def blobs_of(task: Task) -> list[Blob]:
     """Every blob a task names."""
-    selections = (getattr(task, "calibration", None), getattr(task, "validation", None))
-    return [task.model, *(selection.blob for selection in selections if selection is not None)]
+    selections = (getattr(task, role, None) for role in ("calibration", "training", "validation"))
+    documents = (getattr(task, name, None) for name in ("document", "checkpoint"))
+    blobs = [task.model, *(selection.blob for selection in selections if selection is not None)]
+    return [*blobs, *(document for document in documents if document is not None)]

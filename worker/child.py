@@ -11,11 +11,12 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from worker.allocator import keep_freed_memory
-from worker.protocol import Assignment, Fetched, Hello, Report, Wants, from_agent
+from worker.protocol import Advance, Assignment, Fetched, Hello, Report, Wants, from_agent
 from worker.sandbox import Policy, confine, switched_off
 
 __all__ = ["main"]
@@ -36,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     while True:
         assignment = assignments.get()
         session.factors.fetch = _asking(pipe, answers, assignment.number)
-        _say(pipe, evaluate(session, assignment))
+        _say(pipe, evaluate(session, assignment, partial(_say, pipe)))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,7 +56,7 @@ def _reserve_standard_output() -> BinaryIO:
     return pipe
 
 
-def _say(pipe: BinaryIO, message: Hello | Report | Wants) -> None:
+def _say(pipe: BinaryIO, message: Hello | Report | Wants | Advance) -> None:
     pipe.write(message.line())
     pipe.flush()
 

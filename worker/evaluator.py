@@ -16,7 +16,7 @@ from ranksearch.contracts.jobs import Outcome, Task
 from ranksearch.contracts.resources import SandboxMeasure
 from ranksearch.local import module_environment
 from worker.child_process import LONGEST_LINE, ChildProcess
-from worker.protocol import Assignment, Fetched, Hello, Report, from_child
+from worker.protocol import Advance, Assignment, Fetched, Hello, Report, from_child
 from worker.sandbox import SandboxOptions, memory_held
 from worker.workspace import Workspace
 
@@ -34,6 +34,7 @@ Message = TypeVar("Message")
 
 _POLL_SECONDS = 0.1
 _MOST_LINES = 100
+_MOST_ADVANCES = 1_000_000
 _START_SECONDS = 120.0
 
 
@@ -131,7 +132,14 @@ class Evaluator:
         with self._working_directories().collected(made) as path:
             yield path
 
-    def run(self, task: Task, files: Mapping[str, Path], output: Path, unwanted: Callable[[], bool]) -> Outcome:
+    def run(
+        self,
+        task: Task,
+        files: Mapping[str, Path],
+        output: Path,
+        unwanted: Callable[[], bool],
+        advanced: Callable[[Advance], object] = lambda _: None,
+    ) -> Outcome:
         """Have the child do one task.
 
         Args:
@@ -139,6 +147,7 @@ class Evaluator:
             files: sha256 → local file, for every blob the task names.
             output: where a task that makes a file puts it: of :meth:`output`.
             unwanted: asked several times a second; True ends the child.
+            advanced: is told how far a training is.
 
         Raises:
             EvaluationFailed: the task gave no result.
@@ -150,7 +159,7 @@ class Evaluator:
         local = {sha256: path.absolute() for sha256, path in files.items()}
         self.factors = []
         self._send(child, Assignment(number=self._number, task=task, files=local, output=output))
-        report = self._await_report(child, unwanted)
+        report = self._await_report(child, unwanted, advanced)
         self.holds, self.factors = report.holds, report.factors
         if report.number != self._number:
             raise self._ended(f"the evaluating process answered assignment {report.number}, not {self._number}")
@@ -235,16 +244,24 @@ class Evaluator:
         except OSError:
             raise self._crashed(child) from None
 
-    def _await_report(self, child: ChildProcess, unwanted: Callable[[], bool]) -> Report:
-        """The report; until then, what the child wants of others is fetched."""
-        deadline = time.monotonic() + self._time_limit
-        for _ in range(_MOST_LINES):
+    def _await_report(
+        self, child: ChildProcess, unwanted: Callable[[], bool], advanced: Callable[[Advance], object]
+    ) -> Report:
+        """The report; until then what the child wants of others is fetched. A training that advances gets more time."""
+        deadline, wants, advances = time.monotonic() + self._time_limit, 0, 0
+        while wants < _MOST_LINES and advances < _MOST_ADVANCES:
             told = self._parsed(from_child, self._await_line(child, unwanted, deadline))
             if isinstance(told, Report):
                 return told
+            if isinstance(told, Advance):
+                advances += 1
+                advanced(told)
+                deadline = time.monotonic() + self._time_limit
+                continue
+            wants += 1
             fetched = 0 if self._fetch is None else self._fetch(told.wants)
             self._send(child, Fetched(number=told.number, fetched=fetched))
-        raise self._ended("the evaluating process asks for factors again and again")
+        raise self._ended("the evaluating process asks for factors, or tells of its progress, again and again")
 
     def _await_line(self, child: ChildProcess, unwanted: Callable[[], bool], deadline: float) -> bytes:
         while True:

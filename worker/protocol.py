@@ -2,7 +2,8 @@
 
 The child says :class:`Hello` when it has confined itself. Then the agent sends a :class:`Assignment`, and the child
 answers one :class:`Report` to each, in order. In between it may say which factors it :class:`Wants` of others; the
-agent looks for them and answers :class:`Fetched`. The child gets paths of local files and never a token or a URL:
+agent looks for them and answers :class:`Fetched`. How far a training is, it says in an :class:`Advance`, which is not
+answered. The child gets paths of local files and never a token or a URL:
 whatever a hostile network does in there, it holds no credentials.
 """
 
@@ -13,10 +14,11 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from ranksearch.contracts.base import Sha256
+from ranksearch.contracts.finetuning import TuningPoint, TuningScore
 from ranksearch.contracts.jobs import Outcome, Task
 from ranksearch.contracts.resources import Problem, SandboxMeasure
 
-__all__ = ["MOST_FACTORS", "Assignment", "Fetched", "Hello", "Report", "Wants", "from_agent", "from_child"]
+__all__ = ["MOST_FACTORS", "Advance", "Assignment", "Fetched", "Hello", "Report", "Wants", "from_agent", "from_child"]
 
 MOST_FACTORS = 1000
 """In one message; what is beyond is computed here."""
@@ -74,8 +76,19 @@ class Fetched(Message):
     fetched: int = Field(description="how many")
 
 
+class Advance(Message):
+    """How far a training is, since the last one."""
+
+    points: list[TuningPoint] = []
+    before: TuningScore | None = None
+    dense: TuningScore | None = None
+    checkpoint: str | None = Field(default=None, max_length=100, description="a file in the assignment's output")
+    checkpoint_step: int | None = None
+    resumed_at: int | None = None
+
+
 _FROM_AGENT: TypeAdapter[Assignment | Fetched] = TypeAdapter(Assignment | Fetched)
-_FROM_CHILD: TypeAdapter[Report | Wants] = TypeAdapter(Report | Wants)
+_FROM_CHILD: TypeAdapter[Report | Wants | Advance] = TypeAdapter(Report | Wants | Advance)
 
 
 def from_agent(line: bytes) -> Assignment | Fetched:
@@ -87,7 +100,7 @@ def from_agent(line: bytes) -> Assignment | Fetched:
     return _FROM_AGENT.validate_json(line)
 
 
-def from_child(line: bytes) -> Report | Wants:
+def from_child(line: bytes) -> Report | Wants | Advance:
     """A line of the child's, after its first one.
 
     Raises:

@@ -3,31 +3,43 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable, Mapping
 from functools import partial
 
-from ranksearch.contracts.jobs import BaselineTask, CompressTask, ExportTask, InspectTask, Outcome, SensitivityTask
+from ranksearch.contracts.jobs import (
+    BaselineTask,
+    CompressTask,
+    ExportTask,
+    FineTuneTask,
+    InspectTask,
+    Outcome,
+    SensitivityTask,
+    Task,
+    TrialTask,
+)
 from ranksearch.contracts.resources import Problem
 from worker.evaluation.baseline import measure_dense
 from worker.evaluation.compressed import write_compressed
 from worker.evaluation.exported import write_exported
 from worker.evaluation.faults import as_problem
+from worker.evaluation.finetuned import fine_tune
 from worker.evaluation.memory import with_fewer_at_once
 from worker.evaluation.profile import inspect
 from worker.evaluation.sensitivity import measure_sensitivity
 from worker.evaluation.session import Session
 from worker.evaluation.trial import measure_trial
-from worker.protocol import MOST_FACTORS, Assignment, Report
+from worker.protocol import MOST_FACTORS, Advance, Assignment, Report
 
 __all__ = ["Session", "evaluate"]
 
 log = logging.getLogger(__name__)
 
 
-def evaluate(session: Session, assignment: Assignment) -> Report:
-    """Do the task; whatever goes wrong is reported, not raised."""
+def evaluate(session: Session, assignment: Assignment, tell: Callable[[Advance], None] = lambda _: None) -> Report:
+    """Do the task; whatever goes wrong is reported, not raised. ``tell`` is told how far a training is."""
     session.used.clear()
     try:
-        outcome = with_fewer_at_once(session, assignment.task, partial(_outcome, session, assignment))
+        outcome = with_fewer_at_once(session, assignment.task, partial(_outcome, session, assignment, tell))
     except Exception as error:
         problem, retry = as_problem(error)
         log.warning("%s failed: %s", assignment.task.kind, problem, exc_info=error)
@@ -38,16 +50,21 @@ def evaluate(session: Session, assignment: Assignment) -> Report:
     return Report(number=assignment.number, outcome=outcome, holds=session.holds, factors=used)
 
 
-def _outcome(session: Session, assignment: Assignment) -> Outcome:
-    task, files, output = assignment.task, assignment.files, assignment.output
-    if isinstance(task, InspectTask):
-        return inspect(session, task, files)
-    if isinstance(task, BaselineTask):
-        return measure_dense(session, task, files)
+def _outcome(session: Session, assignment: Assignment, tell: Callable[[Advance], None]) -> Outcome:
+    task, files = assignment.task, assignment.files
+    if isinstance(task, FineTuneTask):
+        return fine_tune(session, task, files, assignment.output, tell)
     if isinstance(task, CompressTask):
-        return write_compressed(session, task, files, output)
+        return write_compressed(session, task, files, assignment.output)
     if isinstance(task, ExportTask):
-        return write_exported(session, task, files, output)
-    if isinstance(task, SensitivityTask):
-        return measure_sensitivity(session, task, files)
-    return measure_trial(session, task, files)
+        return write_exported(session, task, files, assignment.output)
+    return _MEASURED[type(task)](session, task, files)
+
+
+_MEASURED: Mapping[type[Task], Callable[..., Outcome]] = {
+    InspectTask: inspect,
+    BaselineTask: measure_dense,
+    SensitivityTask: measure_sensitivity,
+    TrialTask: measure_trial,
+}
+"""Tasks that make no file."""

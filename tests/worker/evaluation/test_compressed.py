@@ -56,7 +56,7 @@ def test_a_document_that_computes_something_else_is_not_handed_out(session, work
             network.get_submodule("head").bias[0] += 1.0
         return network
 
-    monkeypatch.setattr("worker.evaluation.compressed.load", spoiled)
+    monkeypatch.setattr("worker.evaluation.document.load", spoiled)
     with pytest.raises(EvaluationError) as caught:
         write_compressed(session, work.compress(), work.files, tmp_path)
     assert caught.value.code == "artifact_disagrees"
