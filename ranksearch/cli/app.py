@@ -14,6 +14,7 @@ from ranksearch.cli import (
     datasets,
     deletion,
     deployment,
+    finetune,
     models,
     people,
     steering,
@@ -92,6 +93,7 @@ app.command("status")(studies.status)
 app.command("watch")(watch.watch)
 app.command("best")(studies.best)
 app.command("pareto")(studies.pareto)
+app.command("finetune")(finetune.finetune)
 app.command("pull")(studies.pull)
 app.command("pause")(steering.pause)
 app.command("resume")(steering.resume)

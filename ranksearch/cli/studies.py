@@ -17,7 +17,7 @@ from ranksearch.terminal.tables import studies_table, study_lines
 
 __all__ = ["best", "pareto", "pull", "status"]
 
-_TOLD = {"id", "trial", "format", "blob", "parity", "macs", "params"}
+_TOLD = {"id", "trial", "tuned", "format", "blob", "parity", "macs", "params"}
 
 
 def status(
@@ -80,6 +80,14 @@ def pull(
     made_as: Annotated[
         ArtifactFormat, typer.Option("--format", help="A model document, a program of torch.export, or ONNX.")
     ] = "document",
+    tuned: Annotated[
+        bool | None,
+        typer.Option(
+            "--tuned/--untuned",
+            help="Its fine-tuned network, or the one before.",
+            show_default="of the best trial what is better, of another one untuned",
+        ),
+    ] = None,
     output: Annotated[
         Path,
         typer.Option(
@@ -96,7 +104,7 @@ def pull(
     """Download a compressed network: made where it is not there yet, checked, and put in place when it is whole."""
     with connect(url, token) as client:
         found = find_study(client, study)
-        wanted = client.study(found.id).artifact(trial, made_as)
+        wanted = client.study(found.id).artifact(trial, made_as, tuned=tuned)
         tell = Once()
         artifact = wanted.wait(
             timeout=timeout,

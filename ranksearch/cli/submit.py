@@ -6,12 +6,14 @@ from typing import Annotated, Any
 import typer
 
 from ranksearch.cli.ending import end_with
+from ranksearch.cli.finetune import follow_to_end
 from ranksearch.cli.options import Json, Token, Url, connect
 from ranksearch.cli.study_names import find_study
 from ranksearch.cli.submit_options import (
     BOUNDS,
     BatchSize,
     Finalists,
+    FineTuneTop,
     FromStudy,
     KeepDense,
     LatencyMs,
@@ -79,6 +81,7 @@ def submit(
     from_study: FromStudy = None,
     search_images: SearchImagesPair = None,
     finalists: Finalists = None,
+    finetune: FineTuneTop = None,
     seed: Seed = None,
     batch_size: BatchSize = None,
     n_trials: NTrials = None,
@@ -119,6 +122,7 @@ def submit(
         "warm_starts": words(warm_starts),
         "search_images": images(search_images),
         "finalists": finalists,
+        "finetune": finetune,
         "seed": seed,
         "batch_size": batch_size,
         "n_trials": n_trials,
@@ -143,6 +147,8 @@ def submit(
         elif waits and not bars and not json:
             lines(client, handle.id)
         study = _waited(handle, bars=bars) if waits else handle.status()
+        if waits and study.state == "completed":
+            study = follow_to_end(client, study, machine=json)
     end_with(study, best_url=handle.url, machine=json, shown=drawn)
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "BOUNDS",
     "BatchSize",
     "Finalists",
+    "FineTuneTop",
     "FromStudy",
     "KeepDense",
     "LatencyMs",
@@ -159,6 +160,15 @@ Finalists = Annotated[
         "--finalists",
         help="Best trials that are measured again, on all images. Without it: 5.",
         min=0,
+        rich_help_panel=_SEARCH,
+    ),
+]
+FineTuneTop = Annotated[
+    int | None,
+    typer.Option(
+        "--finetune",
+        help="So many of the best trials are fine-tuned at the end, and the best one is chosen anew.",
+        min=1,
         rich_help_panel=_SEARCH,
     ),
 ]

@@ -7,6 +7,7 @@ import typer
 from rich.console import Console
 
 from ranksearch.cli.ending import end_with
+from ranksearch.cli.finetune import follow_to_end
 from ranksearch.cli.options import Json, StudyArgument, Token, Url, connect
 from ranksearch.cli.study_names import find_study
 from ranksearch.client import Client
@@ -55,6 +56,9 @@ def watch(
         else:
             lines(client, found.id, deadline)
         found = client.studies.get(found.id)
+        if not json and found.state == "completed":
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            found = follow_to_end(client, found, machine=False, timeout=left)
         best_url = client.study(found.id).url
     end_with(found, best_url=best_url, machine=json, result=False, shown=drawn)
 

@@ -39,6 +39,7 @@ class Artifacts:
         trial: int | None = None,
         format: ArtifactFormat = "document",  # noqa: A002 - the word of the wire and of the command line
         *,
+        tuned: bool | None = None,
         idempotency_key: str | None = None,
     ) -> Artifact:
         """Have a file made of a complete trial. Asked for again it is the same one; what failed is made once more.
@@ -47,22 +48,32 @@ class Artifacts:
             study: its id.
             trial: None: the best one so far.
             format: a model document, ``"pt2"`` for ``torch.export.load``, or ``"onnx"``.
+            tuned: its fine-tuned network; None: of the best trial where that is better, of a named one never.
             idempotency_key: the same key gives the same artifact, even where another trial is the best by now.
 
         Raises:
             NotFoundError: no such study or trial, or ``best_not_found``.
-            ConflictError: ``trial_not_complete``.
+            ConflictError: ``trial_not_complete``, ``not_finetuned``.
         """
-        wanted = ArtifactRequest(trial=trial, format=format)
+        wanted = ArtifactRequest(trial=trial, format=format, tuned=tuned)
         headers = {"Idempotency-Key": idempotency_key or uuid.uuid4().hex}
         answer = self._transport.request("POST", _path(study), repeatable=True, json=wanted, headers=headers)
         return self._transport.parsed(Artifact, answer)
 
-    def existing(self, study: str, trial: int | None = None, format: ArtifactFormat = "document") -> Artifact | None:  # noqa: A002 - as above
+    def existing(
+        self,
+        study: str,
+        trial: int | None = None,
+        format: ArtifactFormat = "document",  # noqa: A002 - as above
+        *,
+        tuned: bool | None = None,
+    ) -> Artifact | None:
         """The file where it was asked for before; of the best trial, where the study is completed."""
+        if trial is None and tuned is not None:
+            return None  # of which trial, the service knows
         name = f"compressed{SUFFIXES[format]}"
         for artifact in self.list(study):
-            is_it = artifact.name == name if trial is None else artifact.trial == trial
+            is_it = artifact.name == name if trial is None else (artifact.trial, artifact.tuned) == (trial, bool(tuned))
             if artifact.format == format and is_it:
                 return artifact
         return None

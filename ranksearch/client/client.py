@@ -12,6 +12,7 @@ from ranksearch.client.blobs import Blobs
 from ranksearch.client.documents import Datasets, Models
 from ranksearch.client.examination import examine
 from ranksearch.client.factors import Factors
+from ranksearch.client.finetunes import FineTunes
 from ranksearch.client.goals import Budget, Images, StudyReference, draft
 from ranksearch.client.handle import StudyHandle
 from ranksearch.client.jobs import Jobs
@@ -24,10 +25,12 @@ from ranksearch.client.transport import Transport
 from ranksearch.client.workers import Workers
 from ranksearch.contracts.access import WhoAmI
 from ranksearch.contracts.checkups import Checkup
+from ranksearch.contracts.data_slices import DataSlice
+from ranksearch.contracts.finetuning import FineTuneOption
 from ranksearch.contracts.goals import Level, Metric, Objective, Pruner, Sampler, WarmStart
 from ranksearch.contracts.ranks import Method
 from ranksearch.contracts.resources import Model
-from ranksearch.contracts.study_requests import DataSlice, Requirements
+from ranksearch.contracts.study_requests import Requirements
 
 __all__ = ["Client"]
 
@@ -63,6 +66,7 @@ class Client:
         self.datasets = Datasets(self._transport)
         self.studies = Studies(self._transport)
         self.artifacts = Artifacts(self._transport)
+        self.finetunes = FineTunes(self._transport)
         self.workers = Workers(self._transport)
         self.blobs = Blobs(self._transport)
         self.jobs = Jobs(self._transport)
@@ -103,6 +107,7 @@ class Client:
         from_studies: Sequence[StudyReference] | None = None,
         search_images: Images | None = None,
         finalists: int | None = None,
+        finetune: int | FineTuneOption | Mapping[str, Any] | None = None,
         study_timeout: float | None = None,
         plateau: int | None = None,
         target: float | None = None,
@@ -148,6 +153,8 @@ class Client:
             search_images: how many images a trial uses, ``{"calibration": 256, "validation": 1000}``; None as a
                 number: all.
             finalists: best trials that are measured again, on all images, before one is chosen.
+            finetune: so many of the best trials are fine-tuned once the search is complete, and the best one is
+                chosen anew; or ``{"top": 3, "recipe": {"epochs": 4}}``.
             study_timeout: seconds from the first trial's claim to the last new trial.
             plateau: end after so many trials without a better one.
             target: end once a trial's metric is at least as good as this.
@@ -183,6 +190,7 @@ class Client:
             from_studies=from_studies,
             search_images=search_images,
             finalists=finalists,
+            finetune={"top": finetune} if isinstance(finetune, int) else finetune,
             timeout=study_timeout,
             plateau=plateau,
             target=target,
@@ -203,7 +211,7 @@ class Client:
 
     def study(self, study: str) -> StudyHandle:
         """A handle on a study submitted before."""
-        return StudyHandle(self.studies, self.artifacts, study, f"{self.url}/v1/studies/{study}/best")
+        return StudyHandle(self.studies, self.artifacts, self.finetunes, study, f"{self.url}/v1/studies/{study}/best")
 
     def examine(self) -> Checkup:
         """Check address, token, service and workers: what ``ranksearch doctor`` shows. Problems are findings."""

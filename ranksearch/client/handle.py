@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ranksearch.client.artifacts import ArtifactHandle, Artifacts
 from ranksearch.client.events import RESTING_STATES
+from ranksearch.client.finetunes import FineTunes, RecipeMembers
 from ranksearch.client.progress import Progress
 from ranksearch.client.studies import Studies
 from ranksearch.client.study_bar import study_bar
 from ranksearch.client.waiting import until
 from ranksearch.contracts.artifacts import ArtifactFormat
+from ranksearch.contracts.data_slices import DataSlice
 from ranksearch.contracts.errors import ConflictError, EvaluationError, RankSearchError
+from ranksearch.contracts.finetuning import FineTune
 from ranksearch.contracts.studies import Best, Pareto, Study
 
 __all__ = ["StudyHandle", "study_error"]
@@ -18,9 +22,10 @@ __all__ = ["StudyHandle", "study_error"]
 class StudyHandle:
     """A submitted study, to wait for and to take the answer from."""
 
-    def __init__(self, studies: Studies, artifacts: Artifacts, study: str, url: str) -> None:
+    def __init__(self, studies: Studies, artifacts: Artifacts, finetunes: FineTunes, study: str, url: str) -> None:
         self._studies = studies
         self._artifacts = artifacts
+        self._finetunes = finetunes
         self.id = study
         self.url = url
         """Where the best ranks can be had as JSON, with the client's token."""
@@ -69,18 +74,43 @@ class StudyHandle:
         """The trials so far that no other beats in all of the study's objectives."""
         return self._studies.pareto(self.id)
 
-    def artifact(self, trial: int | None = None, format: ArtifactFormat = "document") -> ArtifactHandle:  # noqa: A002 - the word of the wire
+    def finetune(
+        self,
+        *,
+        trials: Sequence[int] | None = None,
+        top: int | None = None,
+        training: DataSlice | None = None,
+        recipe: RecipeMembers | None = None,
+    ) -> list[FineTune]:
+        """Have trials trained for a while, the best three where nothing is said; see :meth:`FineTunes.ask`."""
+        return self._finetunes.ask(self.id, trials=trials, top=top, training=training, recipe=recipe)
+
+    def finetuned(
+        self, *, timeout: float | None = None, seen: Callable[[list[FineTune]], object] | None = None
+    ) -> list[FineTune]:
+        """What was asked to be fine-tuned, once all of that has ended; see :meth:`FineTunes.wait`."""
+        return self._finetunes.wait(self.id, timeout=timeout, seen=seen)
+
+    def artifact(
+        self,
+        trial: int | None = None,
+        format: ArtifactFormat = "document",  # noqa: A002 - the word of the wire
+        *,
+        tuned: bool | None = None,
+    ) -> ArtifactHandle:
         """The network of a trial as a file; it is asked for where it was not yet.
 
         Args:
             trial: a complete trial's number; None: the best, of a study that still searches the best so far.
             format: a model document, ``"pt2"`` or ``"onnx"``.
+            tuned: the fine-tuned network; None: of the best trial where that is better, of a named one never.
 
         Raises:
             NotFoundError: no such trial, or ``best_not_found``.
-            ConflictError: ``trial_not_complete``.
+            ConflictError: ``trial_not_complete``, ``not_finetuned``.
         """
-        found = self._artifacts.existing(self.id, trial, format) or self._artifacts.make(self.id, trial, format)
+        found = self._artifacts.existing(self.id, trial, format, tuned=tuned)
+        found = found or self._artifacts.make(self.id, trial, format, tuned=tuned)
         return ArtifactHandle(self._artifacts, self.id, found)
 
     def pull(
@@ -89,6 +119,7 @@ class StudyHandle:
         *,
         trial: int | None = None,
         format: ArtifactFormat = "document",  # noqa: A002 - the word of the wire
+        tuned: bool | None = None,
         progress: Progress = False,
         timeout: float | None = None,
     ) -> Path:
@@ -98,6 +129,7 @@ class StudyHandle:
             path: the file to write, or a directory.
             trial: as in :meth:`artifact`.
             format: as in :meth:`artifact`.
+            tuned: as in :meth:`artifact`.
             progress: True for a bar on stderr, or a callable that takes the bytes done and their total.
             timeout: seconds to wait while it is being made; None: without end.
 
@@ -105,7 +137,7 @@ class StudyHandle:
             RankSearchError: making it failed; this is why.
             UnavailableError: ``wait_timeout``, or the service is away.
         """
-        return self.artifact(trial, format).download(path, progress=progress, timeout=timeout)
+        return self.artifact(trial, format, tuned=tuned).download(path, progress=progress, timeout=timeout)
 
     def pause(self, reason: str | None = None) -> Study:
         """Have no further trial started; those that run are finished."""

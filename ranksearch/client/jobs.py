@@ -5,6 +5,7 @@ from typing import Final
 
 from ranksearch.client.transport import Transport, segment
 from ranksearch.contracts.errors import RankSearchError
+from ranksearch.contracts.finetuning import ProgressRequest
 from ranksearch.contracts.jobs import (
     DRAIN_HEADER,
     ClaimRequest,
@@ -69,6 +70,15 @@ class Jobs:
         path = f"/v1/jobs/{segment(job)}/renew"
         response = self._transport.request("POST", path, repeatable=True, json=request, patience=patience)
         return self._transport.parsed(Lease, response)
+
+    def progress(self, job: str, told: ProgressRequest, *, patience: float | None = None) -> None:
+        """Say how far a fine-tuning is.
+
+        Raises:
+            ConflictError: ``lease_lost``.
+        """
+        path = f"/v1/jobs/{segment(job)}/progress"
+        self._transport.request("POST", path, repeatable=True, json=told, patience=patience)
 
     def release(self, job: str, lease_token: str, *, patience: float | None = None) -> None:
         """Hand a job back undone."""
