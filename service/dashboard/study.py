@@ -13,6 +13,7 @@ from ranksearch.contracts.studies import Study, Trial, TrialState
 from service.access.principal import Principal
 from service.api.access import Reader
 from service.api.dependencies import Cursor, TheBackend, TrialsWanted
+from service.dashboard.finetuning import CURVE_BOX, TuningSheet
 from service.dashboard.rendering import Shell, TheShell
 from service.dashboard.sorting import Sorting
 from service.dashboard.study_summary import StudySummary
@@ -20,6 +21,7 @@ from service.dashboard.taking_along import as_json, as_python
 from service.scheduling import answers, solutions
 from service.scheduling.artifacts import artifacts
 from service.scheduling.backend import Backend
+from service.scheduling.finetunes import finetunes
 from service.scheduling.layer_insights import importance, sensitivity
 from service.scheduling.trial_lists import trial, trials
 
@@ -31,7 +33,7 @@ _ROWS = 50
 _SORTS: tuple[TrialSort, ...] = get_args(TrialSort)
 _STATES: tuple[TrialState, ...] = get_args(TrialState)
 
-Tab = Literal["overview", "trials", "layers"]
+Tab = Literal["overview", "trials", "layers", "finetuning"]
 Number = Annotated[int, Path(ge=0, lt=2**31)]
 
 
@@ -104,6 +106,16 @@ def layers(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> 
         importance=weighed,
         worth={layer.name: layer for layer in weighed.layers},
         alone={layer.name: layer.points for layer in probed.layers},
+    )
+
+
+@router.get("/finetuning")
+def finetuning(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> HTMLResponse:
+    """Its trials that are fine-tuned: how far, and what came of it."""
+    found = finetunes(backend, caller, study).items
+    sheet = TuningSheet(found, answers.study(backend, caller, study).tuning)
+    return _study_page(
+        backend, caller, shell, study, "study_finetuning.html", tab="finetuning", sheet=sheet, box=CURVE_BOX
     )
 
 

@@ -23,6 +23,7 @@ PICTURES: Final = {
     "/studies/{study}/trials": ("study-trials", "study-trials-failed"),
     "/studies/{study}/trials/{number}": ("study-trial", "study-trial-failed"),
     "/studies/{study}/layers": ("study-layers", "study-layers-alone"),
+    "/studies/{study}/finetuning": ("study-finetuning", "study-finetuning-empty"),
     "/submit": ("submit-first", "submit-form", "submit-infeasible"),
     "/compare": ("compare", "compare-studies", "compare-trials", "compare-empty"),
     "/models": ("models", "models-refused", "models-empty"),

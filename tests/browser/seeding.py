@@ -20,6 +20,7 @@ __all__ = [
     "PAUSED",
     "RUNNING",
     "SMALLEST",
+    "TUNED",
     "Seeded",
     "prepared",
     "seed",
@@ -32,6 +33,7 @@ FAILED = "failed: its baseline cannot be measured"
 LATENCY = "latency: within six tenths of the time"
 FRONT = "front: what each saving costs"
 SMALLEST = "smallest: two points of accuracy at most"
+TUNED = "tuned: trained for a while"
 
 HOSTILE = "<script>alert('x')</script> & \"quotes\" 'single' {{ 7 * 7 }}"
 SANDBOX = [
@@ -139,6 +141,7 @@ def seed(url: str, token: str, trials: int = 120) -> Seeded:
     worker.work(limit=6)
     made.post(made.studies["cancelled after a look"], "cancel")
     _failed(made, worker)
+    _tuned(made, worker)
     _paused(made, worker)
     _running(made, worker)
     made.submit(HOSTILE, priority=-100, requirements={"labels": {"rack": "z9"}})
@@ -152,6 +155,37 @@ def _failed(made: Seeded, worker: Agent) -> None:
     worker.fail(
         worker.must_claim("baseline"), code="evaluation_failed", detail="the images are not of the model's size"
     )
+
+
+def _tuned(made: Seeded, worker: Agent) -> None:
+    """Two that are trained, one for the better, one that could not be, and one that is at it as long as tests last."""
+    study = made.submit(TUNED, n_trials=12)
+    worker.work()
+    asked = made.http.post(f"/v1/studies/{study}/finetunes", json={"top": 4, "recipe": {"epochs": 200}}).json()["items"]
+    numbers = sorted(one["trial"] for one in asked)  # in which order they are given out
+    worker.tuned = dict(zip(numbers, (0.12, -0.02, 0, 0), strict=True))
+    seen = 0
+    while seen < len(asked):
+        job = worker.must_claim()
+        if job["task"]["kind"] != "finetune":
+            worker.complete(job)
+            continue
+        seen += 1
+        curve = [trained(step) for step in range(2, 202 if seen < len(asked) else 120, 2)]
+        scores = {name: synthetic.tuning_score(value) for name, value in (("before", 0.7), ("dense", 0.9))}
+        assert worker.post(job, "progress", points=curve, **scores).status_code == 204
+        if seen == len(asked) - 1:
+            worker.fail(job, code="evaluation_out_of_memory", detail="not enough memory for a step of this training")
+        elif seen < len(asked):
+            worker.complete(job)
+        else:
+            made.running.append((worker, job))
+
+
+def trained(step: int) -> dict[str, float]:
+    """A point of a curve that falls, and is never quite even."""
+    noise = random.Random(step).uniform(0.8, 1.25)  # noqa: S311 - a measurement, no secret
+    return {"step": step, "loss": noise * (0.02 + 0.4 * 0.97**step), "learning_rate": 0.005}
 
 
 def _paused(made: Seeded, worker: Agent) -> None:

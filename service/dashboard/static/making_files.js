@@ -8,7 +8,7 @@ document.addEventListener("click", async (event) => {
   button.disabled = true;
   const trial = Number(button.dataset.trial);
   try {
-    const made = await send("POST", button.dataset.make, { trial, format: button.dataset.format });
+    const made = await send("POST", button.dataset.make, { trial, format: button.dataset.format, tuned: "tuned" in button.dataset });
     announce(made.state === "ready" ? `${made.name} is there` : `${made.name} is being made`);
     window.htmx.trigger(document.body, "changed");
   } catch (problem) {
