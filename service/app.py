@@ -23,6 +23,7 @@ from service.api import (
     health,
     insights,
     jobs,
+    latencies,
     people,
     sessions,
     studies,
@@ -167,7 +168,8 @@ def _include_routers(app: FastAPI) -> None:
     for router in (health.router, sessions.router):
         app.include_router(router)
     locked = [Depends(documented_scheme)]
-    of_studies = (studies.router, artifacts.router, finetunes.router, insights.router, events.router)
+    made_of_trials = (artifacts.router, finetunes.router, latencies.router)
+    of_studies = (studies.router, *made_of_trials, insights.router, events.router)
     for router in (exposition.router, documents.router, *of_studies, people.router, factors.router, jobs.router):
         app.include_router(router, dependencies=locked)
 

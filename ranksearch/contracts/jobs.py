@@ -10,6 +10,7 @@ from ranksearch.contracts.artifacts import ParityReport
 from ranksearch.contracts.base import Name, Request, Resource, Sha256, Timestamp
 from ranksearch.contracts.finetuning import Recipe, TuningScore
 from ranksearch.contracts.goals import Level, Metric
+from ranksearch.contracts.latency import LatencyReport, LatencyRuntime
 from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import LayerRanks, RankVector
 from ranksearch.contracts.resources import Blob, Problem, SandboxMeasure
@@ -32,6 +33,8 @@ __all__ = [
     "InspectOutcome",
     "InspectTask",
     "Job",
+    "LatencyOutcome",
+    "LatencyTask",
     "Lease",
     "LeaseRequest",
     "Outcome",
@@ -157,8 +160,29 @@ class FineTuneTask(Resource):
     checkpoint_seconds: float = Field(default=60, ge=0, description="between two checkpoints, at least")
 
 
+class LatencyTask(Resource):
+    """Compress at these ranks, calibrate, and time that network in turns with the dense one."""
+
+    kind: Literal["latency"] = "latency"
+    model: Blob
+    ranks: RankVector
+    calibration: DataSelection
+    batch_size: int = Field(description="of the calibration")
+    seed: int
+    level: Level = "reconstruction"
+    batches: list[int] = Field(description="images a pass, ascending")
+    runtimes: list[LatencyRuntime]
+
+
 Task = Annotated[
-    InspectTask | BaselineTask | SensitivityTask | TrialTask | CompressTask | ExportTask | FineTuneTask,
+    InspectTask
+    | BaselineTask
+    | SensitivityTask
+    | TrialTask
+    | CompressTask
+    | ExportTask
+    | FineTuneTask
+    | LatencyTask,
     Field(discriminator="kind"),
 ]
 
@@ -259,8 +283,21 @@ class FineTuneOutcome(Request):
     dense: TuningScore
 
 
+class LatencyOutcome(Request):
+    """What was measured."""
+
+    kind: Literal["latency"] = "latency"
+    report: LatencyReport
+
+
 Outcome = Annotated[
-    InspectOutcome | TrialOutcome | SensitivityOutcome | CompressOutcome | ExportOutcome | FineTuneOutcome,
+    InspectOutcome
+    | TrialOutcome
+    | SensitivityOutcome
+    | CompressOutcome
+    | ExportOutcome
+    | FineTuneOutcome
+    | LatencyOutcome,
     Field(discriminator="kind"),
 ]
 

@@ -224,7 +224,7 @@ class PauseRequest(Request):
     reason: str | None = Field(default=None, min_length=1, max_length=1000, description="for those who wonder why")
 
 
-EventKind = Literal["study", "baseline", "trial", "artifact", "finetune"]
+EventKind = Literal["study", "baseline", "trial", "artifact", "finetune", "latency"]
 
 
 class Event(Resource):
@@ -234,4 +234,6 @@ class Event(Resource):
     kind: EventKind
     study: str
     created_at: Timestamp
-    data: dict[str, Any] = Field(description="the study, trial, artifact or fine-tuning as its own endpoint answers it")
+    data: dict[str, Any] = Field(
+        description="the study, trial, artifact, fine-tuning or latency report as its own endpoint answers it"
+    )

@@ -16,7 +16,7 @@ from service.scheduling.blob_views import blob_view
 from service.scheduling.views import share_view
 from service.storage.tables import JobRow, StudyRow
 
-__all__ = ["ARTIFACT_NAME", "artifact_view"]
+__all__ = ["ARTIFACT_NAME", "artifact_view", "costs_of_trial"]
 
 ARTIFACT_NAME: Final = "compressed.safetensors"
 """The document of the best trial of a completed study."""
@@ -45,8 +45,21 @@ def artifact_view(session: Session, job: JobRow) -> Artifact:
         url=None if job.artifact is None else f"/v1/studies/{job.study_id}/artifacts/{job.id}/content",
         error=None if problem is None else Problem.model_validate(problem),
         parity=_parity(job, problem),
-        **_costs(session, study, job),
+        **costs_of_trial(session, study, job),
     )
+
+
+def costs_of_trial(session: Session, study: StudyRow, job: JobRow) -> dict[str, CostShare]:
+    """What the network of a job's trial costs, by word; nothing where that trial is not known any more."""
+    trial = (JobRow.study_id == study.id, JobRow.kind == "trial", JobRow.trial_number == job.trial_number)
+    result = session.scalars(select(JobRow.result).where(*trial)).first()
+    if result is None:
+        return {}
+    dense, compressed = Cost.model_validate(study.dense), Cost.model_validate(result["cost"])
+    return {
+        "macs": share_view(dense.macs, compressed.macs),
+        "params": share_view(dense.params, compressed.params),
+    }
 
 
 def _name(study: StudyRow, job: JobRow, made: ArtifactFormat) -> str:
@@ -60,15 +73,3 @@ def _parity(job: JobRow, problem: dict[str, Any] | None) -> ParityReport | None:
     """As it was measured; of a file that does not agree it stands in the problem."""
     stored = ((problem or {}).get("extra") or {}).get("parity") if problem is not None else job.result
     return None if stored is None else ParityReport.model_validate(stored)
-
-
-def _costs(session: Session, study: StudyRow, job: JobRow) -> dict[str, CostShare]:
-    trial = (JobRow.study_id == study.id, JobRow.kind == "trial", JobRow.trial_number == job.trial_number)
-    result = session.scalars(select(JobRow.result).where(*trial)).first()
-    if result is None:
-        return {}
-    dense, compressed = Cost.model_validate(study.dense), Cost.model_validate(result["cost"])
-    return {
-        "macs": share_view(dense.macs, compressed.macs),
-        "params": share_view(dense.params, compressed.params),
-    }

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.artifacts import Artifact, ArtifactRequest
 from ranksearch.contracts.base import Page
 from ranksearch.contracts.errors import ConflictError, NotFoundError
-from service.access.audit import record
 from service.access.principal import Principal
 from service.access.visibility import existing_study
 from service.scheduling.artifact_kinds import ARTIFACT_KINDS, FINETUNE, kind_of
 from service.scheduling.artifact_orders import order
 from service.scheduling.artifact_views import ARTIFACT_NAME, artifact_view
-from service.scheduling.backend import Backend, now
-from service.scheduling.fairness import welcome_back
-from service.scheduling.solutions import no_best
-from service.scheduling.submission import check_same_request
-from service.scheduling.trial_states import TRIAL_STATES
+from service.scheduling.backend import Backend
+from service.scheduling.trial_requests import ask_of_trial
 from service.storage.races import again_when_raced
-from service.storage.tables import IdempotencyRow, JobRow, StudyRow
+from service.storage.tables import JobRow, StudyRow
 
-__all__ = ["artifact", "artifacts", "ask_for_artifact", "complete_trial", "ready_artifact"]
-
-_WHY_NOT = {
-    "WAITING": "it waits to be measured: ask again once it is complete",
-    "RUNNING": "it is being measured: ask again once it is complete",
-    "PRUNED": "it was stopped early, being worse than the best: name a complete trial",
-    "FAIL": "it failed: `ranksearch retry` has it done again",
-}
+__all__ = ["artifact", "artifacts", "ask_for_artifact", "ready_artifact"]
 
 
 @again_when_raced
@@ -52,22 +39,17 @@ def ask_for_artifact(
         ConflictError: ``trial_not_complete``, ``not_finetuned``.
         InputError: ``idempotency_mismatch``.
     """
-    body = hashlib.sha256(f"artifact {study_id} {wanted.model_dump_json()}".encode()).hexdigest()
-    with backend.writing() as session:
-        study = existing_study(session, caller, study_id, lock=True)
-        earlier = None if key is None else session.get(IdempotencyRow, (caller.project, key))
-        if earlier is not None:
-            check_same_request(earlier, body)
-            return artifact_view(session, session.get_one(JobRow, earlier.job_id))
-        trial = complete_trial(session, study, wanted.trial)
-        kind = kind_of(wanted.format, tuned=_is_tuned(session, study, trial, wanted))
-        welcome_back(session, study.user_id)
-        job = order(session, study, trial, kind)
-        if key is not None:
-            made = {"body_sha256": body, "study_id": study.id, "job_id": job.id, "created_at": now(session)}
-            session.add(IdempotencyRow(project_id=caller.project, key=key, **made))
-        record(session, caller, "study.artifact", study.id, trial=trial.trial_number, kind=kind)
-        return artifact_view(session, job)
+    return ask_of_trial(
+        backend,
+        caller,
+        study_id,
+        wanted,
+        key,
+        what="artifact",
+        trial=wanted.trial,
+        order=lambda session, study, trial: _ordered(session, study, trial, wanted),
+        view=artifact_view,
+    )
 
 
 def artifacts(backend: Backend, caller: Principal, study_id: str) -> Page[Artifact]:
@@ -111,36 +93,8 @@ def ready_artifact(backend: Backend, caller: Principal, study_id: str, artifact_
     return found.blob.sha256, found.name
 
 
-def complete_trial(session: Session, study: StudyRow, number: int | None) -> JobRow:
-    """A trial's job by its number; None: the best, or what measured it as a finalist.
-
-    Raises:
-        NotFoundError: there is none, or no best one yet.
-        ConflictError: ``trial_not_complete``.
-    """
-    if number is None:
-        if study.best_job is None:
-            raise no_best(session, study)
-        return session.get_one(JobRow, study.best_job)
-    of_number = (JobRow.study_id == study.id, JobRow.kind == "trial", JobRow.trial_number == number)
-    trial = session.scalars(select(JobRow).where(*of_number)).first()
-    if trial is None:
-        raise NotFoundError(
-            "trial_not_found",
-            "this study has no such trial",
-            got=number,
-            mend=f"the complete ones: GET /v1/studies/{study.id}/trials?state=COMPLETE",
-        )
-    state = TRIAL_STATES[trial.state]
-    if state != "COMPLETE":
-        raise ConflictError(
-            "trial_not_complete",
-            f"no network is made of trial {number}",
-            got=f"state {state}",
-            expected="a complete trial",
-            mend=_WHY_NOT[state],
-        )
-    return trial
+def _ordered(session: Session, study: StudyRow, trial: JobRow, wanted: ArtifactRequest) -> JobRow:
+    return order(session, study, trial, kind_of(wanted.format, tuned=_is_tuned(session, study, trial, wanted)))
 
 
 def _is_tuned(session: Session, study: StudyRow, trial: JobRow, wanted: ArtifactRequest) -> bool:

@@ -35,11 +35,11 @@ from sqlalchemy import (
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.jobs import ClaimRequest
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS, DOCUMENT
 from service.scheduling.backend import now
 from service.scheduling.fairness import Account, Load, queue
 from service.scheduling.fitting import Abilities, fits
 from service.scheduling.priorities import PRIORITY
+from service.scheduling.requested_kinds import LATENCY, REQUESTED
 from service.storage.tables import JobRow, ModelRow, StudyRow
 
 __all__ = ["IN_LINE", "PATIENCE", "Candidate", "Proposal", "choose", "ripe"]
@@ -158,9 +158,9 @@ def _best(
 
 
 def _line(session: Session, user: str, at: float) -> list[Candidate]:
-    """The user's studies that search, or whose networks wait to be made, by priority and age."""
+    """The user's studies that search, or of whose trials something was asked for, by priority and age."""
     rows = session.execute(_LINE, {"user": user, "at": at})
-    line = {row[0]: Candidate(*row) for row in rows}  # one that searches may have files to make, too
+    line = {row[0]: Candidate(*row) for row in rows}  # of one that searches, something may be asked for, too
     return sorted(line.values(), key=lambda one: (-one.priority, one.created_at, one.study))
 
 
@@ -192,9 +192,9 @@ def _made_line() -> CompoundSelect[str, int, float, str, int, int | None, dict[s
     )
     mine = select(*columns).join(ModelRow, ModelRow.id == StudyRow.model_id).where(StudyRow.user_id == _USER)
     searching = mine.where(StudyRow.state.in_(("queued", "running")))
-    made = (*ripe(_AT), JobRow.priority == PRIORITY[DOCUMENT], JobRow.kind.in_(ARTIFACT_KINDS))
-    compressing = mine.join(JobRow, JobRow.study_id == StudyRow.id).where(*made)
-    return union_all(searching, compressing)
+    made = (*ripe(_AT), JobRow.priority == PRIORITY[LATENCY], JobRow.kind.in_(REQUESTED))
+    requested = mine.join(JobRow, JobRow.study_id == StudyRow.id).where(*made)
+    return union_all(searching, requested)
 
 
 def _made_urgent() -> Select[str | None, int]:

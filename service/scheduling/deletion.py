@@ -75,7 +75,7 @@ def delete_study(backend: Backend, caller: Principal, study_id: str) -> None:
 
     Raises:
         NotFoundError: no such study.
-        ConflictError: ``in_use``: it has not ended, its artifact is being made, or a study that runs learns from it.
+        ConflictError: ``in_use``: it has not ended, something asked for is being made, or a study that runs learns from it.
     """
     with backend.writing() as session:
         study = existing_study(session, caller, study_id, lock=True)
@@ -103,7 +103,10 @@ def _refuse_if_moving(session: Session, study: StudyRow) -> None:
     leased = select(JobRow.id).where(JobRow.study_id == study.id, JobRow.state == "leased").limit(1)
     if session.scalar(leased) is not None:
         raise ConflictError(
-            "in_use", "a worker is making the study's artifact", got=study.id, mend="delete it once that is done"
+            "in_use",
+            "a worker is making something that was asked for of the study",
+            got=study.id,
+            mend="delete it once that is done",
         )
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import EvaluationError, RankSearchError
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS, DOCUMENT
+from service.scheduling.artifact_kinds import DOCUMENT
 from service.scheduling.artifact_orders import order
 from service.scheduling.backend import now
 from service.scheduling.events import artifact_event, study_event
@@ -19,6 +19,7 @@ from service.scheduling.fairness import charge_leases
 from service.scheduling.finals import call_finalists, nearest_of, settle
 from service.scheduling.finetune_choice import choose_network
 from service.scheduling.finetune_orders import order_option
+from service.scheduling.requested_kinds import REQUESTED
 from service.scheduling.stopping import start_clock
 from service.scheduling.verdicts import Goal, goal_of
 from service.scheduling.views import TERMINAL, Tally, tally_of
@@ -63,13 +64,13 @@ def fail_study(session: Session, study: StudyRow, problem: RankSearchError | dic
 def end(session: Session, study: StudyRow, state: str, reason: str | None) -> None:
     """Take it into a terminal state; what of its search still waits or runs is cancelled.
 
-    Files that were asked for are made all the same: what it has found stays.
+    Files and latencies that were asked for are made all the same: what it has found stays.
     """
     session.flush()
     at = now(session)
     charge_leases(session, study, at)
     problem = EvaluationError("trial_cancelled", f"the study was {state} before this trial ended").to_problem()
-    searching = JobRow.kind.not_in(ARTIFACT_KINDS)
+    searching = JobRow.kind.not_in(REQUESTED)
     left = (JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased")), searching)
     planned = (JobRow.kind == "trial", JobRow.trial_number.is_not(None))
     session.execute(update(JobRow).where(*left, *planned).values(told=False))

@@ -15,6 +15,7 @@ from service.scheduling.artifact_kinds import HELD
 from service.scheduling.artifact_views import artifact_view
 from service.scheduling.backend import Backend, now, study_topic
 from service.scheduling.finetune_views import finetune_view
+from service.scheduling.latency_views import latency_view
 from service.scheduling.views import TERMINAL, Tally, study_view, trial_view
 from service.storage.clock import moment
 from service.storage.tables import EventRow, FineTuneRow, JobRow, StudyRow
@@ -24,6 +25,7 @@ __all__ = [
     "events_after",
     "finetune_event",
     "is_settled",
+    "latency_event",
     "newest_event",
     "study_event",
     "trial_event",
@@ -53,6 +55,13 @@ def finetune_event(session: Session, study: StudyRow, job: JobRow) -> None:
     """One of its fine-tunings as it is now. The study must be locked."""
     session.flush()
     _append(session, study, "finetune", finetune_view(session, study, job, session.get_one(FineTuneRow, job.id)))
+
+
+def latency_event(session: Session, study: StudyRow, job: JobRow) -> None:
+    """One of its latency reports as it is now. The study must be locked."""
+    session.flush()
+    _append(session, study, "latency", latency_view(session, job))
+
 
 
 def newest_event(backend: Backend, caller: Principal, study: str) -> int:
@@ -97,7 +106,7 @@ def events_after(
 
 
 def is_settled(session: Session, study: StudyRow) -> bool:
-    """Whether nothing about the study will change any more: it has ended, and its artifacts are made or failed."""
+    """Whether nothing about the study will change any more: it has ended, and what was asked for is made or failed."""
     open_jobs = select(JobRow.id).where(JobRow.study_id == study.id, JobRow.state.in_(("waiting", "leased", HELD)))
     return study.state in TERMINAL and session.scalars(open_jobs.limit(1)).first() is None
 

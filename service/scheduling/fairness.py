@@ -17,9 +17,9 @@ from functools import cached_property
 from sqlalchemy import ColumnElement, CompoundSelect, Row, Select, func, or_, select, union, update
 from sqlalchemy.orm import Session
 
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS
 from service.scheduling.backend import Backend, now
 from service.scheduling.priorities import PRIORITY
+from service.scheduling.requested_kinds import REQUESTED
 from service.storage.tables import JobRow, ModelRow, StudyRow, UserRow
 
 __all__ = [
@@ -144,11 +144,11 @@ def accounts_with(session: Session, user: str, load: Load) -> list[Account]:
 
 
 def _users_in_queue() -> CompoundSelect[str]:
-    """Those who have studies that are not paused and have not ended, or a model or artifact that waits for a worker."""
+    """Those who have studies that are not paused and have not ended, or something else that waits for a worker."""
     studies = select(StudyRow.user_id).where(StudyRow.state.in_(_IN_QUEUE))
     inspections = select(ModelRow.user_id).join(JobRow).where(*_waiting("inspect"))
-    artifacts = select(StudyRow.user_id).join(JobRow).where(*_waiting(*ARTIFACT_KINDS))
-    return union(studies, inspections, artifacts)
+    requested = select(StudyRow.user_id).join(JobRow).where(*_waiting(*REQUESTED))
+    return union(studies, inspections, requested)
 
 
 def _accounts(users: CompoundSelect[str], *more: str) -> Select[str, float, int | None, float]:
@@ -190,7 +190,7 @@ def let_go(session: Session, job: JobRow) -> None:
 
 def charge_leases(session: Session, study: StudyRow, at: float) -> None:
     """Charge for everything of a study's search that is under lease and is about to lose it."""
-    leased = (JobRow.study_id == study.id, JobRow.state == "leased", JobRow.kind.not_in(ARTIFACT_KINDS))
+    leased = (JobRow.study_id == study.id, JobRow.state == "leased", JobRow.kind.not_in(REQUESTED))
     for since, until in session.execute(select(JobRow.leased_at, JobRow.lease_expires_at).where(*leased)):
         Backend.charge_after(session, study.user_id, _seconds(since, until, at))
 

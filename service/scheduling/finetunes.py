@@ -13,7 +13,6 @@ from service.access.audit import record
 from service.access.principal import Principal
 from service.access.visibility import existing_study
 from service.scheduling.artifact_orders import source_failed
-from service.scheduling.artifacts import complete_trial
 from service.scheduling.backend import Backend, now, profile_of
 from service.scheduling.events import artifact_event, finetune_event
 from service.scheduling.fairness import let_go, welcome_back
@@ -22,6 +21,7 @@ from service.scheduling.finetune_orders import order_finetune
 from service.scheduling.finetune_plans import checked_training, plan_of
 from service.scheduling.finetune_views import finetune_view, finetunes_of
 from service.scheduling.solutions import no_best
+from service.scheduling.trial_requests import complete_trial
 from service.scheduling.verdicts import goal_of
 from service.storage.races import again_when_raced
 from service.storage.tables import FineTuneRow, JobRow, StudyRow

@@ -22,15 +22,15 @@ from sqlalchemy.pool import QueuePool
 
 from ranksearch.contracts.resources import WorkerState
 from ranksearch.contracts.studies import StudyState
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS
 from service.scheduling.backend import Backend, now
+from service.scheduling.requested_kinds import REQUESTED
 from service.storage.tables import BlobRow, JobRow, StudyRow, WorkerRow
 
 __all__ = ["KINDS", "DatabaseGauges"]
 
 log = logging.getLogger(__name__)
 
-KINDS: Final = ("inspect", "baseline", "sensitivity", "trial", "final", *ARTIFACT_KINDS)
+KINDS: Final = ("inspect", "baseline", "sensitivity", "trial", "final", *REQUESTED)
 _FRESH_SECONDS: Final = 2.0
 
 

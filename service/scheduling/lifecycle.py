@@ -21,10 +21,11 @@ from service.scheduling.artifact_kinds import FINETUNE
 from service.scheduling.artifact_orders import source_failed
 from service.scheduling.backend import Backend, locked_study, now
 from service.scheduling.endings import end, fail_study, finish_if_done
-from service.scheduling.events import artifact_event, finetune_event, study_event, trial_event
+from service.scheduling.events import artifact_event, finetune_event, latency_event, study_event, trial_event
 from service.scheduling.finals import order_of, take_as_best
 from service.scheduling.inspection import give_up_inspection
 from service.scheduling.pausing import pause_if_failing
+from service.scheduling.requested_kinds import LATENCY
 from service.scheduling.stopping import add_reason, stop_if_answered, stop_if_overdue
 from service.scheduling.verdicts import goal_of
 from service.scheduling.views import TERMINAL, Tally, study_view, tally_of
@@ -138,6 +139,8 @@ def fail_job(
         detail = (job.problem or {}).get("detail", "no reason given")
         add_reason(study, f"the layers' sensitivity could not be measured, so there is no greedy start: {detail}")
         after_sensitivity(session, study)
+    elif job.kind == LATENCY:
+        latency_event(session, study, job)
     else:
         artifact_event(session, study, job)
         if job.kind == FINETUNE:

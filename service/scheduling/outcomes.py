@@ -21,6 +21,7 @@ from ranksearch.contracts.jobs import (
     FailRequest,
     FineTuneOutcome,
     InspectOutcome,
+    LatencyOutcome,
     Outcome,
     SensitivityOutcome,
     TrialOutcome,
@@ -40,6 +41,7 @@ from service.scheduling.fairness import let_go
 from service.scheduling.finetune_progress import trained
 from service.scheduling.fleet import larger_worker_there
 from service.scheduling.inspection import take_profile
+from service.scheduling.latency_orders import take_report
 from service.scheduling.leases import check_held, locked_job, study_of
 from service.scheduling.lifecycle import after_baseline, after_final, after_sensitivity, after_trial, fail_job
 from service.scheduling.planning import space_of_study
@@ -78,6 +80,8 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
             Backend.ring_after(session, model_topic(job.model_id))
         elif study is not None and isinstance(outcome, CompressOutcome | ExportOutcome | FineTuneOutcome):
             _made(session, study, job, outcome, backend.settings)
+        elif study is not None and isinstance(outcome, LatencyOutcome):
+            take_report(session, study, job, outcome)
         elif study is not None and isinstance(outcome, SensitivityOutcome):
             check_table(space_of_study(session, backend, study), outcome)
             study.sensitivity = {**outcome.kl}

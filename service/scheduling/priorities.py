@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS
+from service.scheduling.requested_kinds import REQUESTED
 
 __all__ = ["PRIORITY"]
 
@@ -10,7 +10,7 @@ PRIORITY = {
     "inspect": 0,
     "baseline": 1,
     "sensitivity": 2,
-    **dict.fromkeys(ARTIFACT_KINDS, 3),
+    **dict.fromkeys(REQUESTED, 3),
     "final": 4,
     "handed_back": 5,
     "trial": 6,

@@ -17,15 +17,16 @@ from ranksearch.contracts.studies import Study
 from service.access.audit import record
 from service.access.principal import Principal
 from service.access.visibility import existing_study
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS
 from service.scheduling.artifact_orders import order
 from service.scheduling.backend import JOBS, OPTUNA, Backend
 from service.scheduling.events import study_event
 from service.scheduling.fairness import welcome_back
 from service.scheduling.finals import feasible_trials, order_of, take_as_best
 from service.scheduling.finetune_choice import forget_choice
+from service.scheduling.latency_orders import measure_again
 from service.scheduling.pausing import go_on
 from service.scheduling.renewal import wait_anew
+from service.scheduling.requested_kinds import LATENCY, REQUESTED
 from service.scheduling.stopping import start_clock
 from service.scheduling.verdicts import goal_of
 from service.scheduling.views import TERMINAL, study_view
@@ -36,7 +37,7 @@ __all__ = ["retry"]
 
 log = logging.getLogger(__name__)
 
-_KINDS = ("baseline", "trial", "final", *ARTIFACT_KINDS)
+_KINDS = ("baseline", "trial", "final", *REQUESTED)
 """What can be tried again by itself; a sensitivity table is of no use once trials were made without it."""
 
 
@@ -64,7 +65,7 @@ def retry(backend: Backend, caller: Principal, study_id: str) -> Study:
                 "nothing_to_retry",
                 "none of the study's trials failed for good",
                 got=f"state {study.state}",
-                expected="a study with failed trials, finalists or artifact",
+                expected="a study with failed trials, finalists, artifacts or latency reports",
             )
         welcome_back(session, study.user_id)
         _take_up(session, study, failed)
@@ -74,8 +75,8 @@ def retry(backend: Backend, caller: Principal, study_id: str) -> Study:
 
 
 def _take_up(session: Session, study: StudyRow, failed: Sequence[JobRow]) -> None:
-    files = [job for job in failed if job.kind in ARTIFACT_KINDS]
-    unmeasured = [job for job in failed if job.kind not in ARTIFACT_KINDS]
+    requested = [job for job in failed if job.kind in REQUESTED]
+    unmeasured = [job for job in failed if job.kind not in REQUESTED]
     if unmeasured:
         if study.state in TERMINAL:
             _reopen(session, study)
@@ -83,15 +84,18 @@ def _take_up(session: Session, study: StudyRow, failed: Sequence[JobRow]) -> Non
         for job in unmeasured:
             wait_anew(job)
         study_event(session, study)
-    for job in files:
-        order(session, study, job, job.kind)
+    for job in requested:
+        if job.kind == LATENCY:
+            measure_again(session, study, job)
+        else:
+            order(session, study, job, job.kind)
     Backend.ring_after(session, JOBS)
     Backend.ring_after(session, OPTUNA)
 
 
 def _failed(session: Session, study: StudyRow) -> list[JobRow]:
-    """Failed jobs; of a failed study what it took down with it, too; of a cancelled one its files alone."""
-    kinds = ARTIFACT_KINDS if study.state == "cancelled" else _KINDS
+    """Failed jobs; of a failed study what it took down with it, too; of a cancelled one what was asked for alone."""
+    kinds = REQUESTED if study.state == "cancelled" else _KINDS
     again = (JobRow.state == "failed") & JobRow.kind.in_(kinds)
     if study.state == "failed":
         taken_down = JobRow.state == "cancelled"

@@ -17,7 +17,6 @@ from sqlalchemy.orm import Session, aliased
 from ranksearch.contracts.errors import EvaluationError, NotFoundError
 from ranksearch.contracts.jobs import ClaimRequest, Job
 from service.metrics import Metrics
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS
 from service.scheduling.attempts import hand_back
 from service.scheduling.backend import OPTUNA, Backend, locked_study, now, planning_of, set_clock
 from service.scheduling.choosing import IN_LINE, Proposal, choose, ripe
@@ -27,6 +26,7 @@ from service.scheduling.leases import expire, lease_of
 from service.scheduling.lifecycle import begin, end_if_overdue
 from service.scheduling.planning import Draft, draft, enter
 from service.scheduling.priorities import PRIORITY
+from service.scheduling.requested_kinds import REQUESTED
 from service.scheduling.tasks import described
 from service.storage.clock import database_now
 from service.storage.identifiers import new_lease_token
@@ -160,7 +160,7 @@ def _next_job(
 ) -> _Found | None:
     """The job that was looked at before, if it is still there, and the worker may have it; locked.
 
-    Of a paused study that is a file to make, and nothing else.
+    Of a paused study that is something that was asked for, and nothing else.
     """
     if planned is not None:
         which: ColumnElement[bool] = JobRow.id == planned.job
@@ -169,7 +169,7 @@ def _next_job(
     else:
         which = JobRow.study_id == proposal.study
     if study is not None and study.state == "paused":
-        which = and_(which, JobRow.kind.in_(ARTIFACT_KINDS))
+        which = and_(which, JobRow.kind.in_(REQUESTED))
     row = session.execute(_NEXT_JOB.where(which), {"worker": worker}).first()
     if row is None or row[1]:
         return None

@@ -17,6 +17,7 @@ from ranksearch.contracts.jobs import (
     FineTuneTask,
     InspectTask,
     Job,
+    LatencyTask,
     Lease,
     Race,
     SensitivityTask,
@@ -25,10 +26,12 @@ from ranksearch.contracts.jobs import (
 )
 from ranksearch.contracts.resources import Blob
 from ranksearch.contracts.study_requests import StudyRequest
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS, EXPORT_FORMATS, SOURCE_OF
+from service.scheduling.artifact_kinds import EXPORT_FORMATS, SOURCE_OF
 from service.scheduling.backend import Backend
 from service.scheduling.blob_views import blob_view
+from service.scheduling.latency_views import settings_of
 from service.scheduling.planning import space_of_study
+from service.scheduling.requested_kinds import LATENCY, REQUESTED
 from service.scheduling.sensitivity import CALIBRATION_IMAGES, VALIDATION_IMAGES, choices_of
 from service.storage.tables import DatasetRow, FineTuneRow, JobRow, ModelRow, StudyRow
 
@@ -42,7 +45,7 @@ _P_VALUE = 0.05
 
 def described(session: Session, backend: Backend, study: StudyRow | None, job: JobRow, lease: Lease) -> Job:
     """A leased job with all that its worker needs to know; a trial must be planned, an inspection has no study."""
-    trial = job.trial_number if job.kind in {"trial", "final", *ARTIFACT_KINDS} else None
+    trial = job.trial_number if job.kind in {"trial", "final", *REQUESTED} else None
     return Job(
         id=job.id,
         task=_task(session, backend, study, job),
@@ -148,6 +151,20 @@ def _source(session: Session, study: StudyRow, job: JobRow) -> Blob:
     return blob_view(session, document or "")
 
 
+def _latency(session: Session, backend: Backend, study: StudyRow, request: StudyRequest, job: JobRow) -> LatencyTask:
+    wanted = settings_of(job)
+    return LatencyTask(
+        model=_model(session, backend, study.model_id),
+        ranks=job.ranks or {},
+        calibration=_selection(session, backend, request.calibration),
+        batch_size=request.batch_size,
+        seed=request.seed,
+        level=request.level,
+        batches=wanted.batches,
+        runtimes=wanted.runtimes,
+    )
+
+
 def _race(session: Session, study: StudyRow, request: StudyRequest, job: JobRow) -> Race | None:
     """What a sampled trial has to keep up with. Warm starts are measured to their end: the search stands on them.
 
@@ -180,6 +197,7 @@ _TASKS: Mapping[str, Callable[[Session, Backend, StudyRow, StudyRequest, JobRow]
     "sensitivity": _sensitivity,
     "compress": _compression,
     "finetune": _training,
+    LATENCY: _latency,
     **dict.fromkeys(EXPORT_FORMATS, _export),
 }
 """By the kind of the job; the others are trials, on the search's images or on all."""

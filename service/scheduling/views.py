@@ -18,10 +18,11 @@ from ranksearch.contracts.studies import CostShare, Progress, Study, Trial, Tria
 from ranksearch.contracts.study_requests import StudyRequest
 from service.access.principal import Principal
 from service.access.visibility import belonging, visible
-from service.scheduling.artifact_kinds import ARTIFACT_KINDS, FINETUNE
+from service.scheduling.artifact_kinds import FINETUNE
 from service.scheduling.backend import Backend, now
 from service.scheduling.blob_views import blob_view
 from service.scheduling.finetune_views import tuning_summary
+from service.scheduling.requested_kinds import REQUESTED
 from service.scheduling.trial_states import TRIAL_STATES
 from service.storage.clock import moment
 from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
@@ -85,8 +86,8 @@ class Tally:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing of the search waits or runs any more; files that are made are no part of it."""
-        return not any(state in {"waiting", "leased"} for kind, state in self.jobs if kind not in ARTIFACT_KINDS)
+        """Whether nothing of the search waits or runs any more; what is asked for of its trials is no part of it."""
+        return not any(state in {"waiting", "leased"} for kind, state in self.jobs if kind not in REQUESTED)
 
     @property
     def has_finetunes(self) -> bool:

@@ -211,6 +211,9 @@ class JobRow(Table):
     ``tuned_pt2``, ``tuned_onnx``, one of each for a trial) ``artifact`` is the blob and ``result`` the parity report.
     What is made from another one's file is ``held`` until that is there.
 
+    Of a latency report (kind ``latency``, one for a trial) ``result`` is what is to be measured and, once that is done,
+    the report.
+
     Its states: ``held``, ``waiting``, ``leased``, ``done``, ``pruned`` (a trial that lost its race), ``failed``,
     ``cancelled``.
     """
@@ -341,7 +344,7 @@ class HeartbeatRow(Table):
 
 
 class IdempotencyRow(Table):
-    """A request's key, and what it made: a study, or the job of an artifact. Two projects may use the same key."""
+    """A request's key, and what it made: a study, or the job that was asked for. Two projects may use the same key."""
 
     __tablename__ = "rs_idempotency_keys"
 

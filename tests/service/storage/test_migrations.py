@@ -153,3 +153,22 @@ def test_down_keeps_the_document_of_the_best_trial_alone_and_up_makes_room_for_o
         assert connection.execute(text("SELECT key FROM rs_idempotency_keys")).all() == []
     migrate(database)
     assert artifact_jobs(database) == [("compress", 5, 5)]
+
+
+def test_down_leaves_no_latency_report_and_no_key_that_asked_for_one(database):
+    migrate(database)
+    migrate_down(database, "0001")
+    with_rows(database)
+    migrate(database)
+    insert = """INSERT INTO rs_jobs (id, kind, state, priority, queued_at, ordinal, study_id, model_id, trial_number,
+        attempts, crashes, told) VALUES (:id, :kind, 'done', 3, 0, 5, 'sty_1', 'mdl_1', 5, 1, 0, true)"""
+    key = """INSERT INTO rs_idempotency_keys (project_id, key, body_sha256, study_id, job_id, created_at)
+        SELECT project_id, :job, 's', id, :job, 0 FROM rs_studies"""
+    with database.writing_engine.begin() as connection:
+        for name, kind in (("job_a", "compress"), ("job_b", "latency")):
+            connection.execute(text(insert), {"id": name, "kind": kind})
+            connection.execute(text(key), {"job": name})
+    migrate_down(database, "0006")
+    assert artifact_jobs(database) == [("compress", 5, 5)]
+    with database.engine.connect() as connection:
+        assert connection.execute(text("SELECT key FROM rs_idempotency_keys")).scalars().all() == ["job_a"]

@@ -1,0 +1,151 @@
+"""What a latency report comes to, in words: faster by how much and run by what, or fewer macs and nothing gained.
+
+What counts is the fastest way of running either network, since nobody runs the dense one in a slow way: a compressed
+network that gains with one runtime alone, and loses to the dense one in another, is not faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final
+
+from ranksearch.contracts.latency import ALIKE_WITHIN, LatencyReport, LatencyRow, Measured, Speed
+from ranksearch.contracts.studies import CostShare
+
+__all__ = ["Standing", "layers_better_dense", "runtime_words", "speed_words", "standings", "verdict"]
+
+_NAMED: Final = 6
+"""Layers that a verdict names; the report has them all."""
+_RUNTIMES: Final = {"torch": "torch", "torch_compile": "torch.compile", "onnxruntime": "ONNX Runtime"}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How both networks stand at one batch size and dtype on one device, each run in its fastest way.
+
+    Args:
+        dense: the row in which the dense network is fastest.
+        compressed: the row in which the compressed one is.
+    """
+
+    dense: LatencyRow
+    compressed: LatencyRow
+
+    @property
+    def times(self) -> tuple[float, float]:
+        """Milliseconds, dense and compressed."""
+        return _measured(self.dense).dense.median_ms, _measured(self.compressed).compressed.median_ms
+
+    @property
+    def speedup(self) -> float:
+        """The fastest dense time over the fastest compressed one."""
+        if self.dense is self.compressed:
+            return _measured(self.dense).speedup
+        dense, compressed = self.times
+        return dense / compressed
+
+    @property
+    def speed(self) -> Speed:
+        """Of the compressed network. Rows that were not timed in turns have to lie apart by their quartiles."""
+        if self.dense is self.compressed:
+            return _measured(self.dense).speed
+        spread = (_measured(self.dense).dense.iqr_ms + _measured(self.compressed).compressed.iqr_ms) / 2
+        dense, compressed = self.times
+        if abs(dense - compressed) <= spread or abs(self.speedup - 1) <= ALIKE_WITHIN:
+            return "alike"
+        return "faster" if compressed < dense else "slower"
+
+
+def standings(rows: Sequence[LatencyRow]) -> list[Standing]:
+    """One for each device, dtype and batch size at which anything was measured, in the order of the rows."""
+    measured = [row for row in rows if row.measured is not None]
+    conditions = dict.fromkeys(_condition(row) for row in measured)
+    found = []
+    for condition in conditions:
+        alike = [row for row in measured if _condition(row) == condition]
+        dense = min(alike, key=lambda row: _measured(row).dense.median_ms)
+        found.append(Standing(dense, min(alike, key=lambda row: _measured(row).compressed.median_ms)))
+    return found
+
+
+def layers_better_dense(report: LatencyReport) -> list[str]:
+    """Factorised layers that are faster at none of the batch sizes, in forward order."""
+    return [layer.name for layer in report.layers if layer.leave_dense]
+
+
+def verdict(report: LatencyReport, macs: CostShare | None = None) -> str:
+    """The whole report in some sentences.
+
+    Args:
+        report: what was measured.
+        macs: of the compressed network, beside which the speed is told.
+    """
+    found = standings(report.rows)
+    if not found:
+        return "Nothing could be measured: every row says why."
+    return " ".join([*_whole(found, macs), *_layers(report)])
+
+
+def runtime_words(row: LatencyRow) -> str:
+    """How a row was run: "torch, channels_last"."""
+    told = _RUNTIMES[row.runtime]
+    return told if row.runtime == "onnxruntime" else f"{told}, {row.layout}"
+
+
+def speed_words(measured: Measured) -> str:
+    """How fast the compressed form is: "1.82× as fast", "0.71× as fast: slower", or that it cannot be told apart."""
+    return _speed_words(measured.speedup, measured.speed)
+
+
+def _whole(found: Sequence[Standing], macs: CostShare | None) -> Iterator[str]:
+    faster = [one for one in found if one.speed == "faster"]
+    fewer = "" if macs is None else f" at {macs.fraction:.0%} of the macs"
+    if not faster:
+        yield f"Fewer MACs but not faster here{fewer}:"
+    elif len(faster) == len(found):
+        yield f"Faster{fewer}:"
+    else:
+        yield f"Faster in {len(faster)} of {len(found)} settings{fewer}:"
+    several = len({(one.dense.device, one.dense.dtype) for one in found}) > 1
+    for (device, dtype), alike in groupby(found, key=lambda one: (one.dense.device, one.dense.dtype)):
+        where = f" on {device} in {dtype}" if several else ""
+        yield "; ".join(f"batch {one.dense.batch}{where} {_told(one)}" for one in alike) + "."
+
+
+def _told(one: Standing) -> str:
+    dense, compressed = one.times
+    if one.dense.runtime == one.compressed.runtime and one.dense.layout == one.compressed.layout:
+        how = f"{runtime_words(one.compressed)}: {dense:.3g} → {compressed:.3g} ms"
+    else:
+        how = f"{runtime_words(one.dense)} {dense:.3g} ms → {runtime_words(one.compressed)} {compressed:.3g} ms"
+    return f"{_speed_words(one.speedup, one.speed)} ({how})"
+
+
+def _speed_words(speedup: float, speed: Speed) -> str:
+    if speed == "alike":
+        return f"no faster and no slower beyond the noise ({speedup:.2f}×)"
+    return f"{speedup:.2f}× as fast" + (": slower" if speed == "slower" else "")
+
+
+def _layers(report: LatencyReport) -> Iterator[str]:
+    better = layers_better_dense(report)
+    if not better:
+        if report.layers:
+            yield "Every factorised layer is faster than the dense one at some batch size."
+        return
+    if len(better) == len(report.layers):
+        yield f"None of the {len(better)} factorised layers is faster than the dense one: leave them dense here."
+        return
+    named = ", ".join(better[:_NAMED]) + (f" and {len(better) - _NAMED} more" if len(better) > _NAMED else "")
+    yield f"Better left dense on this device, {len(better)} of {len(report.layers)} factorised layers: {named}."
+
+
+def _condition(row: LatencyRow) -> tuple[str, str, int]:
+    return row.device, row.dtype, row.batch
+
+
+def _measured(row: LatencyRow) -> Measured:
+    assert row.measured is not None  # noqa: S101 - rows that were not measured stand nowhere
+    return row.measured
