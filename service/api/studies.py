@@ -78,7 +78,7 @@ def get_study(backend: TheBackend, caller: Reader, study: str) -> Study:
 
 @router.delete("/{study}", status_code=204)
 def remove_study(backend: TheBackend, caller: Submitter, study: str) -> None:
-    """Delete a study that has ended, with its trials, events, artifacts and reports. 409 ``in_use`` while it is needed."""
+    """Delete a study that has ended, with its trials, events, files and reports. 409 ``in_use`` while it is needed."""
     delete_study(backend, caller, study)
 
 

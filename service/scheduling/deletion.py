@@ -75,7 +75,7 @@ def delete_study(backend: Backend, caller: Principal, study_id: str) -> None:
 
     Raises:
         NotFoundError: no such study.
-        ConflictError: ``in_use``: it has not ended, something asked for is being made, or a study that runs learns from it.
+        ConflictError: ``in_use``: it has not ended, something is being made of it, or a study that runs learns from it.
     """
     with backend.writing() as session:
         study = existing_study(session, caller, study_id, lock=True)

@@ -12,6 +12,7 @@ from ranksearch.contracts.jobs import (
     ExportTask,
     FineTuneTask,
     InspectTask,
+    LatencyTask,
     Outcome,
     SensitivityTask,
     Task,
@@ -23,6 +24,7 @@ from worker.evaluation.compressed import write_compressed
 from worker.evaluation.exported import write_exported
 from worker.evaluation.faults import as_problem
 from worker.evaluation.finetuned import fine_tune
+from worker.evaluation.latency_report import measure_latencies
 from worker.evaluation.memory import with_fewer_at_once
 from worker.evaluation.profile import inspect
 from worker.evaluation.sensitivity import measure_sensitivity
@@ -58,6 +60,8 @@ def _outcome(session: Session, assignment: Assignment, tell: Callable[[Advance],
         return write_compressed(session, task, files, assignment.output)
     if isinstance(task, ExportTask):
         return write_exported(session, task, files, assignment.output)
+    if isinstance(task, LatencyTask):
+        return measure_latencies(session, task, files, assignment.output)
     return _MEASURED[type(task)](session, task, files)
 
 
@@ -67,4 +71,4 @@ _MEASURED: Mapping[type[Task], Callable[..., Outcome]] = {
     SensitivityTask: measure_sensitivity,
     TrialTask: measure_trial,
 }
-"""Tasks that make no file."""
+"""Tasks that need no folder to write in."""

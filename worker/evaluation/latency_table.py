@@ -6,7 +6,7 @@ The factors have the right shapes and random entries: a product takes its time w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -18,7 +18,8 @@ import proxy
 from proxy.factors import factor_shapes
 from proxy.layers import factorized_layer
 from proxy.ranks import parse_ranks
-from worker.evaluation.latency import medians_ms
+from worker.evaluation.layer_inputs import inputs_of, like
+from worker.evaluation.timing import medians_ms
 
 __all__ = ["LayerTimes", "layer_times"]
 
@@ -50,36 +51,16 @@ def layer_times(network: nn.Module, sites: Sequence[proxy.Site], inputs: Sequenc
         sites: its layers.
         inputs: arguments of its forward pass, a batch of one.
     """
-    entering = _entering(network, [site.name for site in sites], inputs)
+    entering = inputs_of(network, [site.name for site in sites], inputs)
     alike: dict[object, LayerTimes] = {}
     found = {}
     for site in sites:
         if site.name in entering:
-            layer, entered = network.get_submodule(site.name), entering[site.name]
+            layer, entered = network.get_submodule(site.name), entering[site.name].first
             key = _geometry(layer, site, entered)
             if key not in alike:
-                alike[key] = _times(layer, site, entered)
+                alike[key] = _times(layer, site, like(entered, inputs[0].device))
             found[site.name] = alike[key]
-    return found
-
-
-@torch.no_grad()
-def _entering(network: nn.Module, names: Sequence[str], inputs: Sequence[Tensor]) -> dict[str, Tensor]:
-    """Site → a tensor like the one that its first call gets, in shape, type and memory format."""
-    found: dict[str, Tensor] = {}
-
-    def note(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, args: tuple[Tensor, ...], kwargs: Mapping[str, Tensor]) -> None:
-            found.setdefault(name, torch.ones_like(args[0] if args else kwargs["input"]))
-
-        return hook
-
-    handles = [network.get_submodule(name).register_forward_pre_hook(note(name), with_kwargs=True) for name in names]
-    try:
-        network(*inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
     return found
 
 

@@ -203,9 +203,9 @@ class Session:
         """
         return self._networks.get(blob.sha256, lambda: load(path).to(self.device).eval())
 
-    def example_inputs(self, network: nn.Module) -> tuple[Tensor, ...]:
-        """Random inputs of the shapes that a loaded network was packed with, a batch of two, on the device."""
-        return example_inputs(network.input_specs, 2, device=self.device)  # type: ignore[arg-type]  # load() sets them
+    def example_inputs(self, network: nn.Module, batch: int = 2) -> tuple[Tensor, ...]:
+        """Random inputs of the shapes that a loaded network was packed with, on the device."""
+        return example_inputs(network.input_specs, batch, device=self.device)  # type: ignore[arg-type]  # load() sets them
 
     def hashes(self, blob: Blob, network: nn.Module) -> dict[str, str]:
         """Layer name → weight hash of a network, computed once."""

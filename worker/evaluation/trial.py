@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 import proxy
-from ranksearch.contracts.jobs import CompressTask, TrialOutcome, TrialTask
+from ranksearch.contracts.jobs import CompressTask, LatencyTask, TrialOutcome, TrialTask
 from ranksearch.contracts.profiles import Cost
 from worker.evaluation.calibration import calibrate
 from worker.evaluation.measured import first_image, latency_of, result_of
@@ -53,7 +53,7 @@ def measure_trial(session: Session, task: TrialTask, files: Mapping[str, Path]) 
 
 
 def calibrated(
-    session: Session, task: TrialTask | CompressTask, files: Mapping[str, Path], clock: Stopwatch
+    session: Session, task: TrialTask | CompressTask | LatencyTask, files: Mapping[str, Path], clock: Stopwatch
 ) -> nn.Module:
     """The compressed network, calibrated on the calibration images at the task's level."""
     torch.manual_seed(task.seed)
@@ -75,7 +75,7 @@ def calibrated(
     return small
 
 
-def origin_of(task: TrialTask | CompressTask) -> tuple[object, ...]:
+def origin_of(task: TrialTask | CompressTask | LatencyTask) -> tuple[object, ...]:
     """All that a calibrated network depends on: two tasks of the same origin have the same one."""
     images = task.calibration
     ranks = sorted((name, choice.model_dump_json(by_alias=True)) for name, choice in task.ranks.items())

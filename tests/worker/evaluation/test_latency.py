@@ -3,9 +3,7 @@ import time
 import pytest
 import torch
 
-from worker.evaluation.latency import measure_latency, medians_ms, one_image
-
-CPU = torch.device("cpu")
+from worker.evaluation.latency import measure_latency, one_image
 
 
 class Waits(torch.nn.Module):
@@ -49,18 +47,6 @@ def test_slow_networks_are_timed_at_least_once(image):
     network = Waits(0.05)
     assert measure_latency(network, (image,), device_name="here", seconds=0.001).latency_ms >= 50
     assert len(network.seen) == 2  # a warm-up and a measurement
-
-
-def test_calls_take_turns():
-    order = []
-    medians_ms([lambda: order.append("a"), lambda: order.append("b")], CPU, seconds=1.0, rounds=4)
-    assert order[-8:] == ["a", "b"] * 4
-
-
-def test_the_median_leaves_a_hiccup_out():
-    waits = iter([0.0] * 5 + [0.2] + [0.0] * 100)
-    (found,) = medians_ms([lambda: time.sleep(next(waits))], CPU, seconds=5.0, rounds=9)
-    assert found < 100
 
 
 def test_an_image_is_laid_out_as_the_batches_are():
