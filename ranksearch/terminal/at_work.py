@@ -19,6 +19,7 @@ _TASKS: Final = {
     "baseline": "the dense network",
     "sensitivity": "each layer alone",
     "compress": "the compressed network",
+    "latency": "the latency of trial {}",
     "final": "all images, trial {}",
     "trial": "trial {}",
 }

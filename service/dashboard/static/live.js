@@ -6,8 +6,9 @@
 
 const LEAST_SECONDS = 1;
 const RETRY_MS = 3000;
-const KINDS = ["study", "baseline", "trial", "artifact", "finetune"];
-const UNDER_WAY = new Set(["pending", "running"]); // of an artifact or a fine-tuning
+const AFTERWARDS = new Set(["artifact", "finetune", "latency"]); // what is asked for of a trial
+const KINDS = ["study", "baseline", "trial", ...AFTERWARDS];
+const UNDER_WAY = new Set(["pending", "running"]); // of what is asked for
 const ENDED = new Set(["completed", "failed", "cancelled"]);
 
 const fetched = new Map(); // by a part's id: when it was asked for last, in ms
@@ -61,7 +62,7 @@ function connect(path, address) {
     const event = JSON.parse(message.data);
     last = event.id;
     if (event.kind === "study") ended = ENDED.has(event.data.state);
-    if (event.kind === "artifact" || event.kind === "finetune") ended = !UNDER_WAY.has(event.data.state);
+    if (AFTERWARDS.has(event.kind)) ended = !UNDER_WAY.has(event.data.state);
     for (const one of document.querySelectorAll("[data-live]")) if (streamOf(one) === path) stale.add(one.id);
     document.dispatchEvent(new CustomEvent("study-event", { detail: event }));
   };
