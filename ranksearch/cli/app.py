@@ -15,6 +15,7 @@ from ranksearch.cli import (
     deletion,
     deployment,
     finetune,
+    latency,
     models,
     people,
     steering,
@@ -94,6 +95,7 @@ app.command("watch")(watch.watch)
 app.command("best")(studies.best)
 app.command("pareto")(studies.pareto)
 app.command("finetune")(finetune.finetune)
+app.command("latency")(latency.latency)
 app.command("pull")(studies.pull)
 app.command("pause")(steering.pause)
 app.command("resume")(steering.resume)

@@ -16,6 +16,7 @@ from ranksearch.client.finetunes import FineTunes
 from ranksearch.client.goals import Budget, Images, StudyReference, draft
 from ranksearch.client.handle import StudyHandle
 from ranksearch.client.jobs import Jobs
+from ranksearch.client.latencies import Latencies
 from ranksearch.client.people import Audit, Projects, Tokens, Users
 from ranksearch.client.progress import Progress
 from ranksearch.client.studies import Studies
@@ -67,6 +68,7 @@ class Client:
         self.studies = Studies(self._transport)
         self.artifacts = Artifacts(self._transport)
         self.finetunes = FineTunes(self._transport)
+        self.latencies = Latencies(self._transport)
         self.workers = Workers(self._transport)
         self.blobs = Blobs(self._transport)
         self.jobs = Jobs(self._transport)
@@ -211,7 +213,8 @@ class Client:
 
     def study(self, study: str) -> StudyHandle:
         """A handle on a study submitted before."""
-        return StudyHandle(self.studies, self.artifacts, self.finetunes, study, f"{self.url}/v1/studies/{study}/best")
+        url = f"{self.url}/v1/studies/{study}/best"
+        return StudyHandle(self.studies, self.artifacts, self.finetunes, self.latencies, study, url)
 
     def examine(self) -> Checkup:
         """Check address, token, service and workers: what ``ranksearch doctor`` shows. Problems are findings."""

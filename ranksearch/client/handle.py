@@ -6,6 +6,7 @@ from pathlib import Path
 from ranksearch.client.artifacts import ArtifactHandle, Artifacts
 from ranksearch.client.events import RESTING_STATES
 from ranksearch.client.finetunes import FineTunes, RecipeMembers
+from ranksearch.client.latencies import Latencies
 from ranksearch.client.progress import Progress
 from ranksearch.client.studies import Studies
 from ranksearch.client.study_bar import study_bar
@@ -14,6 +15,7 @@ from ranksearch.contracts.artifacts import ArtifactFormat
 from ranksearch.contracts.data_slices import DataSlice
 from ranksearch.contracts.errors import ConflictError, EvaluationError, RankSearchError
 from ranksearch.contracts.finetuning import FineTune
+from ranksearch.contracts.latency import LatencyComparison, LatencyRuntime
 from ranksearch.contracts.studies import Best, Pareto, Study
 
 __all__ = ["StudyHandle", "study_error"]
@@ -22,10 +24,19 @@ __all__ = ["StudyHandle", "study_error"]
 class StudyHandle:
     """A submitted study, to wait for and to take the answer from."""
 
-    def __init__(self, studies: Studies, artifacts: Artifacts, finetunes: FineTunes, study: str, url: str) -> None:
+    def __init__(
+        self,
+        studies: Studies,
+        artifacts: Artifacts,
+        finetunes: FineTunes,
+        latencies: Latencies,
+        study: str,
+        url: str,
+    ) -> None:
         self._studies = studies
         self._artifacts = artifacts
         self._finetunes = finetunes
+        self._latencies = latencies
         self.id = study
         self.url = url
         """Where the best ranks can be had as JSON, with the client's token."""
@@ -138,6 +149,32 @@ class StudyHandle:
             UnavailableError: ``wait_timeout``, or the service is away.
         """
         return self.artifact(trial, format, tuned=tuned).download(path, progress=progress, timeout=timeout)
+
+    def latency(
+        self,
+        trial: int | None = None,
+        *,
+        batches: Sequence[int] | None = None,
+        runtimes: Sequence[LatencyRuntime] | None = None,
+        again: bool = False,
+        timeout: float | None = None,
+    ) -> LatencyComparison:
+        """The network of a trial timed beside the dense one, once a worker has done so; ``verdict`` says it in words.
+
+        Args:
+            trial: as in :meth:`artifact`.
+            batches: images a pass; None: 1 and 32.
+            runtimes: of ``"torch"``, ``"torch_compile"`` and ``"onnxruntime"``; None: all of them.
+            again: measure anew what was measured already.
+            timeout: seconds to wait; None: without end.
+
+        Raises:
+            RankSearchError: it could not be measured; this is why.
+            ConflictError: ``trial_not_complete``, or ``latency_in_progress`` with other settings.
+            UnavailableError: ``wait_timeout``, or the service is away.
+        """
+        asked = self._latencies.measure(self.id, trial, batches=batches, runtimes=runtimes, again=again)
+        return self._latencies.wait(self.id, asked.id, timeout=timeout)
 
     def pause(self, reason: str | None = None) -> Study:
         """Have no further trial started; those that run are finished."""

@@ -11,14 +11,25 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final
 
-from ranksearch.contracts.latency import ALIKE_WITHIN, LatencyReport, LatencyRow, Measured, Speed
+from ranksearch.contracts.latency import (
+    ALIKE_WITHIN,
+    LatencyReport,
+    LatencyRow,
+    LatencyRuntime,
+    Measured,
+    Speed,
+)
 from ranksearch.contracts.studies import CostShare
 
-__all__ = ["Standing", "layers_better_dense", "runtime_words", "speed_words", "standings", "verdict"]
+__all__ = ["RUNTIME_WORDS", "Standing", "layers_better_dense", "runtime_words", "speed_words", "standings", "verdict"]
 
 _NAMED: Final = 6
 """Layers that a verdict names; the report has them all."""
-_RUNTIMES: Final = {"torch": "torch", "torch_compile": "torch.compile", "onnxruntime": "ONNX Runtime"}
+RUNTIME_WORDS: Final[dict[LatencyRuntime, str]] = {
+    "torch": "torch",
+    "torch_compile": "torch.compile",
+    "onnxruntime": "ONNX Runtime",
+}
 
 
 @dataclass(frozen=True)
@@ -90,7 +101,7 @@ def verdict(report: LatencyReport, macs: CostShare | None = None) -> str:
 
 def runtime_words(row: LatencyRow) -> str:
     """How a row was run: "torch, channels_last"."""
-    told = _RUNTIMES[row.runtime]
+    told = RUNTIME_WORDS[row.runtime]
     return told if row.runtime == "onnxruntime" else f"{told}, {row.layout}"
 
 
@@ -101,7 +112,7 @@ def speed_words(measured: Measured) -> str:
 
 def _whole(found: Sequence[Standing], macs: CostShare | None) -> Iterator[str]:
     faster = [one for one in found if one.speed == "faster"]
-    fewer = "" if macs is None else f" at {macs.fraction:.0%} of the macs"
+    fewer = "" if macs is None else f" ({macs.fraction:.0%} of the macs remain)"
     if not faster:
         yield f"Fewer MACs but not faster here{fewer}:"
     elif len(faster) == len(found):

@@ -178,6 +178,75 @@ def latency(**members):
     return {"latency_ms": 2.0, "dense_latency_ms": 5.0, **conditions, **members}
 
 
+def measured(dense_ms=3.0, compressed_ms=2.0, noise=0.02, **members):
+    speedup = dense_ms / compressed_ms
+    return {
+        "dense": {"median_ms": dense_ms, "iqr_ms": 0.1, "passes": 200},
+        "compressed": {"median_ms": compressed_ms, "iqr_ms": 0.1, "passes": 200},
+        "speedup": speedup,
+        "speedup_low": speedup * (1 - noise),
+        "speedup_high": speedup * (1 + noise),
+        "rounds": 20,
+        **members,
+    }
+
+
+def latency_row(runtime="torch", batch=1, **members):
+    return {
+        "runtime": runtime,
+        "device": "cpu",
+        "dtype": "float32",
+        "batch": batch,
+        "layout": "contiguous",
+        "threads": 2,
+        "measured": measured(),
+        **members,
+    }
+
+
+def layer_latency(name="conv", *pairs, **members):
+    """``pairs``: milliseconds dense and compressed, for batches of 1, 32 and so on."""
+    times = [{"batch": batch, "measured": measured(*pair)} for batch, pair in zip((1, 32), pairs, strict=False)]
+    return {
+        "name": name,
+        "choice": {"method": "cp3", "rank": 7},
+        "calls": 1,
+        "dense_macs": 900_000,
+        "macs_fraction": 0.25,
+        "times": times or [{"batch": 1, "measured": measured()}],
+        **members,
+    }
+
+
+def latency_report(*rows, **members):
+    return {
+        "device": "cpu",
+        "threads": 2,
+        "cores": 8,
+        "load": 0.5,
+        "versions": {"torch": "2.14.1"},
+        "rows": list(rows) or [latency_row()],
+        "layer_dtype": "float32",
+        "layer_layout": "channels_last",
+        "layers": [],
+        "seconds": 20.0,
+        **members,
+    }
+
+
+def latency_comparison(state="ready", **members):
+    ready = {"report": latency_report(), "verdict": "Faster: batch 1 1.50× as fast."} if state == "ready" else {}
+    return {
+        "id": "job_lat",
+        "state": state,
+        "trial": 3,
+        "batches": [1, 32],
+        "runtimes": ["torch", "torch_compile", "onnxruntime"],
+        **ready,
+        **members,
+    }
+
+
 def parity(**members):
     return {
         "reference": "network",
