@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Final
 
 from ranksearch.contracts.latency import (
@@ -21,7 +20,7 @@ from ranksearch.contracts.latency import (
 )
 from ranksearch.contracts.studies import CostShare
 
-__all__ = ["RUNTIME_WORDS", "Standing", "layers_better_dense", "runtime_words", "speed_words", "standings", "verdict"]
+__all__ = ["RUNTIME_WORDS", "Standing", "layers_better_dense", "runtime_words", "standings", "verdict"]
 
 _NAMED: Final = 6
 """Layers that a verdict names; the report has them all."""
@@ -105,11 +104,6 @@ def runtime_words(row: LatencyRow) -> str:
     return told if row.runtime == "onnxruntime" else f"{told}, {row.layout}"
 
 
-def speed_words(measured: Measured) -> str:
-    """How fast the compressed form is: "1.82× as fast", "0.71× as fast: slower", or that it cannot be told apart."""
-    return _speed_words(measured.speedup, measured.speed)
-
-
 def _whole(found: Sequence[Standing], macs: CostShare | None) -> Iterator[str]:
     faster = [one for one in found if one.speed == "faster"]
     fewer = "" if macs is None else f" ({macs.fraction:.0%} of the macs remain)"
@@ -120,24 +114,21 @@ def _whole(found: Sequence[Standing], macs: CostShare | None) -> Iterator[str]:
     else:
         yield f"Faster in {len(faster)} of {len(found)} settings{fewer}:"
     several = len({(one.dense.device, one.dense.dtype) for one in found}) > 1
-    for (device, dtype), alike in groupby(found, key=lambda one: (one.dense.device, one.dense.dtype)):
-        where = f" on {device} in {dtype}" if several else ""
-        yield "; ".join(f"batch {one.dense.batch}{where} {_told(one)}" for one in alike) + "."
+    yield "; ".join(_told(one, several=several) for one in found) + "."
 
 
-def _told(one: Standing) -> str:
+def _told(one: Standing, *, several: bool) -> str:
+    """One setting: "1.50× as fast at batch 1 (torch, contiguous: 3 → 2 ms)"."""
     dense, compressed = one.times
     if one.dense.runtime == one.compressed.runtime and one.dense.layout == one.compressed.layout:
         how = f"{runtime_words(one.compressed)}: {dense:.3g} → {compressed:.3g} ms"
     else:
         how = f"{runtime_words(one.dense)} {dense:.3g} ms → {runtime_words(one.compressed)} {compressed:.3g} ms"
-    return f"{_speed_words(one.speedup, one.speed)} ({how})"
-
-
-def _speed_words(speedup: float, speed: Speed) -> str:
-    if speed == "alike":
-        return f"no faster and no slower beyond the noise ({speedup:.2f}×)"
-    return f"{speedup:.2f}× as fast" + (": slower" if speed == "slower" else "")
+    where = f"at batch {one.dense.batch}" + (f" on {one.dense.device} in {one.dense.dtype}" if several else "")
+    if one.speed == "faster":
+        return f"{one.speedup:.2f}× as fast {where} ({how})"
+    word = "slower" if one.speed == "slower" else "within the noise"
+    return f"{word} {where}, {one.speedup:.2f}× ({how})"
 
 
 def _layers(report: LatencyReport) -> Iterator[str]:

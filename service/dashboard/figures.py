@@ -10,9 +10,10 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup
 
-from ranksearch.contracts import wording
+from ranksearch.contracts import latency_verdicts, wording
 from ranksearch.contracts.artifacts import ArtifactFormat
 from ranksearch.contracts.goals import Metric
+from ranksearch.contracts.ranks import LayerRanks
 from ranksearch.contracts.studies import Trial
 
 __all__ = ["FILTERS", "duration", "percent", "size", "utc"]
@@ -82,6 +83,11 @@ def ranks_text(choice: Mapping[str, Any]) -> str:
     return ", ".join([str(choice["method"]), *(f"{name} {rank}" for name, rank in choice.get("ranks", {}).items())])
 
 
+def ranks_of(choice: LayerRanks) -> str:
+    """A layer's method and ranks, of the wire's shape."""
+    return ranks_text(choice.model_dump(by_alias=True, exclude_none=True))
+
+
 def parameters(given: Mapping[str, Any]) -> str:
     """What follows the question mark of an address; what is None is left out."""
     return urlencode({name: value for name, value in given.items() if value is not None})
@@ -110,7 +116,9 @@ FILTERS: Final[Mapping[str, Callable[..., Any]]] = {
     "file_format": file_format,
     "parameters": parameters,
     "parts_of_time": parts_of_time,
+    "ranks_of": ranks_of,
     "ranks_text": ranks_text,
+    "runtime": latency_verdicts.runtime_words,
     "code_spans": code_spans,
 }
 """What templates use them as. ``count`` takes the place of Jinja's, which is another word for ``length``."""

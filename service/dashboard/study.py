@@ -22,6 +22,7 @@ from service.scheduling import answers, solutions
 from service.scheduling.artifacts import artifacts
 from service.scheduling.backend import Backend
 from service.scheduling.finetunes import finetunes
+from service.scheduling.latencies import latencies
 from service.scheduling.layer_insights import importance, sensitivity
 from service.scheduling.trial_lists import trial, trials
 
@@ -33,7 +34,7 @@ _ROWS = 50
 _SORTS: tuple[TrialSort, ...] = get_args(TrialSort)
 _STATES: tuple[TrialState, ...] = get_args(TrialState)
 
-Tab = Literal["overview", "trials", "layers", "finetuning"]
+Tab = Literal["overview", "trials", "layers", "finetuning", "latency"]
 Number = Annotated[int, Path(ge=0, lt=2**31)]
 
 
@@ -119,6 +120,13 @@ def finetuning(backend: TheBackend, caller: Reader, shell: TheShell, study: str)
     )
 
 
+@router.get("/latency")
+def latency(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> HTMLResponse:
+    """How fast the networks of its trials are beside the dense one, where that was asked for."""
+    found = latencies(backend, caller, study).items
+    return _study_page(backend, caller, shell, study, "study_latency.html", tab="latency", latencies=found)
+
+
 def _found(backend: Backend, caller: Principal, study: str) -> dict[str, Any]:
     """What it has found so far: the best trial, or a front where that is what it is after."""
     asked = answers.study(backend, caller, study).request
@@ -149,7 +157,8 @@ def _study_page(
     """A page, or a part of one, with what all of them say of the study."""
     found = StudySummary(answers.study(backend, caller, study))
     files = artifacts(backend, caller, study).items
-    settled = found.ended and all(file.state != "pending" for file in files)
+    requested = (*files, *context.get("latencies", ()))
+    settled = found.ended and all(one.state != "pending" for one in requested)
     events = None if settled else f"/v1/studies/{study}/events?after={found.study.last_event}"
     return shell.page(
         template,

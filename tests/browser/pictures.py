@@ -24,6 +24,7 @@ PICTURES: Final = {
     "/studies/{study}/trials/{number}": ("study-trial", "study-trial-failed"),
     "/studies/{study}/layers": ("study-layers", "study-layers-alone"),
     "/studies/{study}/finetuning": ("study-finetuning", "study-finetuning-empty"),
+    "/studies/{study}/latency": ("study-latency-report", "study-latency-untimed"),
     "/submit": ("submit-first", "submit-form", "submit-infeasible"),
     "/compare": ("compare", "compare-studies", "compare-trials", "compare-empty"),
     "/models": ("models", "models-refused", "models-empty"),

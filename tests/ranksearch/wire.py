@@ -235,7 +235,7 @@ def latency_report(*rows, **members):
 
 
 def latency_comparison(state="ready", **members):
-    ready = {"report": latency_report(), "verdict": "Faster: batch 1 1.50× as fast."} if state == "ready" else {}
+    ready = {"report": latency_report(), "verdict": "Faster: 1.50× as fast at batch 1."} if state == "ready" else {}
     return {
         "id": "job_lat",
         "state": state,

@@ -145,6 +145,8 @@ def _not_compiled(error: Exception) -> EvaluationError:
 
 def _by_onnx_runtime(networks: Pair, folder: Path) -> Prepared:
     check_available()
+    if len(networks[0].input_specs) != 1:  # type: ignore[arg-type]  # load() sets them
+        raise EvaluationError("evaluation_failed", "networks of one input alone are timed in ONNX Runtime")
     opened = []
     for number, network in enumerate(networks):
         path = folder / f"timed-{number}.onnx"

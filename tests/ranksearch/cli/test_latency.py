@@ -32,7 +32,7 @@ def test_it_waits_and_shows_every_way_each_layer_and_the_verdict(ranksearch, mea
     assert [line.split() for line in out.splitlines() if line.startswith("head")] == [
         ["head", "cp3", "7", "25%", "150%", "133%", "leave", "dense"]
     ]
-    assert "trial 3: Faster: batch 1 1.50× as fast." in out
+    assert "trial 3: Faster: 1.50× as fast at batch 1." in out
 
 
 def test_options_are_the_requests(ranksearch, service, measured):

@@ -21,8 +21,8 @@ def row(dense, compressed, runtime="torch", batch=1, noise=0.02, **members):
 def test_faster_everywhere_says_by_how_much_and_run_by_what():
     told = verdict(report(row(4.0, 2.0), row(90.0, 60.0, batch=32)), MACS)
     assert told == (
-        "Faster (33% of the macs remain): batch 1 2.00× as fast (torch, contiguous: 4 → 2 ms);"
-        " batch 32 1.50× as fast (torch, contiguous: 90 → 60 ms)."
+        "Faster (33% of the macs remain): 2.00× as fast at batch 1 (torch, contiguous: 4 → 2 ms);"
+        " 1.50× as fast at batch 32 (torch, contiguous: 90 → 60 ms)."
     )
 
 
@@ -31,17 +31,17 @@ def test_fewer_macs_and_no_gain_is_said_in_so_many_words():
     assert told.startswith(
         "Fewer MACs but not faster here (33% of the macs remain): batch 1 0.67× as fast: slower (torch"
     )
-    assert "batch 32 no faster and no slower beyond the noise (1.00×)" in told
+    assert "within the noise at batch 32, 1.00× (torch" in told
 
 
 def test_a_speedup_within_the_noise_is_none():
     told = verdict(report(row(3.0, 2.0, noise=0.5)))
-    assert told.startswith("Fewer MACs but not faster here: batch 1 no faster and no slower beyond the noise (1.50×)")
+    assert told.startswith("Fewer MACs but not faster here: within the noise at batch 1, 1.50× (torch")
 
 
 def test_faster_at_one_batch_size_alone_is_said():
     assert verdict(report(row(2.0, 3.0), row(60.0, 20.0, batch=32))).startswith(
-        "Faster in 1 of 2 settings: batch 1 0.67×"
+        "Faster in 1 of 2 settings: slower at batch 1, 0.67×"
     )
 
 
@@ -49,7 +49,7 @@ def test_the_fastest_dense_way_counts_and_not_a_slow_one():
     """With torch the compressed network gains; but nobody runs the dense one so where ONNX Runtime is faster."""
     rows = row(9.0, 4.0), row(3.0, 4.5, "onnxruntime")
     told = verdict(report(*rows))
-    assert told.startswith("Fewer MACs but not faster here: batch 1 0.75× as fast: slower (ONNX Runtime 3 ms → torch")
+    assert told.startswith("Fewer MACs but not faster here: slower at batch 1, 0.75× (ONNX Runtime 3 ms → torch")
     (standing,) = standings(report(*rows).rows)
     assert (standing.dense.runtime, standing.compressed.runtime) == ("onnxruntime", "torch")
 
@@ -67,13 +67,13 @@ def test_devices_and_dtypes_stand_by_themselves():
     rows = row(2.0, 1.0, **gpu), row(1.0, 1.5, dtype="float16", **gpu), row(9.0, 5.0, "onnxruntime")
     told = verdict(report(*rows))
     assert told.startswith("Faster in 2 of 3 settings:")
-    assert "batch 1 on H100 in float16 0.67× as fast: slower" in told
-    assert "batch 1 on cpu in float32 1.80× as fast (ONNX Runtime: 9 → 5 ms)." in told
+    assert "slower at batch 1 on H100 in float16, 0.67×" in told
+    assert "1.80× as fast at batch 1 on cpu in float32 (ONNX Runtime: 9 → 5 ms)." in told
 
 
 def test_rows_that_were_not_measured_count_for_nothing():
     lost = wire.latency_row("torch_compile", measured=None, why_not="no compiler")
-    assert verdict(report(lost, row(4.0, 2.0))).startswith("Faster: batch 1 2.00×")
+    assert verdict(report(lost, row(4.0, 2.0))).startswith("Faster: 2.00× as fast at batch 1")
     assert verdict(report(lost)) == "Nothing could be measured: every row says why."
 
 

@@ -56,7 +56,7 @@ def test_a_report_says_what_it_comes_to_and_which_layers_to_leave_dense(service)
     slower = [layer["name"] for layer in ready["report"]["layers"] if layer["leave_dense"]]
     assert ready["leave_dense"] == slower == list(agent.done[-1]["task"]["ranks"])[1::2]
     assert ready["verdict"].startswith("Faster (")
-    assert "batch 1 1.50× as fast (torch, contiguous: 3 → 2 ms)" in ready["verdict"]
+    assert "1.50× as fast at batch 1 (torch, contiguous: 3 → 2 ms)" in ready["verdict"]
     compiled = [row for row in ready["report"]["rows"] if row["runtime"] == "torch_compile"]
     assert {row["why_not"] for row in compiled} == {"the worker may not start a compiler"}
 
