@@ -27,13 +27,15 @@ __all__ = ["measure_latencies", "measured_rows"]
 
 log = logging.getLogger(__name__)
 
-_SECONDS = 2.0
+_SECONDS = 3.0
 """That a row may take, about."""
 _ROUNDS = 40
-_FEWEST = 9
-"""With which the interval of the speedup leaves one round on either side out."""
+_FEWEST = 12
+"""With which the interval of the speedup leaves two rounds on either side out;"""
+_LONGEST = 60.0
+"""seconds after which there are no more all the same."""
 _BLOCK = 0.005
-_LONGEST = 300
+_WORDS = 300
 """Characters of a reason."""
 
 
@@ -103,7 +105,9 @@ def _row(way: Way, batch: int, ready: Prepared | str) -> LatencyRow:
     if not isinstance(ready, str):
         try:
             calls = ready(batch)
-            turns = in_turns(calls, way.device, seconds=_SECONDS, most=_ROUNDS, least=_FEWEST, block=_BLOCK)
+            turns = in_turns(
+                calls, way.device, seconds=_SECONDS, most=_ROUNDS, least=_FEWEST, longest=_LONGEST, block=_BLOCK
+            )
             measured = turns.compared()
         except Exception as error:  # noqa: BLE001 - as above
             why_not = _why(way, error)
@@ -125,8 +129,8 @@ def _why(way: Way, error: Exception) -> str:
     log.info("%s was not timed", way.runtime, exc_info=error)
     if isinstance(error, RankSearchError):
         told = [error.detail, error.got]
-        return ": ".join(str(one) for one in told if one)[:_LONGEST]
-    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_LONGEST]
+        return ": ".join(str(one) for one in told if one)[:_WORDS]
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"[:_WORDS]
 
 
 def _let_memory_go(device: torch.device) -> None:

@@ -18,8 +18,10 @@ __all__ = ["layer_latencies"]
 _SECONDS = 0.4
 """That a layer may take at one batch size, about."""
 _ROUNDS = 24
-_FEWEST = 9
-"""With which the interval of the speedup leaves one round on either side out."""
+_FEWEST = 12
+"""With which the interval of the speedup leaves two rounds on either side out;"""
+_LONGEST = 20.0
+"""seconds after which there are no more all the same."""
 _BLOCK = 0.003
 
 
@@ -64,5 +66,7 @@ def layer_latencies(
 
 def _measured(layer: nn.Module, chain: nn.Module, entering: Tensor) -> Measured:
     calls = [partial(layer, entering), partial(chain, entering)]
-    turns = in_turns(calls, entering.device, seconds=_SECONDS, most=_ROUNDS, least=_FEWEST, block=_BLOCK)
+    turns = in_turns(
+        calls, entering.device, seconds=_SECONDS, most=_ROUNDS, least=_FEWEST, longest=_LONGEST, block=_BLOCK
+    )
     return turns.compared()

@@ -7,6 +7,7 @@ machine that gets slower steadily favours nobody.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,7 @@ def in_turns(
     seconds: float,
     most: int,
     least: int = 1,
+    longest: float = math.inf,
     block: float = 0.0,
 ) -> Turns:
     """Time calls in turns.
@@ -75,9 +77,10 @@ def in_turns(
     Args:
         calls: the contenders.
         device: whose queue is drained before and after each block.
-        seconds: after so long no further round begins, unless there were fewer than ``least``.
+        seconds: after so long no further round begins, once there are ``least``.
         most: rounds at most.
-        least: rounds that are made however long they take.
+        least: rounds that are made, however long they take up to ``longest``; the first one always is.
+        longest: seconds after which no round begins in any case.
         block: seconds a block lasts at least; 0: blocks of one call, each after one that is not counted.
     """
     threads, clock = torch.get_num_threads(), partial(_now, device)
@@ -86,7 +89,7 @@ def in_turns(
     times: list[list[float]] = [[] for _ in calls]
     passes, start = [0] * len(calls), time.perf_counter()
     for number in range(most):
-        if number >= least and time.perf_counter() - start > seconds:
+        if number and time.perf_counter() - start > (seconds if number >= least else max(seconds, longest)):
             break
         for contender in order if number % 2 == 0 else reversed(order):
             measured = timers[contender].blocked_autorange(min_run_time=block)

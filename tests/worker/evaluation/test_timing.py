@@ -53,6 +53,11 @@ def test_no_round_begins_after_its_time_but_the_least_are_made():
     assert (len(turns.seconds[0]), len(seen), turns.passes) == (2, 4, [2])
 
 
+def test_a_round_that_takes_too_long_is_the_last_one_whatever_was_wanted():
+    turns = in_turns([lambda: time.sleep(0.01)], CPU, seconds=0.0, most=100, least=50, longest=0.0)
+    assert len(turns.seconds[0]) == 1
+
+
 def test_calls_run_in_inference_mode_on_all_threads_and_leave_their_number():
     seen = set()
     before = torch.get_num_threads()
