@@ -175,14 +175,7 @@ class LatencyTask(Resource):
 
 
 Task = Annotated[
-    InspectTask
-    | BaselineTask
-    | SensitivityTask
-    | TrialTask
-    | CompressTask
-    | ExportTask
-    | FineTuneTask
-    | LatencyTask,
+    InspectTask | BaselineTask | SensitivityTask | TrialTask | CompressTask | ExportTask | FineTuneTask | LatencyTask,
     Field(discriminator="kind"),
 ]
 

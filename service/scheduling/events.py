@@ -63,7 +63,6 @@ def latency_event(session: Session, study: StudyRow, job: JobRow) -> None:
     _append(session, study, "latency", latency_view(session, job))
 
 
-
 def newest_event(backend: Backend, caller: Principal, study: str) -> int:
     """The number of the newest event of a study; 0 where there is none yet.
 
