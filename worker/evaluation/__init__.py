@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from ranksearch.contracts.jobs import (
@@ -15,7 +15,6 @@ from ranksearch.contracts.jobs import (
     LatencyTask,
     Outcome,
     SensitivityTask,
-    Task,
     TrialTask,
 )
 from ranksearch.contracts.resources import Problem
@@ -53,22 +52,22 @@ def evaluate(session: Session, assignment: Assignment, tell: Callable[[Advance],
 
 
 def _outcome(session: Session, assignment: Assignment, tell: Callable[[Advance], None]) -> Outcome:
-    task, files = assignment.task, assignment.files
-    if isinstance(task, FineTuneTask):
-        return fine_tune(session, task, files, assignment.output, tell)
-    if isinstance(task, CompressTask):
-        return write_compressed(session, task, files, assignment.output)
-    if isinstance(task, ExportTask):
-        return write_exported(session, task, files, assignment.output)
-    if isinstance(task, LatencyTask):
-        return measure_latencies(session, task, files, assignment.output)
-    return _MEASURED[type(task)](session, task, files)
-
-
-_MEASURED: Mapping[type[Task], Callable[..., Outcome]] = {
-    InspectTask: inspect,
-    BaselineTask: measure_dense,
-    SensitivityTask: measure_sensitivity,
-    TrialTask: measure_trial,
-}
-"""Tasks that need no folder to write in."""
+    task, files, output = assignment.task, assignment.files, assignment.output
+    match task:
+        case InspectTask():
+            made: Outcome = inspect(session, task, files)
+        case BaselineTask():
+            made = measure_dense(session, task, files)
+        case SensitivityTask():
+            made = measure_sensitivity(session, task, files)
+        case TrialTask():
+            made = measure_trial(session, task, files)
+        case CompressTask():
+            made = write_compressed(session, task, files, output)
+        case ExportTask():
+            made = write_exported(session, task, files, output)
+        case FineTuneTask():
+            made = fine_tune(session, task, files, output, tell)
+        case LatencyTask():
+            made = measure_latencies(session, task, files, output)
+    return made
