@@ -18,6 +18,7 @@ from ranksearch.contracts.errors import (
     EvaluationError,
     InputError,
     NotFoundError,
+    OnnxError,
     RankSearchError,
     RanksError,
     UnavailableError,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from ranksearch.documents import pack_data as pack_data
     from ranksearch.documents import pack_image_folder as pack_image_folder
     from ranksearch.documents import pack_npz as pack_npz
+    from ranksearch.documents import pack_onnx as pack_onnx
     from ranksearch.documents import pack_state_dict as pack_state_dict
 
     __version__: str
@@ -46,6 +48,7 @@ __all__ = [
     "EvaluationError",
     "InputError",
     "NotFoundError",
+    "OnnxError",
     "RankSearchError",
     "RanksError",
     "UnavailableError",
@@ -57,6 +60,7 @@ __all__ = [
     "pack_data",
     "pack_image_folder",
     "pack_npz",
+    "pack_onnx",
     "pack_state_dict",
 ]
 
@@ -67,6 +71,7 @@ _DOCUMENTS: Final = {
     "pack_data",
     "pack_image_folder",
     "pack_npz",
+    "pack_onnx",
     "pack_state_dict",
 }
 

@@ -5,6 +5,7 @@
     RankSearchError
     ├── InputError            what the user sent cannot be used                       422
     │   ├── DocumentError         a model document
+    │   ├── OnnxError             an ONNX file
     │   ├── DatasetError          a data set document
     │   ├── RanksError            a rank vector
     │   └── BudgetInfeasible      a budget nobody can meet; carries the nearest feasible one
@@ -35,6 +36,7 @@ __all__ = [
     "EvaluationError",
     "InputError",
     "NotFoundError",
+    "OnnxError",
     "RankSearchError",
     "RanksError",
     "UnavailableError",
@@ -163,6 +165,23 @@ class DocumentError(InputError):
         "document_missing_tensor": 422,
         "document_not_finite": 422,
         "document_version_unsupported": 422,
+    }
+
+
+class OnnxError(InputError):
+    """An ONNX file that cannot be made a model document."""
+
+    codes: ClassVar[Mapping[str, int]] = {
+        "onnx_truncated": 422,
+        "onnx_malformed": 422,
+        "onnx_too_large": 422,
+        "onnx_version_unsupported": 422,
+        "onnx_external_data": 422,
+        "onnx_unknown_operator": 422,
+        "onnx_unsupported": 422,
+        "onnx_shape_unknown": 422,
+        "onnx_batch_fixed": 422,
+        "onnx_disagrees": 422,
     }
 
 

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ranksearch.documents.dataset import Dataset as Dataset
     from ranksearch.documents.dataset import load_data as load_data
     from ranksearch.documents.dataset_packing import pack_data as pack_data
+    from ranksearch.documents.from_onnx.packing import pack_onnx as pack_onnx
     from ranksearch.documents.image_folder import pack_image_folder as pack_image_folder
     from ranksearch.documents.loading import load as load
     from ranksearch.documents.network import DocumentNetwork as DocumentNetwork
@@ -31,6 +32,7 @@ __all__ = [
     "pack_data",
     "pack_image_folder",
     "pack_npz",
+    "pack_onnx",
     "pack_state_dict",
 ]
 
@@ -44,6 +46,7 @@ _MODULES: Final = {
     "pack_data": "dataset_packing",
     "pack_image_folder": "image_folder",
     "pack_npz": "npz",
+    "pack_onnx": "from_onnx.packing",
     "pack_state_dict": "packing",
 }
 

@@ -19,6 +19,7 @@ NAMES = [
     "EvaluationError",
     "InputError",
     "NotFoundError",
+    "OnnxError",
     "RankSearchError",
     "RanksError",
     "UnavailableError",
@@ -30,6 +31,7 @@ NAMES = [
     "pack_data",
     "pack_image_folder",
     "pack_npz",
+    "pack_onnx",
     "pack_state_dict",
 ]
 
