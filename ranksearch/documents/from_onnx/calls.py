@@ -26,6 +26,10 @@ class Host(Protocol):
 
     graph: OnnxGraph
 
+    @property
+    def device(self) -> str:
+        """Where what is made of nothing is made: without values, where only shapes are found out."""
+
     def tensor_of(self, name: str, values: Array) -> Tensor:
         """A constant as a tensor where the network's other tensors are."""
 

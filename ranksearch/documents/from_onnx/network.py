@@ -68,6 +68,11 @@ class OnnxNetwork(nn.Module):
         results = tuple(values[name] for name in self.graph.outputs)
         return results[0] if len(results) == 1 else results
 
+    @property
+    def device(self) -> str:
+        """See :class:`~.calls.Host`."""
+        return "cpu" if self._rehearsed is None else "meta"
+
     def tensor_of(self, name: str, values: Array) -> Tensor:
         """A constant of the graph, which becomes a parameter or a buffer when it is first asked for."""
         if name not in self._tensors:
@@ -116,20 +121,23 @@ class OnnxNetwork(nn.Module):
         return taken
 
     def _rehearse(self) -> None:
-        """Run it without values: at the batch of the file, then at others."""
-        fixed = self.graph.batch
-        batches = (*_REHEARSED,) if fixed is None else (fixed, *(batch for batch in _REHEARSED if batch != fixed))
-        for batch in batches:
+        """Run it without values: at the batch of the file, or else of one image, then at others."""
+        own = self.graph.batch or 1
+        broken: OnnxError | None = None
+        for batch in (own, *(batch for batch in _REHEARSED if batch != own)):
             self._rehearsed = batch
             try:
                 made = self(*(torch.empty(batch, *one.shape, device="meta") for one in self.graph.inputs))
             except OnnxError as problem:
-                if batch == fixed or problem.code != "onnx_malformed":
+                if batch == own and self.graph.batch is None:  # one image may be too few for what drops sizes of one
+                    broken = problem
+                    continue
+                if batch == own or broken is not None or problem.code != "onnx_malformed":
                     raise
                 raise _fixed(self.graph, problem.detail, problem.got) from problem
             finally:
                 self._rehearsed = None
-            if batch != fixed:
+            if batch != own:
                 self._check_outputs(made if isinstance(made, tuple) else (made,), batch)
 
     def _check_outputs(self, made: Sequence[Value], batch: int) -> None:
@@ -187,6 +195,11 @@ class _Constants:
     def __init__(self, graph: OnnxGraph) -> None:
         self.graph = graph
         self.sizes_only = False
+
+    @property
+    def device(self) -> str:
+        """As of a network."""
+        return "meta" if self.sizes_only else "cpu"
 
     def tensor_of(self, name: str, values: Array) -> Tensor:  # noqa: ARG002 - as of a network
         """The values, or their shape alone while it is found out how large a result would be."""

@@ -37,7 +37,10 @@ def _constant_of_shape(call: NodeCall) -> Tensor:
     if not isinstance(value, np.ndarray) or value.size != 1:
         call.refuse("its value is not one number")
     dtype = torch.from_numpy(np.array(value)).dtype
-    return torch.full(call.sizes(0), value.reshape(-1)[0].item(), dtype=dtype)
+    shape = call.sizes(0)
+    if any(type(size) is int and not 0 <= size <= _LAST for size in shape):
+        call.refuse("its shape is none", got=shape)
+    return torch.full(shape, value.reshape(-1)[0].item(), dtype=dtype, device=call.host.device)
 
 
 def _shape(call: NodeCall) -> Array:
@@ -175,14 +178,14 @@ def _pad(call: NodeCall) -> Tensor:
         call.refuse("its pads are not usable", got=pads, expected=f"{2 * len(axes)} numbers up to {_MAX_MARGIN}")
     margins = dict(zip(axes, zip(pads[: len(axes)], pads[len(axes) :], strict=True), strict=True))
     ordered = [margins.get(axis, (0, 0)) for axis in range(given.ndim)][::-1]  # torch begins with the last axis
+    if mode != "constant":
+        if any(pair != (0, 0) for pair in ordered[-2:]):
+            call.refuse(f"mode {mode!r} is supported for images, not for batch and channels", got=pads)
+        return functional.pad(given, [size for pair in ordered[:-2] for size in pair], mode=mode)
     while ordered and ordered[-1] == (0, 0):
         ordered.pop()
-    if not ordered:
-        return given
     flat = [size for pair in ordered for size in pair]
-    if mode == "constant":
-        return functional.pad(given, flat, value=call.number(2) or 0.0)
-    return functional.pad(given, flat, mode=mode)
+    return functional.pad(given, flat, value=call.number(2) or 0.0) if flat else given
 
 
 def _expand(call: NodeCall) -> Tensor:

@@ -31,7 +31,8 @@ def is_about_sizes(call: NodeCall) -> bool:
         call.node.op in SIZES
         and bool(arrays)
         and all(isinstance(value, np.ndarray) and value.size <= _MOST and value.dtype in _DTYPES for value in arrays)
-        and (call.node.op != "Cast" or any(value.dtype == object for value in arrays))
+        and (call.node.op != "Cast" or call.node.attributes.get("to") in (*_INT, *_FLOAT))
+        and (call.node.op != "ConstantOfShape" or call.known(0).size <= 1)  # an image of one value is no list of sizes
     )
 
 

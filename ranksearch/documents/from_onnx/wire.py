@@ -35,13 +35,13 @@ class WireLimits:
     """What a file may hold.
 
     Args:
-        fields: of all messages together; a network of a thousand nodes has some twenty thousand.
+        fields: of all messages together; a network of a thousand nodes has some thirty thousand.
         depth: of messages within messages.
         varint_bytes: of lists of whole numbers, which take up to eight times as much once parsed. Weights are floats,
             or lie in ``raw_data``.
     """
 
-    fields: int = 1_000_000
+    fields: int = 400_000
     depth: int = 12
     varint_bytes: int = 16 << 20
 
