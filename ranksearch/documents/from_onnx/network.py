@@ -48,6 +48,7 @@ class OnnxNetwork(nn.Module):
         check_known(graph.nodes)
         self.graph = with_linear_layers(_with_constants(graph))
         self._names = Names(frozenset(dir(self)) | {"graph"})
+        self.input_specs = graph.inputs  # whose names a document takes over
         self._layers: dict[int, str] = {}
         self._shared: dict[object, str] = {}
         self._tensors: dict[str, str] = {}

@@ -143,6 +143,7 @@ def test_several_inputs_and_outputs_keep_their_order(tmp_path):
     nodes = [helper.make_node("Sub", ["x", "z"], ["a"]), helper.make_node("Mul", ["x", "a"], ["b"])]
     path = saved(model(nodes, IMAGE, inputs=("x", "z"), outputs=("b", "a")), tmp_path)
     network = packed(path, verify=True)
+    assert [spec.name for spec in network.input_specs] == ["x", "z"]
     assert_computes(path, network, images(IMAGE), images(IMAGE, seed=1))
 
 
