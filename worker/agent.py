@@ -21,6 +21,7 @@ from ranksearch.contracts.jobs import (
     CompressOutcome,
     ExportOutcome,
     FineTuneOutcome,
+    InspectOutcome,
     Job,
     Outcome,
     Task,
@@ -217,6 +218,10 @@ class Agent:
         if isinstance(outcome, CompressOutcome | ExportOutcome | FineTuneOutcome) and outcome.kind == task.kind:
             with self._evaluator.collected(output / outcome.sha256) as made:
                 outcome = outcome.model_copy(update={"sha256": self._blobs.upload(made)})
+        if isinstance(outcome, InspectOutcome) and outcome.translation is not None:
+            with self._evaluator.collected(output / outcome.translation.sha256) as made:
+                translation = outcome.translation.model_copy(update={"sha256": self._blobs.upload(made)})
+            outcome = outcome.model_copy(update={"translation": translation})
         return outcome
 
     def _hand_back(self, job: Job) -> None:

@@ -114,6 +114,7 @@ app.add_typer(people.tokens, name="tokens")
 app.add_typer(people.users, name="users")
 app.add_typer(people.projects, name="projects")
 app.command("pack-data")(datasets.pack_data)
+app.command("pack-onnx")(models.pack_onnx)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import typer
 
 from ranksearch.cli.ending import end_with
 from ranksearch.cli.finetune import follow_to_end
+from ranksearch.cli.images_at_hand import as_document
 from ranksearch.cli.options import Json, Token, Url, connect
 from ranksearch.cli.study_names import find_study
 from ranksearch.cli.submit_options import (
@@ -52,12 +53,15 @@ __all__ = ["submit"]
 
 def submit(
     context: typer.Context,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model document, or the id of one uploaded.")],
+    model: Annotated[
+        str, typer.Argument(metavar="MODEL", help="A model document, an ONNX file, or the id of a model.")
+    ],
     data: Annotated[
         str | None,
         typer.Argument(
             metavar="DATA",
-            help="A data set document, or the id of one uploaded. Its first images, at most 1,024 and at most a "
+            help="A data set document, an npz file of floats as the network takes them, or the id of one uploaded. "
+            "Its first images, at most 1,024 and at most a "
             "third, calibrate; the rest validate.",
         ),
     ] = None,
@@ -134,7 +138,7 @@ def submit(
         "requirements": requirements(require),
         "name": name,
     }
-    with connect(url, token) as client:
+    with as_document(data) as data, connect(url, token) as client:  # noqa: PLR1704 - the same images
         earlier = [find_study(client, study) for study in from_study or []]
         images_of = {"calibration": calibration, "validation": validation}
         handle = _submitted(client, context, model, data, **images_of, from_studies=earlier, bars=bars, **members)

@@ -130,7 +130,7 @@ class Client:
         defaults; ``docs/searching.md`` says when to choose otherwise.
 
         Args:
-            model: the path of a model document, or a model's id.
+            model: the path of a model document or of an ONNX file, or a model's id.
             data: the path of a data set document, or a data set's id. The first images, at most 1,024 and at most
                 a third of them, calibrate; the rest validate.
             calibration: instead of ``data``, the images that calibrate: a path or id, ``"path_or_id[0:1024]"``, or

@@ -36,7 +36,7 @@ class _Documents(Generic[Document]):
 
         Raises:
             UploadError: it cannot be read, changed meanwhile, or is too large.
-            InputError: it is not such a document.
+            InputError: it is not such a document, nor, for a model, an ONNX file.
         """
         parcel = Parcel.of(path)
         with metered(progress, parcel.path.name) as meter:
@@ -101,7 +101,7 @@ class Datasets(_Documents[Dataset]):
 
 
 class Models(_Documents[Model]):
-    """Model documents: ``client.models``."""
+    """Models: ``client.models``. A model document is uploaded, or an ONNX file, which a worker makes one of."""
 
     def __init__(self, transport: Transport) -> None:
         super().__init__(transport, Model, "/v1/models")
@@ -115,7 +115,7 @@ class Models(_Documents[Model]):
             seen: is shown the model as often as it is looked at.
 
         Raises:
-            RankSearchError: the inspection failed; this is why.
+            RankSearchError: the inspection failed; this is why. An :class:`OnnxError`: what the ONNX file holds.
             UnavailableError: ``wait_timeout``; ``got`` says what the inspection is waiting for.
         """
         found = until(

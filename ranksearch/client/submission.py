@@ -18,7 +18,7 @@ from ranksearch.contracts.study_requests import DataSlice
 __all__ = ["DataReference", "ModelReference", "Submission", "existing_file"]
 
 ModelReference = str | os.PathLike[str] | Model
-"""The path of a model document, a model's id, or a model."""
+"""The path of a model document or of an ONNX file, a model's id, or a model."""
 DataReference = str | os.PathLike[str] | Dataset
 """The path of a data set document, a data set's id, or a data set."""
 
@@ -44,7 +44,7 @@ class Submission:
         """The model that a reference means, uploaded if it is a file."""
         if isinstance(reference, Model):
             return reference
-        path = existing_file(reference, "a model document")
+        path = existing_file(reference, "a model document or an ONNX file")
         return self._models.get(str(reference)) if path is None else self._models.upload(path, progress=self._progress)
 
     def dataset(self, reference: DataReference) -> Dataset:

@@ -334,6 +334,7 @@ class EvaluationError(RankSearchError):
         "export_unavailable": 500,
         "finetune_failed": 500,
         "finetune_cancelled": 500,
+        "onnx_unavailable": 500,
         "study_failing": 500,
         "no_feasible_trial": 500,
     }

@@ -37,6 +37,7 @@ __all__ = [
     "LatencyTask",
     "Lease",
     "LeaseRequest",
+    "OnnxTranslation",
     "Outcome",
     "Race",
     "SensitivityOutcome",
@@ -60,10 +61,14 @@ class DataSelection(Resource):
 
 
 class InspectTask(Resource):
-    """Compute a model's profile. The factors behind its grids land in the worker's factor cache."""
+    """Compute a model's profile. The factors behind its grids land in the worker's factor cache.
+
+    Of an ONNX file a model document is made first, uploaded as a blob, and inspected.
+    """
 
     kind: Literal["inspect"] = "inspect"
     model: Blob
+    format: Literal["document", "onnx"] = Field(default="document", description="what the model's blob is")
 
 
 class BaselineTask(Resource):
@@ -227,11 +232,23 @@ class LeaseRequest(Request):
     lease_token: str
 
 
+class OnnxTranslation(Request):
+    """The model document that was made of an ONNX file, uploaded before (``PUT /v1/blobs/{sha256}``)."""
+
+    sha256: Sha256
+    opset: int = Field(ge=1, le=1000, description="version of the file's operators")
+    producer: Annotated[str, Field(max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$", description="what wrote the file")]
+    max_relative_difference: float = Field(
+        ge=0, description="between the document's outputs and ONNX Runtime's of the file, as a share of their range"
+    )
+
+
 class InspectOutcome(Request):
-    """The profile, and the sha256 it was computed from."""
+    """The profile, and, where the model was an ONNX file, the document that the profile is of."""
 
     kind: Literal["inspect"] = "inspect"
     profile: ModelProfile
+    translation: OnnxTranslation | None = None
 
 
 class TrialOutcome(Request):

@@ -16,6 +16,7 @@ __all__ = [
     "Dataset",
     "Health",
     "Model",
+    "ModelSource",
     "Part",
     "Problem",
     "Readiness",
@@ -48,17 +49,31 @@ class Problem(Resource):
     extra: dict[str, Any] | None = None
 
 
+class ModelSource(Resource):
+    """The file that was uploaded, where that is no model document: a worker makes one of it when it inspects it."""
+
+    format: Literal["onnx"] = "onnx"
+    blob: Blob
+    opset: int | None = Field(default=None, description="version of its operators; None: not opened yet")
+    producer: str | None = Field(default=None, description="what it says that wrote it")
+    max_relative_difference: float | None = Field(
+        default=None,
+        description="between the document's outputs and ONNX Runtime's of the file, as a share of their range",
+    )
+
+
 class Model(Resource):
-    """An uploaded model document. ``inspecting`` until a worker has returned its profile."""
+    """An uploaded model. ``inspecting`` until a worker has returned its profile."""
 
     id: str
     name: Name
     owner: str | None = Field(default=None, description="name of the user who uploaded it")
     project: str | None = Field(default=None, description="name of the project that it belongs to")
-    blob: Blob
+    blob: Blob = Field(description="the model document; until one is made of another file, that file")
+    source: ModelSource | None = Field(default=None, description="None: a model document was uploaded")
     state: Literal["inspecting", "ready", "failed"]
     waiting_for: str | None = Field(default=None, description="why an inspection is not moving")
-    summary: ModelSummary
+    summary: ModelSummary | None = Field(description="None: there is no model document yet")
     profile: ModelProfile | None = None
     error: Problem | None = None
     created_at: Timestamp

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import zipfile
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ranksearch.contracts.errors import DatasetError
 from ranksearch.documents.dataset_packing import Layout, Statistics, pack_data
 
-__all__ = ["pack_npz"]
+__all__ = ["pack_normalised_npz", "pack_npz"]
 
 _IMAGES = ("images", "x", "data", "x_test", "x_train", "arr_0")
+_CHANNELS = (1, 3, 4)
 _LABELS = ("labels", "y", "targets", "y_test", "y_train", "arr_1")
 
 
@@ -52,13 +54,43 @@ def pack_npz(
     """
     import numpy as np  # noqa: PLC0415 - costs time, and only this needs it
 
+    with _reading(npz), np.load(npz, allow_pickle=False) as arrays:
+        found_images = _images(arrays, images)
+        label_name = _chosen(arrays.files, labels, _LABELS, required=False)
+        found_labels = arrays[label_name].reshape(-1) if label_name else None
+    return pack_data(found_images, found_labels, path, mean=mean, std=std, layout=layout, class_names=class_names)
+
+
+def pack_normalised_npz(npz: str | os.PathLike[str], path: str | os.PathLike[str]) -> Path:
+    """As :func:`pack_npz`, for images that are what the network takes: floats, normalised already.
+
+    They are taken for ``(N, C, H, W)`` where the second size is a number of channels (1, 3 or 4) and the last is not.
+
+    Raises:
+        DatasetError: ``dataset_source_unreadable``, as :func:`pack_npz`, and for bytes: nothing says how they are
+            normalised.
+    """
+    import numpy as np  # noqa: PLC0415 - as above
+
+    with _reading(npz), np.load(npz, allow_pickle=False) as arrays:
+        found = _images(arrays, None)
+    if found.dtype.kind != "f":
+        raise DatasetError(
+            "dataset_source_unreadable",
+            f"the images of {npz} are not floats, so how they are normalised has to be said",
+            got=str(found.dtype),
+            expected="floats, as the network takes them",
+            mend=f"ranksearch pack-data {npz} --mean … --std …, then submit the document that it writes",
+        )
+    planes = found.ndim == 4 and found.shape[1] in _CHANNELS and found.shape[3] not in _CHANNELS  # noqa: PLR2004 - N, C, H, W
+    return pack_npz(npz, path, mean=0.0, std=1.0, layout="NCHW" if planes else "NHWC")
+
+
+@contextlib.contextmanager
+def _reading(npz: str | os.PathLike[str]) -> Iterator[None]:
+    """Say what is wrong with a file that cannot be read."""
     try:
-        with np.load(npz, allow_pickle=False) as arrays:
-            if not hasattr(arrays, "files"):  # a single array: np.load answers with it
-                raise ValueError("it is an npy file, not an npz file")  # noqa: TRY301 - one message for all
-            found_images = _images(arrays, images)
-            label_name = _chosen(arrays.files, labels, _LABELS, required=False)
-            found_labels = arrays[label_name].reshape(-1) if label_name else None
+        yield
     except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as problem:
         raise DatasetError(
             "dataset_source_unreadable",
@@ -66,10 +98,11 @@ def pack_npz(
             got=f"{type(problem).__name__}: {problem}",
             mend="write it with numpy.savez(path, images=…, labels=…)",
         ) from problem
-    return pack_data(found_images, found_labels, path, mean=mean, std=std, layout=layout, class_names=class_names)
 
 
 def _images(arrays: Any, images: str | Sequence[str] | None) -> Any:  # noqa: ANN401 - an npz file; arrays
+    if not hasattr(arrays, "files"):  # a single array: np.load answers with it
+        raise ValueError("it is an npy file, not an npz file")
     if images is None or isinstance(images, str):
         return arrays[_chosen(arrays.files, images, _IMAGES, required=True)]
     return {name: arrays[_chosen(arrays.files, name, (), required=True)] for name in images}

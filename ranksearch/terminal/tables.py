@@ -98,7 +98,7 @@ def study_lines(study: Study) -> list[str]:
 
 def models_table(models: Iterable[Model]) -> Table:
     """One line a model."""
-    made = table("id", "name", "state", "macs", "params", "created", numbers=["macs", "params"])
+    made = table("id", "name", "state", "macs", "params", "from", "created", numbers=["macs", "params"])
     for model in models:
         why = model.error.detail if model.error is not None else model.waiting_for
         made.add_row(
@@ -106,7 +106,8 @@ def models_table(models: Iterable[Model]) -> Table:
             printable(model.name),
             printable(model.state if why is None else f"{model.state}: {why}"),
             "" if model.profile is None else count(model.profile.dense.macs),
-            count(model.summary.params),
+            "" if model.summary is None else count(model.summary.params),
+            "" if model.source is None else model.source.format,
             ago(model.created_at),
         )
     return made

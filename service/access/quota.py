@@ -73,6 +73,7 @@ def _blobs_of(project: str) -> CompoundSelect[Any]:
     artifacts = select(JobRow.artifact).join(StudyRow, StudyRow.id == JobRow.study_id)
     return union(
         select(ModelRow.sha256.label("sha256")).where(ModelRow.project_id == project),
+        select(ModelRow.document).where(ModelRow.project_id == project, ModelRow.document.is_not(None)),
         select(DatasetRow.sha256).where(DatasetRow.project_id == project),
         artifacts.where(StudyRow.project_id == project, JobRow.artifact.is_not(None)),
     )

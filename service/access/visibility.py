@@ -116,6 +116,7 @@ def refers_to_blob(session: Session, caller: Principal, sha256: str) -> bool:
         session.scalars(query.limit(1)).first() is not None
         for query in (
             select(ModelRow.id).where(ModelRow.sha256 == sha256, visible(ModelRow, caller)),
+            select(ModelRow.id).where(ModelRow.document == sha256, visible(ModelRow, caller)),
             select(DatasetRow.id).where(DatasetRow.sha256 == sha256, visible(DatasetRow, caller)),
             select(StudyRow.id).where(*of_studies, visible(StudyRow, caller)),
         )

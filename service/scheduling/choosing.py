@@ -185,7 +185,7 @@ def _made_line() -> CompoundSelect[str, int, float, str, int, int | None, dict[s
         StudyRow.id,
         StudyRow.priority,
         StudyRow.created_at,
-        ModelRow.sha256,
+        func.coalesce(ModelRow.document, ModelRow.sha256),
         StudyRow.passed_over,
         StudyRow.max_parallel,
         StudyRow.requirements,

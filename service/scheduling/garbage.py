@@ -91,5 +91,8 @@ def _forget(backend: Backend, sha256: str, grace: float) -> bool:
 
 
 def _unreferenced() -> ColumnElement[bool]:
-    referring = (ModelRow.sha256, DatasetRow.sha256, FactorRow.sha256, JobRow.artifact, FineTuneRow.checkpoint)
+    referring = (
+        *(ModelRow.sha256, ModelRow.document, DatasetRow.sha256),
+        *(FactorRow.sha256, JobRow.artifact, FineTuneRow.checkpoint),
+    )
     return and_(*(~exists().where(column == BlobRow.sha256) for column in referring))

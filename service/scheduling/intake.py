@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from ranksearch.contracts.dataset_summaries import check_dataset_values
 from ranksearch.contracts.model_summaries import summarise_model
+from ranksearch.contracts.onnxfile import is_onnx
 from ranksearch.contracts.resources import Blob, Dataset, Model
 from service.access.audit import record
 from service.access.principal import Principal
@@ -40,16 +41,19 @@ def take_blob(backend: Backend, incoming: Incoming) -> tuple[Blob, bool]:
 
 @again_when_raced
 def take_model(backend: Backend, caller: Principal, incoming: Incoming, name: str) -> tuple[Model, bool]:
-    """Make it a model and queue its inspection; the same document again is, in one project, the same model.
+    """Make it a model and queue its inspection; the same file again is, in one project, the same model.
 
-    A model whose inspection failed is inspected anew.
+    An ONNX file is recognised by its shape alone: it is opened by the worker that inspects it, which makes a model
+    document of it. A model whose inspection failed is inspected anew.
 
     Raises:
         DocumentError: it is not a usable model document.
+        OnnxError: it begins as an ONNX file, and is damaged or too large.
         UnavailableError: ``quota_exceeded``.
     """
     incoming.seal()
-    summary = summarise_model(incoming.path)
+    source = {"format": "onnx"} if is_onnx(incoming.path) else None
+    summary = {} if source else summarise_model(incoming.path).model_dump(mode="json")
 
     def insert(session: Session, blob: Blob, _new: bool) -> tuple[Model, bool]:  # noqa: FBT001 - the callback's shape
         at = now(session)
@@ -64,7 +68,8 @@ def take_model(backend: Backend, caller: Principal, incoming: Incoming, name: st
                 user_id=caller.user,
                 sha256=blob.sha256,
                 state="inspecting",
-                summary=summary.model_dump(mode="json"),
+                source=source,
+                summary=summary,
                 profile=None,
                 problem=None,
                 created_at=at,

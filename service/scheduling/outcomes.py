@@ -13,7 +13,14 @@ from functools import partial
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.artifacts import ParityReport
-from ranksearch.contracts.errors import EvaluationError, InputError, NotFoundError, UnavailableError
+from ranksearch.contracts.errors import (
+    DocumentError,
+    EvaluationError,
+    InputError,
+    NotFoundError,
+    RankSearchError,
+    UnavailableError,
+)
 from ranksearch.contracts.jobs import (
     CompleteRequest,
     CompressOutcome,
@@ -27,6 +34,7 @@ from ranksearch.contracts.jobs import (
     TrialOutcome,
 )
 from ranksearch.contracts.loglines import note
+from ranksearch.contracts.model_summaries import ModelSummary
 from ranksearch.contracts.resources import Problem
 from ranksearch.contracts.studies import TrialResult
 from service.access.quota import check_room
@@ -46,6 +54,7 @@ from service.scheduling.leases import check_held, locked_job, study_of
 from service.scheduling.lifecycle import after_baseline, after_final, after_sensitivity, after_trial, fail_job
 from service.scheduling.planning import space_of_study
 from service.scheduling.sensitivity import check_table
+from service.scheduling.translations import read_translation, take_translation
 from service.scheduling.verdicts import Goal, goal_of, guide_of_pruned, result_of
 from service.settings import Settings
 from service.storage.races import again_when_raced
@@ -65,6 +74,7 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
         ConflictError: ``lease_lost``.
         InputError: the outcome is of another kind than the job.
     """
+    translated = read_translation(backend, request.outcome)
     with backend.writing() as session:
         study = study_of(session, job_id)
         job = locked_job(session, job_id, study)
@@ -76,8 +86,7 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
         let_go(session, job)
         job.state, job.finished_at, job.problem = "done", now(session), None
         if isinstance(outcome, InspectOutcome):
-            take_profile(session, session.get_one(ModelRow, job.model_id), outcome.profile)
-            Backend.ring_after(session, model_topic(job.model_id))
+            _inspected(session, job, outcome, translated, backend.settings)
         elif study is not None and isinstance(outcome, CompressOutcome | ExportOutcome | FineTuneOutcome):
             _made(session, study, job, outcome, backend.settings)
         elif study is not None and isinstance(outcome, LatencyOutcome):
@@ -91,6 +100,23 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
             backend.ring_after(session, OPTUNA)
         note(study=job.study_id, trial=job.trial_number, worker=job.worker)
         Backend.count_after(session, partial(Metrics.completed, kind=job.kind, seconds=_seconds(job, outcome)))
+
+
+def _inspected(
+    session: Session,
+    job: JobRow,
+    outcome: InspectOutcome,
+    translated: ModelSummary | RankSearchError | None,
+    settings: Settings,
+) -> None:
+    model = session.get_one(ModelRow, job.model_id)
+    try:
+        take_translation(session, model, outcome.translation, translated)
+    except (DocumentError, UnavailableError) as problem:
+        fail_job(session, None, job, problem, settings)
+    else:
+        take_profile(session, model, outcome.profile)
+    Backend.ring_after(session, model_topic(model.id))
 
 
 def _seconds(job: JobRow, outcome: Outcome) -> Mapping[str, float] | None:

@@ -58,9 +58,17 @@ def described(session: Session, backend: Backend, study: StudyRow | None, job: J
 
 def _task(session: Session, backend: Backend, study: StudyRow | None, job: JobRow) -> Task:
     if study is None:
-        return InspectTask(model=_model(session, backend, job.model_id))
+        return _inspection(session, backend, job)
     request = StudyRequest.model_validate(study.request)
     return _TASKS.get(job.kind, _trial)(session, backend, study, request, job)
+
+
+def _inspection(session: Session, backend: Backend, job: JobRow) -> InspectTask:
+    """Of the model document; as long as there is none, of the file that one is to be made of."""
+    model = session.get_one(ModelRow, job.model_id)
+    if model.source is not None and model.document is None:
+        return InspectTask(model=blob_view(session, model.sha256), format="onnx")
+    return InspectTask(model=_model(session, backend, job.model_id))
 
 
 def _baseline(session: Session, backend: Backend, study: StudyRow, request: StudyRequest, _job: JobRow) -> BaselineTask:
@@ -179,7 +187,13 @@ def _race(session: Session, study: StudyRow, request: StudyRequest, job: JobRow)
 
 
 def _model(session: Session, backend: Backend, model: str) -> Blob:
-    return backend.documents.of(model, lambda: blob_view(session, session.get_one(ModelRow, model).sha256))
+    """The model document, which is there: what is remembered of it never changes."""
+
+    def read() -> Blob:
+        row = session.get_one(ModelRow, model)
+        return blob_view(session, row.document or row.sha256)
+
+    return backend.documents.of(model, read)
 
 
 def _selection(session: Session, backend: Backend, wanted: DataSlice, at_most: int | None = None) -> DataSelection:

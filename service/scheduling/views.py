@@ -13,7 +13,15 @@ from ranksearch.contracts.dataset_summaries import DatasetSummary
 from ranksearch.contracts.errors import NotFoundError
 from ranksearch.contracts.model_summaries import ModelSummary
 from ranksearch.contracts.profiles import Cost, ModelProfile
-from ranksearch.contracts.resources import Dataset, Model, Problem, SandboxMeasure, Worker, WorkerState
+from ranksearch.contracts.resources import (
+    Dataset,
+    Model,
+    ModelSource,
+    Problem,
+    SandboxMeasure,
+    Worker,
+    WorkerState,
+)
 from ranksearch.contracts.studies import CostShare, Progress, Study, Trial, TrialResult
 from ranksearch.contracts.study_requests import StudyRequest
 from service.access.principal import Principal
@@ -50,10 +58,11 @@ def model_view(session: Session, row: ModelRow, waiting_for: str | None = None, 
         id=row.id,
         name=row.name,
         **belonging(session, row),
-        blob=blob_view(session, row.sha256),
+        blob=blob_view(session, row.document or row.sha256),
+        source=None if row.source is None else ModelSource(blob=blob_view(session, row.sha256), **row.source),
         state=row.state,
         waiting_for=waiting_for,
-        summary=ModelSummary.model_validate(row.summary),
+        summary=ModelSummary.model_validate(row.summary) if row.summary else None,
         profile=None if profile is None else ModelProfile.model_validate(profile),
         error=_problem(row.problem),
         created_at=moment(row.created_at),

@@ -102,7 +102,11 @@ class FactorRow(Table):
 
 
 class ModelRow(Table):
-    """A model document; ``profile`` once a worker has inspected it."""
+    """A model: a model document, or a file that a worker makes one of; ``profile`` once it has inspected it.
+
+    ``sha256`` is what was uploaded. Where that is no document, ``source`` says what it is and, once it is opened, what
+    is known of it; ``document`` is what was made of it, and ``summary``, which is of the document, is empty until then.
+    """
 
     __tablename__ = "rs_models"
     __table_args__ = (
@@ -110,6 +114,7 @@ class ModelRow(Table):
         Index(None, "created_at", "id"),
         Index(None, "project_id", "created_at", "id"),
         Index(None, "sha256"),
+        Index(None, "document"),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)
@@ -117,6 +122,8 @@ class ModelRow(Table):
     project_id: Mapped[str] = mapped_column(ForeignKey("rs_projects.id"), default=DEFAULT_PROJECT)
     user_id: Mapped[str] = mapped_column(ForeignKey("rs_users.id"), default=LOCAL_USER)
     sha256: Mapped[str] = mapped_column(ForeignKey("rs_blobs.sha256"))
+    document: Mapped[str | None] = mapped_column(ForeignKey("rs_blobs.sha256"))
+    source: Mapped[Json | None]
     state: Mapped[str] = mapped_column(String(16))
     summary: Mapped[Json]
     profile: Mapped[Json | None] = mapped_column(deferred=True)  # may be megabytes

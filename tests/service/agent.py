@@ -57,7 +57,7 @@ class Agent:
     def outcome(self, job: dict[str, Any]) -> dict[str, Any]:
         kind = job["task"]["kind"]
         if kind == "inspect":
-            return {"kind": kind, "profile": self.profile}
+            return {"kind": kind, "profile": self.profile} | self.translation(job)
         if kind == "baseline":
             return {"kind": kind, "result": synthetic.result(0.9, 105_000, 1050)}
         if kind == "trial":
@@ -81,6 +81,16 @@ class Agent:
         gained = self.tuned.get(job["trial"], 0.1)
         found = {"before": 0.7, "after": 0.7 + gained, "dense": 0.9}
         return {name: synthetic.tuning_score(value) for name, value in found.items()}
+
+    def translation(self, job: dict[str, Any]) -> dict[str, Any]:
+        """The document that it makes of an ONNX file."""
+        if job["task"]["format"] != "onnx":
+            return {}
+        document = synthetic.model_document(salt=int(job["task"]["model"]["sha256"][:6], 16))
+        sha256 = synthetic.sha256(document)
+        assert self.http.put(f"/v1/blobs/{sha256}", content=document).status_code in (200, 201)
+        told = {"opset": 18, "producer": "pytorch 2.14", "max_relative_difference": 1e-6}
+        return {"translation": {"sha256": sha256, **told}}
 
     def complete(self, job: dict[str, Any]) -> httpx.Response:
         answer = self.post(job, "complete", outcome=self.outcome(job))

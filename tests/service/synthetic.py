@@ -44,6 +44,12 @@ def model_document(salt: int = 0, shape=(3, 8, 8), classes: int = 10) -> bytes:
     )
 
 
+def onnx_file(salt: int = 0) -> bytes:
+    """What the service looks at of an ONNX file: a version, a producer, and a graph that nobody here opens."""
+    graph = b"not looked at " + str(salt).encode()
+    return b"\x08\x08\x12\x04test" + b"\x3a" + bytes([len(graph)]) + graph
+
+
 def dataset_document(count: int = 40, shape=(3, 8, 8), labels: int | None = 10, salt: int = 0) -> bytes:
     channels, height, width = shape
     tensors = {"images": np.full((count, height, width, channels), salt, dtype=np.uint8)}

@@ -80,6 +80,12 @@ HOSTILE = {
     "what torch.save writes": torch_zip(),
     "a bomb of zeros": gzip.compress(bytes(50 << 20)),
     "images that are no numbers": not_a_number(),
+    "an ONNX file that is cut off": synthetic.onnx_file()[:-1],
+    "an ONNX file with something behind it": synthetic.onnx_file() + b"\xff",
+    "an ONNX file whose graph is longer than itself": b"\x08\x08\x3a\xff\xff\xff\xff\x07" + bytes(1000),
+    "an ONNX file whose length does not end": b"\x08\x08\x3a" + b"\xff" * 1000,
+    "an ONNX file without a graph": b"\x08\x08\x12\x04test",
+    "an ONNX file of empty fields": b"\x08\x08" + b"\x12\x00" * 1_000_000,
 }
 
 
@@ -119,7 +125,7 @@ def refused(answer: httpx.Response) -> str:
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_hostile_document_is_refused(http, untouched, name, kind):
     code = refused(http.post(f"/v1/{kind}", params={"name": "hostile"}, content=HOSTILE[name]))
-    assert code.startswith(("document_", "dataset_"))
+    assert code.startswith(("document_", "dataset_", "onnx_"))
 
 
 def test_a_compressed_body_is_not_unpacked(http, untouched):

@@ -28,6 +28,7 @@ from worker.evaluation.memory import with_fewer_at_once
 from worker.evaluation.profile import inspect
 from worker.evaluation.sensitivity import measure_sensitivity
 from worker.evaluation.session import Session
+from worker.evaluation.translated import inspect_onnx
 from worker.evaluation.trial import measure_trial
 from worker.protocol import MOST_FACTORS, Advance, Assignment, Report
 
@@ -54,8 +55,10 @@ def evaluate(session: Session, assignment: Assignment, tell: Callable[[Advance],
 def _outcome(session: Session, assignment: Assignment, tell: Callable[[Advance], None]) -> Outcome:
     task, files, output = assignment.task, assignment.files, assignment.output
     match task:
+        case InspectTask(format="onnx"):
+            made: Outcome = inspect_onnx(session, task, files, output)
         case InspectTask():
-            made: Outcome = inspect(session, task, files)
+            made = inspect(session, task, files)
         case BaselineTask():
             made = measure_dense(session, task, files)
         case SensitivityTask():

@@ -6,7 +6,7 @@ const LONGEST_NAME = 200;
 
 /** What people know a file by: its name without the ending. */
 function nameOf(file) {
-  const name = file.name.replace(/\.safetensors$/i, "").replace(/[\x00-\x1f\x7f]/g, " ").trim();
+  const name = file.name.replace(/\.(safetensors|onnx)$/i, "").replace(/[\x00-\x1f\x7f]/g, " ").trim();
   return name.slice(0, LONGEST_NAME) || "unnamed";
 }
 

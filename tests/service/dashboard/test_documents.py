@@ -57,6 +57,29 @@ def test_a_model_that_could_not_be_inspected_says_why(service, browser):
     assert "aten.nonzero is unknown here" in text
 
 
+def test_a_model_that_came_as_an_onnx_file_says_so_before_and_after_it_is_translated(service, browser):
+    model = service.upload_model(synthetic.onnx_file()).json()
+    for path in ("/models", f"/models/{model['id']}"):
+        assert browser.get(path).status_code == 200
+    page = browser.get(f"/models/{model['id']}").text
+    assert f'href="/v1/blobs/{model["blob"]["sha256"]}" download="net.onnx"' in page
+    agent = service.agent()
+    agent.complete(agent.must_claim("inspect"))
+    assert "net from an ONNX file ready 3 × 8 × 8" in text_of(browser.get("/models"))
+    text = text_of(browser.get(f"/models/{model['id']}"))
+    size = len(synthetic.onnx_file())
+    assert (
+        f"Made from an ONNX file , {size} B: opset 18, by pytorch 2.14; outputs within 1e-06 of ONNX Runtime’s" in text
+    )
+
+
+def test_pages_take_onnx_files(browser):
+    for path in ("/models", "/submit"):
+        page = browser.get(path).text
+        assert 'accept=".safetensors,.onnx"' in page
+        assert "Upload a model document or an ONNX file" in page
+
+
 def test_the_layers_of_a_model_have_the_costs_of_its_profile(browser, prepared):
     page = browser.get(f"/models/{prepared['model']}")
     text = text_of(page)

@@ -172,3 +172,29 @@ def test_down_leaves_no_latency_report_and_no_key_that_asked_for_one(database):
     assert artifact_jobs(database) == [("compress", 5, 5)]
     with database.engine.connect() as connection:
         assert connection.execute(text("SELECT key FROM rs_idempotency_keys")).scalars().all() == ["job_a"]
+
+
+def test_down_leaves_the_documents_that_were_made_of_onnx_files_as_models(database):
+    migrate(database)
+    migrate_down(database, "0001")
+    with_rows(database)
+    migrate(database)
+    insert = """INSERT INTO rs_models
+        (id, name, project_id, user_id, sha256, document, source, state, summary, created_at)
+        VALUES (:id, 'n', 'prj_default', 'usr_local', :sha256, :document, '{"format": "onnx"}', 'ready', '{}', :at)"""
+    models = [("mdl_a", "o1", "d"), ("mdl_b", "o2", "d"), ("mdl_c", "o3", "s"), ("mdl_d", "o4", None)]
+    with database.writing_engine.begin() as connection:
+        for sha256 in ("o1", "o2", "o3", "o4", "d"):
+            connection.execute(text("INSERT INTO rs_blobs VALUES (:sha256, 1, 0, 0)"), {"sha256": sha256})
+        for at, (name, sha256, document) in enumerate(models):
+            row = {"id": name, "sha256": sha256, "document": document, "at": at}
+            connection.execute(text(insert), row)
+        connection.execute(text("UPDATE rs_studies SET model_id = 'mdl_b'"))
+        connection.execute(text("UPDATE rs_jobs SET model_id = 'mdl_c'"))
+    migrate_down(database, "0005")
+    with database.engine.connect() as connection:
+        left = connection.execute(text("SELECT id, sha256 FROM rs_models ORDER BY id")).all()
+        studies = connection.execute(text("SELECT model_id FROM rs_studies")).scalars().all()
+        jobs = connection.execute(text("SELECT model_id FROM rs_jobs")).scalars().all()
+    assert left == [("mdl_1", "s"), ("mdl_a", "d")]
+    assert (studies, jobs) == (["mdl_a"], ["mdl_1"])
