@@ -1,5 +1,8 @@
 """Each operator alone: the document computes what ONNX Runtime does of the file."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from onnx import TensorProto, helper
@@ -277,3 +280,10 @@ def test_sizes_that_the_graph_computes_keep_the_batch_free(name, tmp_path):
 def test_every_operator_is_in_one_of_these_models():
     tried = {node.op_type for made in (*MODELS.values(), *SHAPES.values()) for node in made.graph.node}
     assert set(supported()) - tried == {"Range"}  # of sizes alone, for which no exporter is known to write it
+
+
+def test_the_documentation_names_every_operator_and_no_other():
+    page = (Path(__file__).parents[4] / "docs" / "onnx.md").read_text()
+    table = page.partition("## Operators")[2].partition("Sizes may be computed")[0]
+    named = set(re.findall(r"`([A-Z][A-Za-z0-9]+)`", table))
+    assert named == set(supported())
