@@ -262,7 +262,7 @@ def test_every_table_that_refers_to_blobs_is_asked(service):
         for key in table.foreign_keys
         if key.column.table.name == "rs_blobs"
     ]
-    assert len(referring) == 4
+    assert len(referring) == 6
     assert [column for column in referring if column not in asked] == []
 
 
