@@ -191,7 +191,7 @@ def test_down_leaves_the_documents_that_were_made_of_onnx_files_as_models(databa
             connection.execute(text(insert), row)
         connection.execute(text("UPDATE rs_studies SET model_id = 'mdl_b'"))
         connection.execute(text("UPDATE rs_jobs SET model_id = 'mdl_c'"))
-    migrate_down(database, "0006")
+    migrate_down(database, "0007")
     with database.engine.connect() as connection:
         left = connection.execute(text("SELECT id, sha256 FROM rs_models ORDER BY id")).all()
         studies = connection.execute(text("SELECT model_id FROM rs_studies")).scalars().all()
