@@ -52,7 +52,7 @@ def fine_tune(
     Raises:
         DatasetError: the network does not take the images.
         DocumentError: the document is not usable.
-        EvaluationError: ``evaluation_out_of_memory``.
+        EvaluationError: ``evaluation_out_of_memory``, ``evaluation_not_finite``.
         ProxyError: the loss is no number any more, or the network gives no class scores.
     """
     dense = session.network(task.model, files[task.model.sha256])
@@ -69,7 +69,7 @@ def fine_tune(
             raise
         raise _too_large(task, error) from None
     tuned = training.result()
-    after = scored.score(tuned)
+    after = _score_of_tuned(scored, tuned)
     pieces = _first(validation, _PARITY_IMAGES)
     sha256, parity = write_document(session, tuned, first_image(validation), pieces, output)
     return FineTuneOutcome(sha256=sha256, parity=parity, before=before, after=after, dense=scored.dense)
@@ -88,6 +88,20 @@ class _Scored:
         with in_pieces(network, self._images.at_once):
             found = proxy.score(network, self._images, reference=self._reference, metric=self._metric)
         return TuningScore(value=found.value, accuracy=found.accuracy, kl=found.kl, images=found.count)
+
+
+def _score_of_tuned(scored: _Scored, tuned: nn.Module) -> TuningScore:
+    try:
+        return scored.score(tuned)
+    except proxy.ProxyError as error:
+        if error.code != "not_finite":
+            raise
+        raise EvaluationError(
+            "evaluation_not_finite",
+            "the fine-tuned network's outputs are no numbers",
+            got=error.got,
+            mend="a smaller learning_rate, or gradient_norm=1",
+        ) from error
 
 
 def _training(

@@ -7,11 +7,13 @@ import torch
 
 import proxy
 import ranksearch
+from ranksearch.contracts.finetuning import RecipeRequest
 from ranksearch.contracts.jobs import (
     BaselineTask,
     CompressTask,
     DataSelection,
     ExportTask,
+    FineTuneTask,
     InspectTask,
     SensitivityTask,
     TrialTask,
@@ -99,6 +101,20 @@ class Work:
         self.files[blob.sha256] = document
         given = {"format": made, "validation": self.selection(20, 60), "batch_size": 16}
         return ExportTask(model=blob, **{**given, **changes})
+
+    def finetune(self, document, **changes):
+        """Of a document that was made before."""
+        task = self.export(document, "onnx")
+        recipe = RecipeRequest(epochs=5, batch_size=8, augmentation="none").completed(20, labelled=True)
+        given = {
+            "document": task.model,
+            "training": self.selection(0, 20),
+            "validation": self.selection(20, 60),
+            "recipe": recipe,
+            "batch_size": 16,
+            "checkpoint_seconds": 0,
+        }
+        return FineTuneTask(model=self.model, **{**given, **changes})
 
     def sensitivity(self, **changes):
         given = {
