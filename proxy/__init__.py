@@ -21,6 +21,7 @@ from proxy.factors import Factors
 from proxy.feature_distance import FeatureMoments, feature_moments
 from proxy.finetuning import FineTuning, Progress, TuningState
 from proxy.grids import GridPoint
+from proxy.inputs import Inputs
 from proxy.layers import FactorizedLayer
 from proxy.layout import Layout
 from proxy.output_distance import DenseOutputs, output_distance, reference_outputs
@@ -42,6 +43,7 @@ __all__ = [
     "FeatureMoments",
     "FineTuning",
     "GridPoint",
+    "Inputs",
     "Ladder",
     "LayerCost",
     "Layout",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +31,10 @@ class Inputs:
 
     def __getitem__(self, images: slice) -> Inputs:
         return self._each(lambda tensor: tensor[images])
+
+    def pieces(self, size: int) -> Iterator[Inputs]:
+        """The same images, at most ``size`` at a time."""
+        return (self[start : start + size] for start in range(0, len(self), size))
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:

@@ -35,11 +35,12 @@ class Tally:
 
     Attributes:
         count: images seen.
+        metric: as given.
     """
 
     def __init__(self, metric: str, raced: str | None, variances: Sequence[float] | None = None) -> None:
         self.count = 0
-        self._metric, self._raced = metric, raced
+        self.metric, self._raced = metric, raced
         self._sums: dict[str, float] = {}
         self._batch_means: list[float] = []
         self._distance = DistanceTally(variances) if metric == "outputs" else None
@@ -87,10 +88,10 @@ class Tally:
     def _scores(self, outputs: object) -> list[tuple[str, Tensor]]:
         """The outputs that are compared as class scores."""
         found = float_outputs(outputs)
-        if self._metric in _WITHOUT_SCORES:
+        if self.metric in _WITHOUT_SCORES:
             plain = len(found) == 1 and found[0][1].ndim == _MATRIX and found[0][1].shape[1] > 1
             return found if plain and bool(torch.isfinite(found[0][1]).all()) else []
-        found = found if self._metric == "kl" else found[:1]
+        found = found if self.metric == "kl" else found[:1]
         if not found:
             raise _no_scores(outputs, "")
         for place, tensor in found:
@@ -113,10 +114,10 @@ class Tally:
         return [_flat(goal.to(own.device)) for (_, own), (_, goal) in zip(scores, wanted, strict=True)]
 
     def _labels(self, flat: Float[Tensor, "M K"], labels: Tensor | None, place: str) -> Tensor | None:
-        needed = self._metric in ("accuracy", "loss")
+        needed = self.metric in ("accuracy", "loss")
         if labels is None:
             if needed:
-                raise MissingInput(f"{self._metric} needs labels", mend="give (images, labels), or use metric='kl'")
+                raise MissingInput(f"{self.metric} needs labels", mend="give (images, labels), or use metric='kl'")
             return None
         own = labels.to(flat.device).flatten().long()
         fit = len(own) == len(flat)

@@ -23,8 +23,12 @@ __all__ = [
     "percentage",
 ]
 
-Metric = Literal["accuracy", "kl", "loss", "features"]
-"""The proxy. ``accuracy`` is the only one of which more is better; ``accuracy`` and ``loss`` need labels."""
+Metric = Literal["accuracy", "kl", "loss", "features", "outputs"]
+"""The proxy. ``accuracy`` is the only one of which more is better; ``accuracy`` and ``loss`` need labels.
+
+These three and ``kl`` are for class scores; ``outputs`` compares outputs of any kind with the dense network's, and
+``features`` what its layers compute.
+"""
 CostWord = Literal["macs", "params", "latency_ms"]
 Objective = Literal["proxy", "macs", "params", "latency_ms"]
 """``proxy`` is the study's metric; the others are costs, and less of them is better."""

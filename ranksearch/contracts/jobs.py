@@ -40,6 +40,7 @@ __all__ = [
     "OnnxTranslation",
     "Outcome",
     "Race",
+    "SensitivityMeasure",
     "SensitivityOutcome",
     "SensitivityTask",
     "Task",
@@ -82,10 +83,14 @@ class BaselineTask(Resource):
     measure_latency: bool = False
 
 
+SensitivityMeasure = Literal["kl", "outputs"]
+"""How far a network is from the dense one: by the divergence of class scores, or by the distance of any outputs."""
+
+
 class SensitivityTask(Resource):
     """Measure the network with one layer factorised at a time, every other layer dense: the independent table.
 
-    Every choice is calibrated and measured as a trial is, by its divergence (kl) from the dense network.
+    Every choice is calibrated as a trial is, and measured by its distance from the dense network.
     """
 
     kind: Literal["sensitivity"] = "sensitivity"
@@ -96,6 +101,7 @@ class SensitivityTask(Resource):
     level: Level
     batch_size: int
     seed: int
+    measure: SensitivityMeasure = "kl"
 
 
 class Race(Resource):
@@ -260,7 +266,7 @@ class TrialOutcome(Request):
 
 
 class SensitivityOutcome(Request):
-    """Layer → the divergence (kl, nats an image) at each of the task's choices, in their order."""
+    """Layer → the distance, by the task's measure, at each of its choices, in their order."""
 
     kind: Literal["sensitivity"] = "sensitivity"
     kl: dict[str, list[float]]

@@ -11,6 +11,7 @@ from typing import Literal
 from pydantic import Field
 
 from ranksearch.contracts.base import Resource
+from ranksearch.contracts.model_summaries import TensorSpec
 from ranksearch.contracts.ranks import LayerRanks, Method
 
 __all__ = ["Cost", "GridPoint", "Latency", "ModelProfile", "Rule", "SiteProfile"]
@@ -79,6 +80,18 @@ class ModelProfile(Resource):
     sites: list[SiteProfile]
     input_shapes: list[list[int]] = Field(description="without the batch dimension")
     output_shapes: list[list[int]] = Field(description="without the batch dimension, flattened in order")
+    inputs: list[TensorSpec] = Field(default=[], description="with names and types; empty in profiles of before")
+    outputs: list[TensorSpec] = Field(default=[], description="likewise, in the order of output_shapes")
     latency: Latency | None = Field(default=None, description="of the whole dense network, on the inspecting worker")
     solver: str = Field(description="how the factors behind relative_error were computed")
     seconds: float = Field(ge=0, description="what the inspection took on its worker")
+
+    @property
+    def input_specs(self) -> list[TensorSpec]:
+        """The inputs; where only their shapes are known, of floats."""
+        return self.inputs or [TensorSpec(shape=tuple(shape), dtype="float32") for shape in self.input_shapes]
+
+    @property
+    def output_specs(self) -> list[TensorSpec]:
+        """The outputs, likewise."""
+        return self.outputs or [TensorSpec(shape=tuple(shape), dtype="float32") for shape in self.output_shapes]

@@ -85,6 +85,10 @@ class TrialResult(Resource):
     kl: float | None = Field(default=None, description="nats an image, dense to compressed")
     loss: float | None = Field(default=None, description="cross-entropy in nats an image")
     features: float | None = Field(default=None, description="distance of the features' moments, see proxy.score")
+    outputs: float | None = Field(
+        default=None,
+        description="share of the dense outputs' variance that is not explained any more, mean over outputs",
+    )
     batch_values: list[float] | None = Field(
         default=None,
         max_length=100_000,

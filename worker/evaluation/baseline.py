@@ -17,7 +17,7 @@ __all__ = ["measure_dense"]
 
 
 def measure_dense(session: Session, task: BaselineTask, files: Mapping[str, Path]) -> TrialOutcome:
-    """The metric of the dense network. Its logits or moments stay in the session, as the trials' reference.
+    """The metric of the dense network. Its outputs or moments stay in the session, as the trials' reference.
 
     Raises:
         DatasetError: the network does not take these images.
@@ -31,7 +31,7 @@ def measure_dense(session: Session, task: BaselineTask, files: Mapping[str, Path
         with in_pieces(network, images.at_once):
             score = proxy.score(network, images, reference=reference, metric=task.metric)
     seconds = clock.seconds()
-    cost = proxy.cost(network, (first_image(images),))
+    cost = proxy.cost(network, first_image(images).positional)
     dense = Cost(macs=cost.macs, params=cost.params)
     latency = latency_of(network, images, session) if task.measure_latency else None
     return TrialOutcome(kind="baseline", result=result_of(score, dense, seconds, session, latency))

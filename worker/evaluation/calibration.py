@@ -40,4 +40,4 @@ def _on_the_cpu(small: nn.Module, images: Images, reference: Reference, level: L
     """A BatchNorm in training mode normalises by the whole batch: that cannot be cut into pieces."""
     if isinstance(reference, Mapping):
         reference = {name: (mean.cpu(), deviation.cpu()) for name, (mean, deviation) in reference.items()}
-    proxy.calibrate(small.cpu(), (batch.cpu() for batch in images.only()), reference=reference, level=level)
+    proxy.calibrate(small.cpu(), (batch.to("cpu") for batch in images.only()), reference=reference, level=level)

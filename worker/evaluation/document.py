@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
+from proxy import Inputs
 from ranksearch.contracts.artifacts import ParityReport
 from ranksearch.documents import load, pack
 from worker.evaluation.made import named_by_sha256
@@ -17,7 +18,7 @@ __all__ = ["write_document"]
 
 
 def write_document(
-    session: Session, network: nn.Module, example: Tensor, validation: Iterable[Tensor], output: Path
+    session: Session, network: nn.Module, example: Inputs, validation: Iterable[Inputs], output: Path
 ) -> tuple[str, ParityReport]:
     """Write the document into ``output``, named by its sha256.
 
@@ -26,8 +27,8 @@ def write_document(
     Args:
         session: whose device they run on.
         network: in eval mode; moved to the CPU and back.
-        example: one image ``(1, C, H, W)``.
-        validation: batches of images on which both are compared.
+        example: the inputs of one image.
+        validation: batches of inputs on which both are compared.
         output: a folder.
 
     Returns:
@@ -36,8 +37,8 @@ def write_document(
     Raises:
         DocumentError: the network cannot be packed.
     """
-    made, example = output / "document", example.cpu()
-    pack(network.cpu(), (example.expand(2, *example.shape[1:]).contiguous(),), made, verify=False)
+    made, example = output / "document", example.to("cpu")
+    pack(network.cpu(), example.joined([example]).positional, made, verify=False)
     sha256 = named_by_sha256(made)
     written = load(output / sha256).to(session.device)
     with in_full_precision():

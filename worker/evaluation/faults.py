@@ -56,12 +56,12 @@ def ran_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
-def refused_images(error: RuntimeError, shape: tuple[int, ...]) -> DatasetError:
+def refused_images(error: RuntimeError, shapes: tuple[tuple[int, ...], ...]) -> DatasetError:
     """The network raised on a batch of images: say so in terms of the data set."""
     return DatasetError(
         "dataset_shape_mismatch",
         f"the network does not take these images: {error}",
-        got=f"images of shape {shape}",
+        got=f"images of shape {' and '.join(str(shape) for shape in shapes)}",
         mend="pack a data set of the size and the number of channels that the network was packed with",
     )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import proxy
 from ranksearch.contracts.errors import EvaluationError
@@ -180,7 +180,7 @@ class _Reporting:
         return name
 
 
-def _first(images: Images, count: int) -> Iterator[Tensor]:
+def _first(images: Images, count: int) -> Iterator[proxy.Inputs]:
     """About so many of the validation images, in the pieces that fit at once."""
     for piece in images.pieces():
         if count <= 0:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import nn
 
 import proxy
 from ranksearch.contracts.profiles import Cost, Latency
@@ -24,6 +24,7 @@ def result_of(
         kl=score.kl,
         loss=score.loss,
         features=score.features,
+        outputs=score.outputs,
         batch_values=None if score.batch_means is None else list(score.batch_means),
         latency=latency,
         images=score.count,
@@ -33,12 +34,12 @@ def result_of(
     )
 
 
-def first_image(images: Images) -> Tensor:
-    """One image, ``(1, C, H, W)``: what a cost is counted on."""
+def first_image(images: Images) -> proxy.Inputs:
+    """One image, ``(1, C, H, W)``, or the inputs of one: what a cost is counted on."""
     return next(images.only())[:1]
 
 
 def latency_of(network: nn.Module, images: Images, session: Session, dense: nn.Module | None = None) -> Latency:
     """Of one image; with the dense network given, both in turns."""
-    image = one_image(next(images.only()))
-    return measure_latency(network, (image,), device_name=session.device_name, dense=dense)
+    image = [one_image(tensor) for tensor in next(images.only()).positional]
+    return measure_latency(network, image, device_name=session.device_name, dense=dense)

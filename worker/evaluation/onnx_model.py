@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
+from proxy import Inputs
 from ranksearch.contracts.errors import EvaluationError
 from worker.evaluation.parity import Outputs
 
@@ -57,8 +59,15 @@ def check_fits(program: ExportedProgram) -> None:
         )
 
 
-def write_onnx(program: ExportedProgram, path: Path) -> None:
+def write_onnx(program: ExportedProgram, path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:
     """Write a traced program, weights inside, its batch a free dimension named ``batch``; checked by ONNX's checker.
+
+    Args:
+        program: of any structure of outputs, which is flattened.
+        path: where to write.
+        inputs: names of the inputs.
+        outputs: names of the outputs; one that is also an input's gets ``.out`` behind it, since ONNX has one space
+            of names.
 
     Raises:
         EvaluationError: ``export_failed``: torch cannot write it as ONNX.
@@ -66,7 +75,10 @@ def write_onnx(program: ExportedProgram, path: Path) -> None:
     import onnx  # noqa: PLC0415 - takes a second, and most workers never write such a file
 
     try:
-        made: Any = torch.onnx.export(program, dynamo=True, external_data=False, verbose=False)
+        apart = [f"{name}.out" if name in inputs else name for name in outputs]
+        made: Any = torch.onnx.export(
+            program, dynamo=True, external_data=False, verbose=False, input_names=inputs, output_names=apart
+        )
         model = made.model_proto
         _name_batch(model)
         onnx.save_model(model, str(path))
@@ -89,11 +101,12 @@ def read_onnx(path: Path) -> Outputs:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise _failed("ONNX Runtime cannot open this network on a CPU", error) from error
-    (name,) = (given.name for given in session.get_inputs())
+    names = [given.name for given in session.get_inputs()]
 
-    def outputs(images: Tensor) -> list[Tensor]:
+    def outputs(images: Inputs) -> list[Tensor]:
+        given = zip(names, images.positional, strict=True)
         try:
-            results = session.run(None, {name: np.ascontiguousarray(images.numpy())})
+            results = session.run(None, {name: np.ascontiguousarray(tensor.numpy()) for name, tensor in given})
         except Exception as error:
             raise _failed("ONNX Runtime cannot run this network on a CPU", error) from error
         return [torch.from_numpy(np.asarray(result)) for result in results]

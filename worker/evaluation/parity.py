@@ -7,7 +7,7 @@ tolerated lies far from both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -15,13 +15,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from proxy import Inputs
 from ranksearch.contracts.artifacts import ParityReport
 from ranksearch.contracts.errors import EvaluationError
 
 __all__ = ["Outputs", "compared", "in_full_precision", "outputs_of", "torch_runtime"]
 
-Outputs = Callable[[Tensor], list[Tensor]]
-"""A batch of images ``(N, C, H, W)`` → every output, each with the batch first."""
+Outputs = Callable[[Inputs], list[Tensor]]
+"""A batch of inputs → every output, each with the batch first."""
 
 _TOLERANCES = {torch.float64: 1e-6, torch.float32: 1e-4, torch.float16: 2e-2, torch.bfloat16: 5e-2}
 """Of the outputs' range. In single precision another order of summation was seen to make 3e-7 of it (ResNet-56)."""
@@ -56,7 +57,7 @@ class _Output:
 def compared(
     reference: Outputs,
     candidate: Outputs,
-    batches: Iterable[Tensor],
+    batches: Iterable[Inputs],
     *,
     against: Literal["network", "document"],
     runtimes: Mapping[str, str],
@@ -66,7 +67,7 @@ def compared(
     Args:
         reference: what the file was made from.
         candidate: the file.
-        batches: images, ``(N, C, H, W)``, at least one batch.
+        batches: inputs of both, at least one batch.
         against: what the reference is.
         runtimes: what runs both, and their versions.
 
@@ -84,7 +85,7 @@ def compared(
             break
         for output, one, other in zip(outputs, wanted, got, strict=True):
             output.add(one, other)
-        images, dtype = images + len(batch), wanted[0].dtype
+        images, dtype = images + len(batch), _coarsest(wanted)
         scores = scores and len(wanted) == 1 and _are_scores(wanted[0]) and wanted[0].shape == got[0].shape
         same += int((wanted[0].argmax(1).cpu() == got[0].argmax(1).cpu()).sum()) if scores else 0
     comparable = all(output.comparable for output in outputs)
@@ -110,8 +111,8 @@ def outputs_of(network: nn.Module) -> Outputs:
     """A network's outputs, as a flat list of tensors."""
 
     @torch.no_grad()
-    def outputs(images: Tensor) -> list[Tensor]:
-        return [leaf for leaf in pytree.tree_leaves(network(images)) if isinstance(leaf, Tensor)]
+    def outputs(images: Inputs) -> list[Tensor]:
+        return [leaf for leaf in pytree.tree_leaves(images.into(network)) if isinstance(leaf, Tensor)]
 
     return outputs
 
@@ -128,6 +129,12 @@ def in_full_precision() -> Iterator[None]:
         enabled=torch.backends.cudnn.enabled, benchmark=False, deterministic=True, allow_tf32=False
     ):
         yield
+
+
+def _coarsest(outputs: Sequence[Tensor]) -> torch.dtype:
+    """Of the outputs' types the one that tolerates most; whole numbers are compared as if they were single floats."""
+    found = [output.dtype for output in outputs if output.is_floating_point()]
+    return max(found, key=lambda dtype: _TOLERANCES.get(dtype, 0.0), default=torch.float32)
 
 
 def _are_scores(output: Tensor) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from torch import Tensor, nn
+
+import proxy
+from proxy.outputs import joined_outputs
 
 __all__ = ["in_pieces"]
 
@@ -16,24 +18,19 @@ def in_pieces(network: nn.Module, at_once: int) -> Iterator[None]:
     """Have a network compute larger batches piece by piece, while the block lasts.
 
     Args:
-        network: called with a batch of images; in eval mode, where images do not depend on each other.
+        network: called with a batch of its inputs; in eval mode, where images do not depend on each other.
         at_once: images in a piece.
     """
     whole = network.forward
 
-    def forward(images: Tensor) -> object:
-        if len(images) <= at_once:
-            return whole(images)
-        return _joined([whole(piece) for piece in torch.split(images, at_once)])
+    def forward(*inputs: Tensor) -> object:
+        given = proxy.Inputs(inputs)
+        if len(given) <= at_once:
+            return whole(*inputs)
+        return joined_outputs([whole(*piece.positional) for piece in given.pieces(at_once)])
 
     network.__dict__["forward"] = forward  # an attribute of the instance hides the method of its class
     try:
         yield
     finally:
         del network.__dict__["forward"]
-
-
-def _joined(outputs: list[object]) -> object:
-    """The pieces' outputs as one; what is no tensor is of no use to any metric, and told by its first piece."""
-    tensors = [output for output in outputs if isinstance(output, Tensor) and output.ndim]
-    return torch.cat(tensors) if len(tensors) == len(outputs) else outputs[0]

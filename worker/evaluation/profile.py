@@ -8,12 +8,15 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 import proxy
 from ranksearch.contracts.errors import DocumentError
 from ranksearch.contracts.jobs import InspectOutcome, InspectTask
+from ranksearch.contracts.model_summaries import TensorSpec
 from ranksearch.contracts.profiles import Cost, GridPoint, ModelProfile, Rule, SiteProfile
 from ranksearch.contracts.ranks import LayerRanks
+from ranksearch.documents.tensor_names import output_names
 from worker.evaluation.latency import measure_latency, one_image
 from worker.evaluation.latency_table import LayerTimes, layer_times
 from worker.evaluation.rules import macs_by_rule
@@ -42,11 +45,14 @@ def inspect(session: Session, task: InspectTask, files: Mapping[str, Path]) -> I
     image = [one_image(tensor) for tensor in inputs]
     times = layer_times(network, found, image)
     sites = [_site_profile(site, errors, rules.get(site.name, {}), times.get(site.name)) for site in found]
+    outputs = _outputs(network, inputs)
     profile = ModelProfile(
         dense=Cost(macs=dense.macs, params=dense.params),
         sites=sites,
         input_shapes=[list(tensor.shape[1:]) for tensor in inputs],
-        output_shapes=[list(tensor.shape[1:]) for tensor in _outputs(network, inputs)],
+        output_shapes=[list(spec.shape) for spec in outputs],
+        inputs=list(network.input_specs),  # type: ignore[arg-type]  # load() sets them
+        outputs=outputs,
         latency=measure_latency(network, image, device_name=session.device_name, seconds=_LATENCY_SECONDS),
         solver=SOLVER,
         seconds=time.perf_counter() - start,
@@ -154,20 +160,18 @@ def _weight(network: nn.Module, site: proxy.Site) -> Tensor:
 
 
 @torch.no_grad()
-def _outputs(network: nn.Module, inputs: tuple[Tensor, ...]) -> Iterator[Tensor]:
+def _outputs(network: nn.Module, inputs: tuple[Tensor, ...]) -> list[TensorSpec]:
     """Every tensor that the network answers, in order."""
-    pending = [network(*inputs)]
-    while pending:
-        answer = pending.pop(0)
-        if isinstance(answer, Tensor):
-            yield answer
-        elif isinstance(answer, Mapping):
-            pending[:0] = answer.values()
-        elif isinstance(answer, list | tuple):
-            pending[:0] = answer
-        else:
+    answer = network(*inputs)
+    leaves = [leaf for leaf in pytree.tree_leaves(answer) if leaf is not None]
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor) or not leaf.ndim:
             raise DocumentError(
                 "document_graph_invalid",
-                "the network answers something that is no tensor",
-                got=type(answer).__name__,
+                "the network answers something that is no tensor with a batch",
+                got="a single number" if isinstance(leaf, Tensor) else type(leaf).__name__,
             )
+    return [
+        TensorSpec(name=name, shape=tuple(leaf.shape[1:]), dtype=str(leaf.dtype).removeprefix("torch."))
+        for name, leaf in zip(output_names(answer), leaves, strict=True)
+    ]

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+import proxy
+from proxy.inputs import inputs_of
 from proxy.sites import layer_kind
 
 __all__ = ["DensePass", "recorded_bytes"]
@@ -22,14 +24,14 @@ class DensePass:
 
     Args:
         network: in eval mode; run once, left as it was.
-        images: a batch on its device.
+        images: a batch of its inputs, on its device.
 
     Attributes:
         outputs: what the network answers.
     """
 
-    def __init__(self, network: nn.Module, images: Tensor) -> None:
-        self._network, self._images = network, images
+    def __init__(self, network: nn.Module, images: Tensor | proxy.Inputs) -> None:
+        self._network, self._images = network, inputs_of(images)
         self._order: list[nn.Module] = []
         kept: list[tuple[Tensor, int]] = []
 
@@ -40,7 +42,7 @@ class DensePass:
         handles = [module.register_forward_hook(note) for module in network.modules() if _is_costly(module)]
         try:
             with torch.no_grad():
-                self.outputs: object = network(images)
+                self.outputs: object = self._images.into(network)
         finally:
             for handle in handles:
                 handle.remove()
@@ -67,10 +69,10 @@ class DensePass:
             if output is not None and self._order.count(module) == 1
         }
         with _acting({**before, layer: other}):
-            return self._network(self._images)
+            return self._images.into(self._network)
 
 
-def recorded_bytes(network: nn.Module, image: Tensor) -> int:
+def recorded_bytes(network: nn.Module, image: Tensor | proxy.Inputs) -> int:
     """Memory that a :class:`DensePass` takes for every image, about."""
     return DensePass(network, image).nbytes
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ Cell = tuple[str, int]
 
 
 def measure_sensitivity(session: Session, task: SensitivityTask, files: Mapping[str, Path]) -> SensitivityOutcome:
-    """The divergence from the dense network of every choice of every layer, alone.
+    """The distance from the dense network of every choice of every layer, alone.
 
     Raises:
         DatasetError: the network does not take these images.
@@ -41,9 +42,12 @@ def measure_sensitivity(session: Session, task: SensitivityTask, files: Mapping[
     images = session.images(task.validation, files[task.validation.blob.sha256], task.batch_size, network)
     session.reference(task.model, network, task.validation, images)  # refuses images that the network does not take
     measure = _by_reconstruction if task.level == "reconstruction" else _by_statistics
-    kl = dict(measure(session, task, files))
+    moved = dict(measure(session, task, files))
     return SensitivityOutcome(
-        kl={name: [kl.get((name, number), 0.0) for number in range(len(tried))] for name, tried in task.choices.items()}
+        kl={
+            name: [moved.get((name, number), 0.0) for number in range(len(tried))]
+            for name, tried in task.choices.items()
+        }
     )
 
 
@@ -53,12 +57,12 @@ def _by_statistics(session: Session, task: SensitivityTask, files: Mapping[str, 
     images = session.images(task.validation, files[task.validation.blob.sha256], task.batch_size, network)
     calibration = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size, network)
     moments = session.moments(task.model, network, task.calibration, calibration)
-    logits = session.reference(task.model, network, task.validation, images)
+    reference = session.reference(task.model, network, task.validation, images)
     for cell, factors in _factors(session, task, network):
         small = proxy.assemble(network, {cell[0]: factors})
         calibrate(small, calibration, moments, "statistics", session.device)
-        with in_pieces(small, images.at_once):
-            value = proxy.score(small, images.only(), reference=logits, metric="kl").value
+        with in_pieces(small, images.at_once), in_pieces(network, images.at_once):
+            value = proxy.score(small, images.only(), reference=reference, metric=task.measure).value
         yield cell, value
 
 
@@ -72,15 +76,17 @@ def _by_reconstruction(
     network = session.network(task.model, files[task.model.sha256])
     images = session.images(task.validation, files[task.validation.blob.sha256], task.batch_size, network)
     calibration = session.images(task.calibration, files[task.calibration.blob.sha256], task.batch_size, network)
+    variances = session.reference(task.model, network, task.validation, images).variances
+    tally = partial(Tally, task.measure, None, variances)
     portion: dict[Cell, nn.Module] = {}
     held = 0
     for cell, chain in _refitted(session, task, network, calibration):
         portion[cell] = chain
         held += sum(parameter.nbytes for parameter in chain.parameters())
         if held >= _BYTES_AT_ONCE:
-            yield from _measured(network, portion, images)
+            yield from _measured(network, portion, images, tally)
             portion, held = {}, 0
-    yield from _measured(network, portion, images)
+    yield from _measured(network, portion, images, tally)
 
 
 def _refitted(
@@ -129,20 +135,22 @@ def _entering(network: nn.Module, layer: nn.Module, images: Images) -> list[Tens
     try:
         for batch in images.pieces():
             with suppress(_ReachedError):
-                network(batch)
+                batch.into(network)
     finally:
         handle.remove()
     return found
 
 
-def _measured(network: nn.Module, chains: Mapping[Cell, nn.Module], images: Images) -> Iterator[tuple[Cell, float]]:
-    tallies = {cell: Tally("kl", None) for cell in chains}
+def _measured(
+    network: nn.Module, chains: Mapping[Cell, nn.Module], images: Images, tally: Callable[[], Tally]
+) -> Iterator[tuple[Cell, float]]:
+    tallies = {cell: tally() for cell in chains}
     for batch in images.only():
         at_once = max(1, _BYTES_AT_ONCE // max(recorded_bytes(network, batch[:1]), 1))
-        for part in torch.split(batch, min(at_once, images.at_once)):
+        for part in batch.pieces(min(at_once, images.at_once)):
             dense = DensePass(network, part)
             for cell, chain in chains.items():
                 answer = dense.exchanged(network.get_submodule(cell[0]), chain)
                 tallies[cell].add(answer, None, dense.outputs, images=len(part))
-    for cell, tally in tallies.items():
-        yield cell, tally.means()["kl"]
+    for cell, counted in tallies.items():
+        yield cell, counted.means()[counted.metric]

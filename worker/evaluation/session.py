@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -13,9 +14,11 @@ from torch import Tensor, nn
 import proxy
 from proxy.dense_features import recorded_bytes
 from proxy.sites import static_reasons
+from ranksearch.contracts.dataset_inputs import matched_inputs
 from ranksearch.contracts.errors import DatasetError
 from ranksearch.contracts.goals import Level, Metric
 from ranksearch.contracts.jobs import DataSelection
+from ranksearch.contracts.model_summaries import TensorSpec
 from ranksearch.contracts.resources import Blob
 from ranksearch.documents import example_inputs, load, load_data
 from worker.devices import main_memory
@@ -31,7 +34,7 @@ _SELECTIONS = 4
 _RESIDENT_BYTES = 1 << 30
 _RECORDED_BYTES = 1 << 30
 
-Batch = tuple[Tensor, Tensor | None]
+Batch = tuple[proxy.Inputs, Tensor | None]
 Value = TypeVar("Value")
 
 
@@ -71,11 +74,12 @@ class Images:
         selection: which of its images.
         batch_size: images a batch; the last one may hold fewer.
         device: where the batches are wanted.
-        dtype: type of the images, a floating-point one.
+        specs: what the network takes: shapes, names and types of its inputs.
         at_once: images that a forward pass may take at once: fewer than a batch where memory is short.
 
     Raises:
-        DatasetError: the document is not usable, or holds fewer images than selected.
+        DatasetError: the document is not usable, its inputs are not the network's, or it holds fewer images than
+            selected.
     """
 
     def __init__(
@@ -84,11 +88,13 @@ class Images:
         selection: DataSelection,
         batch_size: int,
         device: torch.device,
-        dtype: torch.dtype,
+        specs: Sequence[TensorSpec],
         at_once: int | None = None,
     ) -> None:
         self._data = load_data(path)
-        self._device, self._dtype = device, dtype
+        self._device = device
+        self._order = matched_inputs(self._data.summary.inputs, specs)
+        self._dtypes: list[torch.dtype] = [getattr(torch, spec.dtype) for spec in specs]
         if selection.stop > len(self._data):
             raise DatasetError(
                 "dataset_slice_out_of_range",
@@ -101,8 +107,8 @@ class Images:
         self.count = selection.stop - selection.start
         self.at_once = min(at_once or batch_size, batch_size)
         self.are_cut = self.at_once < batch_size
-        channels, height, width = self._data.image_shape
-        self._resident = not self.are_cut and 4 * self.count * channels * height * width <= _RESIDENT_BYTES
+        each = sum(prod(spec.shape) * dtype.itemsize for spec, dtype in zip(specs, self._dtypes, strict=True))
+        self._resident = not self.are_cut and self.count * each <= _RESIDENT_BYTES
         self._kept: list[Batch] | None = None
 
     def __iter__(self) -> Iterator[Batch]:
@@ -116,24 +122,25 @@ class Images:
         return len(self._bounds)
 
     @property
-    def image_shape(self) -> tuple[int, ...]:
-        """``(C, H, W)``."""
-        return self._data.image_shape
+    def shapes(self) -> tuple[tuple[int, ...], ...]:
+        """Of one image, ``(C, H, W)``, input by input."""
+        return tuple(self._data.summary.inputs[at].shape for at in self._order)
 
-    def only(self) -> Iterator[Tensor]:
+    def only(self) -> Iterator[proxy.Inputs]:
         """The batches without their labels."""
         return (images for images, _ in self)
 
-    def pieces(self) -> Iterator[Tensor]:
+    def pieces(self) -> Iterator[proxy.Inputs]:
         """The same, in pieces of at most ``at_once``."""
-        return (piece for images in self.only() for piece in torch.split(images, self.at_once))
+        return (piece for images in self.only() for piece in images.pieces(self.at_once))
 
     def _batch(self, start: int, stop: int) -> Batch:
         labels = self._data.labels
-        images = self._data.images(start, stop).to(self._device, self._dtype)
+        stored = self._data.inputs(start, stop)
+        tensors = [stored[at].to(self._device, dtype) for at, dtype in zip(self._order, self._dtypes, strict=True)]
         if self._device.type == "cpu":  # seen on CPUs: factorised networks run twice as fast on this layout
-            images = images.contiguous(memory_format=torch.channels_last)
-        return images, None if labels is None else labels[start:stop].to(self._device)
+            tensors = [_channels_last(tensor) for tensor in tensors]
+        return proxy.Inputs(tuple(tensors)), None if labels is None else labels[start:stop].to(self._device)
 
 
 class Session:
@@ -158,7 +165,7 @@ class Session:
         self.factors = DiskCache(cache_dir, device=self.device)
         self._networks: Recent[nn.Module] = Recent(_NETWORKS)
         self._images: Recent[Images] = Recent(_SELECTIONS)
-        self._references: Recent[list[Tensor]] = Recent(_SELECTIONS)
+        self._references: Recent[proxy.DenseOutputs] = Recent(_SELECTIONS)
         self._hashes: Recent[dict[str, str]] = Recent(_NETWORKS)
         self._moments: Recent[proxy.OutputMoments] = Recent(_SELECTIONS)
         self._features: Recent[proxy.FeatureMoments] = Recent(_SELECTIONS)
@@ -212,18 +219,15 @@ class Session:
         return self._hashes.get(blob.sha256, lambda: proxy.weight_hashes(network))
 
     def images(self, selection: DataSelection, path: Path, batch_size: int, network: nn.Module) -> Images:
-        """The images of a selection, in the floating-point type that a loaded network takes.
+        """The images of a selection, as a loaded network takes them.
 
         Raises:
             DatasetError: they are not usable.
         """
         specs: Any = network.input_specs  # load() sets them
-        wanted: torch.dtype = getattr(torch, specs[0].dtype)
-        # Normalised images are no whole numbers: a network of integers gets floats, and says that it takes none.
-        dtype = wanted if wanted.is_floating_point else torch.float32
         at_once = min(self.at_once or batch_size, batch_size)
-        key = (selection.blob.sha256, selection.start, selection.stop, batch_size, at_once, dtype)
-        return self._images.get(key, lambda: Images(path, selection, batch_size, self.device, dtype, at_once))
+        key = (selection.blob.sha256, selection.start, selection.stop, batch_size, at_once, specs)
+        return self._images.get(key, lambda: Images(path, selection, batch_size, self.device, specs, at_once))
 
     def moments(self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images) -> proxy.OutputMoments:
         """The dense layers' output moments on a selection, which layers without a BatchNorm are corrected to.
@@ -263,8 +267,8 @@ class Session:
 
     def metric_reference(
         self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images, metric: Metric
-    ) -> Sequence[Tensor] | proxy.FeatureMoments:
-        """What a metric compares with: the dense network's logits, or its features' moments.
+    ) -> proxy.DenseOutputs | proxy.FeatureMoments:
+        """What a metric compares with: the dense network's outputs, or its features' moments.
 
         Raises:
             DatasetError: the network does not take these images.
@@ -275,19 +279,22 @@ class Session:
             _key(blob, selection, images), _taking(images, lambda: proxy.feature_moments(network, images.pieces()))
         )
 
-    @torch.no_grad()
-    def reference(self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images) -> Sequence[Tensor]:
-        """The dense network's logits for every batch of a selection.
+    def reference(self, blob: Blob, network: nn.Module, selection: DataSelection, images: Images) -> proxy.DenseOutputs:
+        """The dense network's outputs for every batch of a selection, or itself where those take too much memory.
 
         Raises:
             DatasetError: the network does not take these images.
         """
 
-        def outputs() -> list[Tensor]:
+        def outputs() -> proxy.DenseOutputs:
             with in_pieces(network, images.at_once):
-                return [network(batch) for batch in images.only()]
+                return proxy.reference_outputs(network, images.only(), memory=_RECORDED_BYTES)
 
         return self._references.get(_key(blob, selection, images), _taking(images, outputs))
+
+
+def _channels_last(tensor: Tensor) -> Tensor:
+    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor  # noqa: PLR2004 - images
 
 
 def _key(blob: Blob, selection: DataSelection, images: Images) -> tuple[object, ...]:
@@ -303,6 +310,6 @@ def _taking(images: Images, make: Callable[[], Value]) -> Callable[[], Value]:
         except RuntimeError as error:
             if ran_out_of_memory(error):
                 raise
-            raise refused_images(error, images.image_shape) from error
+            raise refused_images(error, images.shapes) from error
 
     return made

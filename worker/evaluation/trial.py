@@ -41,10 +41,10 @@ def measure_trial(session: Session, task: TrialTask, files: Mapping[str, Path]) 
     small = calibrated(session, task, files, clock)
     with clock.part("validation"):
         stop = falls_behind(task.race, len(images))
-        with in_pieces(small, images.at_once):
+        with in_pieces(small, images.at_once), in_pieces(dense, images.at_once):
             score = proxy.score(small, images, reference=reference, metric=task.metric, stop=stop)
     seconds = clock.seconds()
-    counted = proxy.cost(small, (first_image(images),))
+    counted = proxy.cost(small, first_image(images).positional)
     cost = Cost(macs=counted.macs, params=counted.params)
     latency = latency_of(small, images, session, dense) if task.measure_latency and score.complete else None
     return TrialOutcome(

@@ -24,7 +24,7 @@ def test_images_that_the_network_does_not_take_are_named_so(session, work):
     with pytest.raises(DatasetError) as error:
         measure_dense(session, work.baseline(validation=grey, metric="kl"), work.files)
     assert error.value.code == "dataset_shape_mismatch"
-    assert "(1, 8, 8)" in str(error.value)
+    assert error.value.got == "[1, 8, 8]"
 
 
 def test_the_dense_networks_own_latency_is_measured_where_it_is_asked_for(session, work):

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from proxy.inputs import inputs_of
 from ranksearch.contracts.artifacts import ParityReport
 from ranksearch.contracts.errors import EvaluationError
 from worker.evaluation.parity import compared, outputs_of
@@ -82,4 +83,4 @@ def test_several_outputs_have_no_class():
 def test_outputs_in_a_structure_are_a_flat_list():
     network = torch.nn.Identity()
     network.forward = lambda x: {"a": x, "b": (x + 1, 3)}
-    assert [tensor.item() for tensor in outputs_of(network)(torch.tensor(1.0))] == [1.0, 2.0]
+    assert [tensor.item() for tensor in outputs_of(network)(inputs_of(torch.tensor([1.0])))] == [1.0, 2.0]
