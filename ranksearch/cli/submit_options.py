@@ -74,7 +74,7 @@ MaxDrop = Annotated[
     typer.Option(
         "--max-drop",
         help="Search the smallest network that loses at most this: 0.01 is one point of accuracy; nats for kl and "
-        "loss. Without --objectives: the fewest macs.",
+        "loss; a share of their variance for outputs. Without --objectives: the fewest macs.",
         min=0,
         rich_help_panel=_GOAL,
     ),
@@ -91,7 +91,8 @@ MetricName = Annotated[
     str | None,
     typer.Option(
         "--metric",
-        help="kl, accuracy, loss or features. Without it: kl; with --max-drop accuracy where there are labels.",
+        help="kl, accuracy, loss, outputs or features. Without it: kl, and with --max-drop accuracy where there are "
+        "labels; for networks that are no classifiers outputs.",
         rich_help_panel=_GOAL,
     ),
 ]

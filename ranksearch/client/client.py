@@ -141,8 +141,10 @@ class Client:
             objectives: ``"proxy"`` is the metric; ``"macs"``, ``"params"`` and ``"latency_ms"`` are costs. One cost
                 goes with ``max_drop``; several objectives give a front.
             max_drop: how much the smallest network may lose against the dense one: 0.01 is one point of accuracy;
-                nats for kl and loss. Without ``objectives``: of the macs, as few as possible.
-            metric: by default kl, which needs no labels; with ``max_drop`` accuracy where there are labels.
+                nats for kl and loss, a share of the variance for outputs. Without ``objectives``: of the macs, as few
+                as possible.
+            metric: by default kl, which needs no labels; with ``max_drop`` accuracy where there are labels. For a
+                network that is no classifier of one output: outputs, the share of its outputs' variance that is lost.
             methods: among which the search chooses each layer's, in order of preference.
             keep_dense: qualified names of layers that are not to be factorised.
             n_trials: how many rank vectors to try.

@@ -143,6 +143,7 @@ class InputError(RankSearchError):
         "nothing_to_compress": 422,
         "latency_unknown": 422,
         "finetune_unsupported": 422,
+        "metric_does_not_fit": 422,
         "range_not_satisfiable": 416,
         "backup_unusable": 422,
         "backup_not_possible": 422,

@@ -141,7 +141,7 @@ class SensitivityPoint(Resource):
 
     ranks: LayerRanks
     macs_fraction: float = Field(description="of the layer's dense macs")
-    kl: float = Field(description="nats an image that the network moves, everything else being dense")
+    kl: float = Field(description="how far the network moves, by the table's measure, everything else being dense")
 
 
 class LayerSensitivity(Resource):
@@ -159,4 +159,7 @@ class Sensitivity(Resource):
 
     study: str
     state: Literal["not_asked_for", "pending", "measured", "failed"]
+    measure: Literal["kl", "outputs"] = Field(
+        default="kl", description="kl in nats an image; outputs: the distance that the metric of this name is"
+    )
     layers: list[LayerSensitivity] = Field(description="empty unless it is measured")

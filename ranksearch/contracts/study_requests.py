@@ -50,7 +50,7 @@ class StudyRequest(Request):
         default=None,
         ge=0,
         description="how much of the metric the smallest network may lose against the dense one on the same images:"
-        " 0.01 is one point of accuracy; nats for kl and loss",
+        " 0.01 is one point of accuracy; nats for kl and loss; of outputs, a share of their variance",
     )
     name: Name | None = None
     methods: list[Method] = Field(
@@ -66,7 +66,8 @@ class StudyRequest(Request):
     metric: Metric | None = Field(
         default=None,
         description="what a trial is judged by. None: kl, which needs no labels and tells candidates apart best;"
-        " for the least cost within max_drop: accuracy where the validation images have labels",
+        " for the least cost within max_drop: accuracy where the validation images have labels. For a model that is no"
+        " classifier of one output: outputs",
     )
     level: Level = Field(default="reconstruction", description="how trials and the compressed model are calibrated")
     sampler: Sampler = "auto"

@@ -192,7 +192,7 @@ def _drop(metric: Metric, drop: float) -> str:
     if metric == "accuracy":
         points = f"{100 * drop:.4g}"
         return f"{points} point{'' if points == '1' else 's'} of accuracy"
-    return f"{drop:g} of {metric}" if metric == "features" else f"{drop:g} nats of {metric}"
+    return f"{drop:g} nats of {metric}" if metric in {"kl", "loss"} else f"{drop:g} of {metric}"
 
 
 def agreement(tau: float) -> str:

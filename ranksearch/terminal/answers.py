@@ -59,6 +59,7 @@ def best_summary(best: Best) -> list[str]:
         "kl": None if result.kl is None else f"{result.kl:.3g} nats an image away from the dense network",
         "loss": _loss(best) if best.metric == "loss" else None,
         "features": f"{best.value:.3g} away from the dense network's" if best.metric == "features" else None,
+        "outputs": _outputs(best.value) if best.metric == "outputs" else None,
         "measured": f"on {result.images} validation images, {result.device}",
     }
     told = [f"{word:<10} {text}" for word, text in lines.items() if text is not None]
@@ -133,3 +134,7 @@ def _accuracy(best: Best) -> str | None:
 def _loss(best: Best) -> str:
     dense = "not measured" if best.dense_value is None else f"{best.dense_value:.3g}"
     return f"{dense} dense → {best.value:.3g} compressed, nats an image"
+
+
+def _outputs(distance: float) -> str:
+    return f"{distance:.3g} away from the dense network's: {distance:.2%} of their variance is not explained"

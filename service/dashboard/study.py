@@ -107,6 +107,7 @@ def layers(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> 
         importance=weighed,
         worth={layer.name: layer for layer in weighed.layers},
         alone={layer.name: layer.points for layer in probed.layers},
+        alone_by=probed.measure,
     )
 
 

@@ -6,13 +6,18 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, get_args
 
+from ranksearch.contracts.dataset_inputs import matched_inputs
 from ranksearch.contracts.defaults import DEFAULT_BUDGET, split
+from ranksearch.contracts.errors import DatasetError
 from ranksearch.contracts.goals import CostWord, Metric, Sampler
+from ranksearch.contracts.model_summaries import TensorSpec
+from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.ranks import Method
 from ranksearch.contracts.resources import Dataset, Model
 from ranksearch.contracts.studies import Study
 from ranksearch.contracts.study_requests import DataSlice, StudyRequest
 from service.dashboard.layer_table import LayerTable
+from service.scheduling.metric_choice import default_metric, fitting_metrics
 
 __all__ = ["Bound", "SubmissionForm"]
 
@@ -77,9 +82,7 @@ class SubmissionForm:
     @cached_property
     def table(self) -> LayerTable:
         """The model's layers."""
-        if self.model.profile is None:
-            raise ValueError(f"model {self.model.id} is not inspected")
-        return LayerTable(self.model.profile)
+        return LayerTable(self._profile)
 
     @property
     def base(self) -> dict[str, Any]:
@@ -119,7 +122,17 @@ class SubmissionForm:
         """By which the smallest network is judged, where no metric is asked for."""
         if self._asked is not None and self._asked.metric is not None:
             return self._asked.metric
-        return "accuracy" if self.data.summary.has_labels else "kl"
+        return self.default_smallest_metric
+
+    @property
+    def default_smallest_metric(self) -> Metric:
+        """The same, whatever an earlier study asked for."""
+        return default_metric(self.data.summary, self._profile, smallest=True)
+
+    @property
+    def default_metric(self) -> Metric:
+        """By which all other studies are judged, where no metric is asked for."""
+        return default_metric(self.data.summary, self._profile, smallest=False)
 
     @property
     def bounds(self) -> list[Bound]:
@@ -143,7 +156,27 @@ class SubmissionForm:
     @property
     def metrics(self) -> list[Metric]:
         """That can be asked for."""
-        return [one for one in get_args(Metric) if self.data.summary.has_labels or one not in {"accuracy", "loss"}]
+        return fitting_metrics(self.data.summary, self._profile)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the network takes one image and answers one tensor, of which nobody needs to be told."""
+        return len(self._profile.input_specs) == len(self._profile.output_specs) == 1
+
+    @property
+    def inputs(self) -> list[tuple[TensorSpec, str | None]]:
+        """The network's inputs, each with the data set's input that it takes; None where they do not fit."""
+        wanted, given = self._profile.input_specs, self.data.summary.inputs
+        try:
+            order = matched_inputs(given, wanted)
+        except DatasetError:
+            return [(spec, None) for spec in wanted]
+        return [(spec, given[at].name) for spec, at in zip(wanted, order, strict=True)]
+
+    @property
+    def outputs(self) -> list[TensorSpec]:
+        """What the network answers."""
+        return self._profile.output_specs
 
     @property
     def samplers(self) -> tuple[Sampler, ...]:
@@ -155,6 +188,12 @@ class SubmissionForm:
         if self._asked is not None:
             return getattr(self._asked, name)
         return StudyRequest.model_fields[name].get_default(call_default_factory=True)
+
+    @property
+    def _profile(self) -> ModelProfile:
+        if self.model.profile is None:
+            raise ValueError(f"model {self.model.id} is not inspected")
+        return self.model.profile
 
     def _slices(self, calibration: Dataset | None) -> tuple[DataSlice, DataSlice]:
         asked = self._asked

@@ -1,62 +1,19 @@
-"""Whether the images that a study names can be used with its model, and what it is judged by with them."""
+"""Whether the images that a study names can be used with its model."""
 
 from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from ranksearch.contracts.dataset_inputs import matched_inputs
 from ranksearch.contracts.dataset_summaries import DatasetSummary
-from ranksearch.contracts.errors import DatasetError, InputError, NotFoundError
-from ranksearch.contracts.goals import Metric
+from ranksearch.contracts.errors import DatasetError, NotFoundError
 from ranksearch.contracts.profiles import ModelProfile
-from ranksearch.contracts.study_requests import DataSlice, StudyRequest
+from ranksearch.contracts.study_requests import DataSlice
 from service.access.principal import Principal
 from service.scheduling.backend import HOLD
 from service.storage.tables import DatasetRow
 
-__all__ = ["check_apart", "check_label_range", "classes_of", "metric_of", "slice_of"]
-
-_LABELLED = frozenset({"accuracy", "loss"})
-
-
-def metric_of(request: StudyRequest, data: DatasetSummary, profile: ModelProfile) -> Metric:
-    """The metric asked for, or the one that suits the study.
-
-    Args:
-        request: of the study.
-        data: the validation images.
-        profile: of the model.
-
-    Raises:
-        DatasetError: it needs labels, and there are none.
-        InputError: it needs class scores, and the model gives none.
-    """
-    classifies = classes_of(profile) is not None
-    if request.metric is None:
-        if not classifies:
-            return "features"
-        return "accuracy" if request.smallest and data.has_labels else "kl"
-    metric = request.metric
-    if metric in _LABELLED and not data.has_labels:
-        raise DatasetError(
-            "dataset_labels_missing",
-            f"{metric} needs labels, and the validation data set has none",
-            mend=f'pack the images with labels, or ask for the metric "{"kl" if classifies else "features"}"',
-        )
-    if metric in _LABELLED and not classifies:
-        raise _no_scores(metric, profile, "one output of one dimension: one score per class")
-    if metric == "kl" and not (profile.output_shapes and profile.output_shapes[0]):
-        raise _no_scores(metric, profile, "a first output of class scores")
-    return metric
-
-
-def _no_scores(metric: Metric, profile: ModelProfile, expected: str) -> InputError:
-    return InputError(
-        "invalid_request",
-        f"{metric} needs a model that gives class scores",
-        got=profile.output_shapes,
-        expected=expected,
-        mend='ask for the metric "features", which compares whatever the model computes',
-    )
+__all__ = ["check_apart", "check_label_range", "classes_of", "slice_of"]
 
 
 def slice_of(
@@ -85,15 +42,7 @@ def slice_of(
             got=f"{wanted.start} to {stop}",
             expected=f"within 0 to {summary.count}",
         )
-    shape = list(summary.image_shape)
-    if profile.input_shapes != [shape]:
-        raise DatasetError(
-            "dataset_shape_mismatch",
-            f"the {role} images do not have the shape that the model takes",
-            got=shape,
-            expected=profile.input_shapes[0] if len(profile.input_shapes) == 1 else "a model with one input",
-            mend="pack the images at the model's size, or pack the model with an example of the images' size",
-        )
+    matched_inputs(summary.inputs, profile.input_specs, role)
     return DataSlice(dataset=wanted.dataset, start=wanted.start, stop=stop), summary
 
 
@@ -118,9 +67,10 @@ def check_apart(other: DataSlice, validation: DataSlice, *, role: str = "calibra
 
 
 def classes_of(profile: ModelProfile) -> int | None:
-    """The number of class scores; None where the first output is not a row of scores."""
-    first = profile.output_shapes[0] if profile.output_shapes else []
-    return first[0] if len(first) == 1 else None
+    """The number of class scores; None where the first output is not a row of scores, two at least."""
+    outputs = [spec for spec in profile.output_specs if "float" in spec.dtype]
+    first = outputs[0].shape if outputs else ()
+    return first[0] if len(first) == 1 and first[0] > 1 else None
 
 
 def check_label_range(role: str, data: DatasetSummary, profile: ModelProfile) -> None:

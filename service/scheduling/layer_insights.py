@@ -22,6 +22,7 @@ from ranksearch.contracts.insights import (
 from service.access.principal import Principal
 from service.access.visibility import existing_study
 from service.scheduling.backend import Backend
+from service.scheduling.metric_choice import measure_of
 from service.scheduling.planning import space_of_study
 from service.scheduling.sensitivity import pairs_of
 from service.scheduling.timelines import cheapest_first
@@ -99,11 +100,11 @@ def sensitivity(backend: Backend, caller: Principal, study_id: str) -> Sensitivi
         ).one()
         if not wanted or table.sensitivity is None:
             state = _state_of_table(session, row) if wanted else "not_asked_for"
-            return Sensitivity(study=row.id, state=state, layers=[])
+            return Sensitivity(study=row.id, state=state, measure=measure_of(row.metric), layers=[])
         space = space_of_study(session, backend, row)
         pairs = pairs_of(space, table.sensitivity) or {}
     layers = [_layer_sensitivity(space, at, pairs[site.name]) for at, site in enumerate(space.sites)]
-    return Sensitivity(study=row.id, state="measured", layers=layers)
+    return Sensitivity(study=row.id, state="measured", measure=measure_of(row.metric), layers=layers)
 
 
 def _importance(session: Session, backend: Backend, row: StudyRow) -> Importance:

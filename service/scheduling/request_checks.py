@@ -15,8 +15,9 @@ from ranksearch.contracts.ranks import Method
 from ranksearch.contracts.study_requests import StudyRequest
 from service.access.principal import Principal
 from service.scheduling.backend import HOLD, Backend, profile_of
-from service.scheduling.data_checks import check_apart, check_label_range, metric_of, slice_of
+from service.scheduling.data_checks import check_apart, check_label_range, slice_of
 from service.scheduling.finetune_plans import checked_training
+from service.scheduling.metric_choice import metric_of
 from service.search.space import SearchSpace
 from service.storage.tables import ModelRow, StudyRow
 

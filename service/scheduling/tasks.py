@@ -30,6 +30,7 @@ from service.scheduling.artifact_kinds import EXPORT_FORMATS, SOURCE_OF
 from service.scheduling.backend import Backend
 from service.scheduling.blob_views import blob_view
 from service.scheduling.latency_views import settings_of
+from service.scheduling.metric_choice import measure_of
 from service.scheduling.planning import space_of_study
 from service.scheduling.requested_kinds import LATENCY, REQUESTED
 from service.scheduling.sensitivity import CALIBRATION_IMAGES, VALIDATION_IMAGES, choices_of
@@ -92,6 +93,7 @@ def _sensitivity(
         level=request.level,
         batch_size=request.batch_size,
         seed=request.seed,
+        measure=measure_of(study.metric),
     )
 
 

@@ -20,7 +20,7 @@ __all__ = ["Bound", "Goal", "direction_of", "goal_of", "guide_of_pruned", "resul
 
 _EXACT = 1e-9
 """What rounding may add: 0.9 − 0.89 is a little more than 0.01."""
-_OF_THE_DENSE: Mapping[Metric, float] = {"kl": 0.0, "features": 0.0}
+_OF_THE_DENSE: Mapping[Metric, float] = {"kl": 0.0, "features": 0.0, "outputs": 0.0}
 """Distances from the dense network, which has none from itself."""
 
 

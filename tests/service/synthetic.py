@@ -50,7 +50,12 @@ def onnx_file(salt: int = 0) -> bytes:
     return b"\x08\x08\x12\x04test" + b"\x3a" + bytes([len(graph)]) + graph
 
 
-def dataset_document(count: int = 40, shape=(3, 8, 8), labels: int | None = 10, salt: int = 0) -> bytes:
+def dataset_document(
+    count: int = 40, shape=(3, 8, 8), labels: int | None = 10, salt: int = 0, inputs: list[Any] | None = None
+) -> bytes:
+    """Images; or, by name and shape, several inputs, of which those of three sizes are images."""
+    if inputs is not None:
+        return _inputs_document(count, inputs)
     channels, height, width = shape
     tensors = {"images": np.full((count, height, width, channels), salt, dtype=np.uint8)}
     if labels is not None:
@@ -64,6 +69,16 @@ def dataset_document(count: int = 40, shape=(3, 8, 8), labels: int | None = 10, 
         },
         tensors,
     )
+
+
+def _inputs_document(count: int, inputs: list[Any]) -> bytes:
+    told, tensors = [], {"labels": np.arange(count, dtype=np.int64) % 10}
+    for name, shape in inputs:
+        told.append({"name": name})
+        if len(shape) == 3:
+            told[-1] |= {"layout": "NCHW", "mean": [0.5] * shape[0], "std": [0.25] * shape[0]}
+        tensors[f"input.{name}"] = np.zeros((count, *shape), dtype=np.float32)
+    return tensor_file({"format": "ranksearch.dataset/1", "inputs": json.dumps(told)}, tensors)
 
 
 def sha256(data: bytes) -> str:

@@ -229,6 +229,7 @@ export class SensitivityChart {
 
   show(told) {
     this.told = told;
+    this.measure = told.measure;
     this.most = Math.max(1e-9, ...told.layers.flatMap(({ points }) => points.map(({ kl }) => kl)));
     this.chart.show(told.layers.map(({ name }) => name), "It is being measured.");
   }
@@ -247,6 +248,6 @@ export class SensitivityChart {
 
   #lines(at) {
     const { name, points } = this.told.layers[at];
-    return [name, ...points.map(({ macs_fraction, kl }) => `${percent(macs_fraction)} of its macs: kl ${short(kl)}`)];
+    return [name, ...points.map(({ macs_fraction, kl }) => `${percent(macs_fraction)} of its macs: ${this.measure} ${short(kl)}`)];
   }
 }

@@ -36,7 +36,7 @@ export function prepare(form, reload) {
     const goal = form.elements.goal.value;
     const metric = metricOf(form);
     form.querySelector("[data-smallest]").hidden = goal !== "smallest";
-    form.querySelector("[data-drop-unit]").textContent = metric === "accuracy" ? "points of accuracy" : metric === "features" ? "features" : `nats of ${metric}`;
+    form.querySelector("[data-drop-unit]").textContent = metric === "accuracy" ? "points of accuracy" : ["kl", "loss"].includes(metric) ? `nats of ${metric}` : metric;
     form.querySelector("[data-summary]").textContent = `${number(form.elements.n_trials) ?? "?"} trials`;
   };
   form.addEventListener("input", () => {

@@ -5,7 +5,7 @@ export const number = (field) => (field.value.trim() === "" ? null : Number(fiel
 
 /** The metric by which the smallest network is judged. */
 export function metricOf(form) {
-  return form.elements.metric.value || (form.dataset.labelled ? "accuracy" : "kl");
+  return form.elements.metric.value || form.dataset.smallestMetric;
 }
 
 function bounds(form) {

@@ -41,7 +41,9 @@ def test_values_of_a_metric(metric, value, text):
     assert metric_value(metric, value) == text
 
 
-@pytest.mark.parametrize(("metric", "more"), [("accuracy", True), ("kl", False), ("loss", False), ("features", False)])
+@pytest.mark.parametrize(
+    ("metric", "more"), [("accuracy", True), ("kl", False), ("loss", False), ("features", False), ("outputs", False)]
+)
 def test_more_is_better_of_accuracy_alone(metric, more):
     assert (better(metric, 0.2, 0.1), better(metric, 0.1, 0.2)) == (more, not more)
 
@@ -63,6 +65,7 @@ def test_origins_are_words():
         ({"objectives": ["params"], "max_drop": 0.005}, "accuracy", "least params with at most 0.5 points of accuracy"),
         ({"objectives": ["macs"], "max_drop": 0.1}, "kl", "least macs with at most 0.1 nats of kl lost"),
         ({"objectives": ["macs"], "max_drop": 0.1}, "features", "least macs with at most 0.1 of features lost"),
+        ({"objectives": ["macs"], "max_drop": 0.1}, "outputs", "least macs with at most 0.1 of outputs lost"),
     ],
 )
 def test_goals(members, metric, text):

@@ -46,6 +46,11 @@ def test_a_sampled_trial_races_with_the_best(service):
     assert race_of(service, agent=agent) == {"batch_values": [1.0, 1.0, 1.0], "p_value": 0.05}
 
 
+def test_trials_that_are_judged_by_their_outputs_race(service):
+    agent = service.agent(value=lambda job: job["trial"], measure=lambda _job: {"batch_values": [0.25] * 3})
+    assert race_of(service, agent=agent, metric="outputs")["batch_values"] == [0.25] * 3
+
+
 @pytest.mark.parametrize("trials", [0, 1])
 def test_a_warm_start_races_with_nobody(service, trials):
     assert race_of(service, trials=trials) is None

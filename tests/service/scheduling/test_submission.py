@@ -43,7 +43,7 @@ def test_accuracy_needs_labels(service):
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])
 def test_what_needs_labels_needs_a_classifier(service, metric):
     service.prepare(profile=synthetic.profile(outputs=(10, 4, 4)))
-    assert refused(service, metric=metric) == (422, "invalid_request")
+    assert refused(service, metric=metric) == (422, "metric_does_not_fit")
 
 
 def test_loss_needs_labels(service):
@@ -54,7 +54,7 @@ def test_loss_needs_labels(service):
 def test_kl_needs_class_scores_of_some_shape(start):
     service = start()
     service.prepare(profile=synthetic.profile(outputs=()))
-    assert refused(service, metric="kl") == (422, "invalid_request")
+    assert refused(service, metric="kl") == (422, "metric_does_not_fit")
 
 
 def test_kl_of_class_scores_at_every_place_is_accepted(service):
@@ -67,9 +67,9 @@ def test_features_need_neither_labels_nor_class_scores(service):
     assert service.submit(metric="features")["metric"] == "features"
 
 
-def test_the_metric_is_features_where_the_model_gives_no_row_of_class_scores(service):
+def test_the_metric_is_outputs_where_the_model_gives_no_row_of_class_scores(service):
     service.prepare(profile=synthetic.profile(outputs=(10, 4, 4)))
-    assert service.submit(metric=None)["metric"] == "features"
+    assert service.submit(metric=None)["metric"] == "outputs"
 
 
 SMALLEST = {"objectives": ["macs"], "max_drop": 0.01, "constraints": {}, "metric": None}

@@ -54,7 +54,7 @@ def test_a_drop_is_a_loss_whichever_way_the_metric_goes(metric, value, dense, dr
     assert goal(metric).drop(result(value, dense_value=dense)) == pytest.approx(drop)
 
 
-@pytest.mark.parametrize("metric", ["kl", "features"])
+@pytest.mark.parametrize("metric", ["kl", "features", "outputs"])
 def test_the_dense_network_is_no_distance_from_itself(metric):
     assert goal(metric, dense_value=0.4).drop(result(0.3)) == 0.3
 
