@@ -77,12 +77,13 @@ def checked_training(
         NotFoundError: there is no such data set.
         DatasetError: the images do not fit the model, or are also validated on.
     """
-    if len(profile.output_shapes) != 1 or classes_of(profile) is None:
+    takes_an_image = [len(shape) for shape in profile.input_shapes] == [3]  # channels, height, width
+    if len(profile.output_shapes) != 1 or classes_of(profile) is None or not takes_an_image:
         raise InputError(
             "finetune_unsupported",
-            "fine-tuning is for classifiers: networks with one output of class scores",
-            got=profile.output_shapes,
-            expected="one output of one dimension",
+            "fine-tuning is for classifiers of images: networks with one image in and one output of class scores",
+            got=f"inputs {profile.input_shapes}, outputs {profile.output_shapes}",
+            expected="one input of three dimensions, one output of one dimension",
             mend="take the calibrated network, and train it as you trained the dense one",
         )
     chosen = wanted or _beside_validation(session, study)
