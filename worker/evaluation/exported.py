@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
 
 from ranksearch.contracts.jobs import ExportOutcome, ExportTask
 from ranksearch.documents import load
 from ranksearch.documents.exporting import export_with_free_batch
-from ranksearch.documents.tensor_names import input_names, output_names
 from worker.evaluation.made import named_by_sha256
-from worker.evaluation.onnx_model import check_available, check_fits, onnx_runtime, read_onnx, write_onnx
+from worker.evaluation.onnx_model import check_available, check_fits, names_of, onnx_runtime, read_onnx, write_onnx
 from worker.evaluation.parity import Outputs, compared, outputs_of, torch_runtime
 from worker.evaluation.session import Session
 from worker.evaluation.torch_program import read_own_program, write_program
@@ -38,7 +34,7 @@ def write_exported(session: Session, task: ExportTask, files: Mapping[str, Path]
     written: Outputs
     if task.format == "onnx":
         check_fits(program)
-        write_onnx(program, made, *_names(network))
+        write_onnx(program, made, *names_of(network))
         written, runtimes = read_onnx(made), runtimes | onnx_runtime()
     else:
         write_program(program, made)
@@ -47,10 +43,3 @@ def write_exported(session: Session, task: ExportTask, files: Mapping[str, Path]
     batches = (piece.to("cpu") for piece in images.pieces())
     parity = compared(outputs_of(network), written, batches, against="document", runtimes=runtimes)
     return ExportOutcome(sha256=named_by_sha256(made), parity=parity)
-
-
-def _names(network: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:  # noqa: ANN401 - a DocumentNetwork
-    """Of its inputs and outputs."""
-    with torch.no_grad():
-        answer = network(*network.example_inputs())
-    return input_names(network, len(network.input_specs)), output_names(answer)

@@ -15,9 +15,10 @@ from torch.export import ExportedProgram
 
 from proxy import Inputs
 from ranksearch.contracts.errors import EvaluationError
+from ranksearch.documents.tensor_names import input_names, output_names
 from worker.evaluation.parity import Outputs
 
-__all__ = ["check_available", "check_fits", "onnx_runtime", "read_onnx", "write_onnx"]
+__all__ = ["check_available", "check_fits", "names_of", "onnx_runtime", "read_onnx", "write_onnx"]
 
 _PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 _LARGEST = 2**31 - 2**24
@@ -57,6 +58,12 @@ def check_fits(program: ExportedProgram) -> None:
             expected=f"at most {_LARGEST} bytes",
             mend="take the model document or the .pt2 file, which have no such bound",
         )
+
+
+@torch.no_grad()
+def names_of(network: Any) -> tuple[tuple[str, ...], tuple[str, ...]]:  # noqa: ANN401 - a DocumentNetwork
+    """What the inputs and outputs of a document's network are called; it is run once, on its own device."""
+    return input_names(network, len(network.input_specs)), output_names(network(*network.example_inputs()))
 
 
 def write_onnx(program: ExportedProgram, path: Path, inputs: Sequence[str], outputs: Sequence[str]) -> None:

@@ -12,11 +12,12 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from proxy import Inputs
 from ranksearch.contracts.errors import EvaluationError
 from ranksearch.contracts.latency import LatencyRuntime, Layout
 from ranksearch.documents import example_inputs
 from ranksearch.documents.exporting import export_with_free_batch
-from worker.evaluation.onnx_model import check_available, check_fits, read_onnx, write_onnx
+from worker.evaluation.onnx_model import check_available, check_fits, names_of, read_onnx, write_onnx
 
 __all__ = ["Call", "Prepared", "Way", "laid_out", "prepared", "ways_of"]
 
@@ -145,8 +146,6 @@ def _not_compiled(error: Exception) -> EvaluationError:
 
 def _by_onnx_runtime(networks: Pair, folder: Path) -> Prepared:
     check_available()
-    if len(networks[0].input_specs) != 1:  # type: ignore[arg-type]  # load() sets them
-        raise EvaluationError("evaluation_failed", "networks of one input alone are timed in ONNX Runtime")
     opened = []
     for number, network in enumerate(networks):
         path = folder / f"timed-{number}.onnx"
@@ -154,7 +153,7 @@ def _by_onnx_runtime(networks: Pair, folder: Path) -> Prepared:
         program = export_with_free_batch(own, example_inputs(own.input_specs, 2))  # type: ignore[arg-type]  # load() sets them
         check_fits(program)
         try:
-            write_onnx(program, path)
+            write_onnx(program, path, *names_of(own))
             opened.append(read_onnx(path))
         finally:
             path.unlink(missing_ok=True)  # a task's folder holds nothing but what it hands in
@@ -162,7 +161,7 @@ def _by_onnx_runtime(networks: Pair, folder: Path) -> Prepared:
     specs = networks[0].input_specs
 
     def calls(batch: int) -> tuple[Call, Call]:
-        (images,) = example_inputs(specs, batch)  # type: ignore[arg-type]  # as above
+        images = Inputs(example_inputs(specs, batch))  # type: ignore[arg-type]  # as above
         return (lambda: dense(images)), (lambda: compressed(images))
 
     return calls

@@ -11,6 +11,7 @@ from tests.worker.evaluation.networks import CHOICES, RANKS, STATISTICS, FusedWo
 from worker.evaluation.baseline import measure_dense
 from worker.evaluation.compressed import write_compressed
 from worker.evaluation.exported import write_exported
+from worker.evaluation.latency_report import measured_rows
 from worker.evaluation.profile import inspect
 from worker.evaluation.sensitivity import measure_sensitivity
 from worker.evaluation.trial import measure_trial
@@ -157,6 +158,15 @@ def test_an_onnx_file_has_the_names_of_inputs_and_outputs(session, work, documen
     assert torch.allclose(torch.from_numpy(box), wanted["more"][0], atol=1e-4)
     assert (torch.from_numpy(best) == wanted["more"][1]["best"]).float().mean() > 0.99
     assert told.parity.agrees
+
+
+def test_latency_is_measured_in_torch_and_in_onnx_runtime(session, work):
+    pair = (
+        session.network(work.model, work.folder / "model"),
+        by_hand(work, RANKS, dense=ranksearch.load(work.folder / "model")),
+    )
+    rows = list(measured_rows(pair, ["torch", "onnxruntime"], [1], torch.device("cpu"), work.folder))
+    assert {row.runtime for row in rows if row.measured is not None} == {"torch", "onnxruntime"}
 
 
 def test_a_data_set_of_other_inputs_is_refused(session, work):
