@@ -7,6 +7,7 @@ a BatchNorm, in its node's scope (``/layer1/layer1.0/conv1/Conv``).
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -58,15 +59,22 @@ class Names:
         self._taken = taken
         self._names: set[str] = set()
         self._owners: set[str] = set()
+        self._numbers: defaultdict[str, int] = defaultdict(lambda: 2)
 
     def take(self, *wanted: str) -> str:
         """The first of these names that can be had, or the last one with a number; it is taken from then on."""
-        for name in (*wanted, *(f"{plain(wanted[-1])}_{number}" for number in range(2, len(self._names) + 4))):
+        for name in wanted:
             if self._is_free(name):
-                self._names.add(name)
-                self._owners |= set(_owners(name))
-                return name
-        return self.take(f"layer_{len(self._names)}")  # such as where the name is one of a module's own
+                return self._taken_now(name)
+        base = plain(wanted[-1])
+        while not self._is_free(name := f"{base}_{self._numbers[base]}"):
+            self._numbers[base] += 1
+        return self._taken_now(name)
+
+    def _taken_now(self, name: str) -> str:
+        self._names.add(name)
+        self._owners |= set(_owners(name))
+        return name
 
     def _is_free(self, name: str) -> bool:
         first = name.partition(".")[0]

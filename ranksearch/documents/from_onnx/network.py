@@ -28,7 +28,8 @@ __all__ = ["OnnxNetwork"]
 
 _MAX_ELEMENTS = 2**27
 """Of one value for one image: half a GiB of floats."""
-_MAX_CONSTANT = 2**26
+_MAX_COMPUTED = 2**27
+"""Values of all constants together that are computed of others: half a GiB of floats."""
 _REHEARSED = (5, 7)
 """Batches, two of which tell what follows the batch; primes, which no other size of a network is likely to be."""
 
@@ -196,6 +197,7 @@ class _Constants:
     def __init__(self, graph: OnnxGraph) -> None:
         self.graph = graph
         self.sizes_only = False
+        self.computed = 0
 
     @property
     def device(self) -> str:
@@ -239,11 +241,13 @@ def _computed(host: _Constants, call: NodeCall) -> list[Array]:
     for sizes_only in (True, False):
         host.sizes_only = sizes_only
         made = outputs_of(call)
-        if sum(value.numel() if isinstance(value, Tensor) else value.size for value in made) > _MAX_CONSTANT:
+        if sizes_only:
+            host.computed += sum(value.numel() if isinstance(value, Tensor) else value.size for value in made)
+        if host.computed > _MAX_COMPUTED:
             raise OnnxError(
                 "onnx_too_large",
-                f"{call.node} makes a constant of more values than any layer has",
-                expected=f"at most {_MAX_CONSTANT}",
+                f"the constants that the graph computes have more values than a network's, up to {call.node}",
+                expected=f"at most {_MAX_COMPUTED}",
                 mend="export the model with its constants folded",
             )
     return [value.numpy() if isinstance(value, Tensor) else value for value in made]

@@ -10,11 +10,13 @@ from pathlib import Path
 import torch
 
 from ranksearch.contracts.errors import DocumentError, OnnxError, UnavailableError
+from ranksearch.documents.from_onnx.graph import OnnxGraph
 from ranksearch.documents.from_onnx.network import OnnxNetwork
 from ranksearch.documents.from_onnx.reading import read_onnx
 from ranksearch.documents.from_onnx.verification import compare
 from ranksearch.documents.loading import load
 from ranksearch.documents.packing import pack
+from ranksearch.documents.tensor_bytes import written_in_place
 
 __all__ = ["Translation", "pack_onnx", "translate_onnx"]
 
@@ -77,6 +79,13 @@ def translate_onnx(onnx: str | os.PathLike[str], path: str | os.PathLike[str], *
         )
     graph = read_onnx(onnx)
     network = OnnxNetwork(graph)
+    with written_in_place(path) as part:
+        _pack(network, graph, part)
+        difference = compare(onnx, graph, load(part)) if verify else None
+    return Translation(graph.opset, graph.producer, difference)
+
+
+def _pack(network: OnnxNetwork, graph: OnnxGraph, path: Path) -> None:
     examples = tuple(torch.zeros(2, *one.shape) for one in graph.inputs)
     try:
         pack(network, examples, path, verify=False)
@@ -90,11 +99,3 @@ def translate_onnx(onnx: str | os.PathLike[str], path: str | os.PathLike[str], *
             expected="sizes that do not depend on the batch",
             mend="export the model with a free batch, or pack the model itself with ranksearch.pack",
         ) from problem
-    difference = None
-    if verify:
-        try:
-            difference = compare(onnx, graph, load(path))
-        except BaseException:
-            Path(path).unlink(missing_ok=True)
-            raise
-    return Translation(graph.opset, graph.producer, difference)

@@ -27,7 +27,10 @@ _REFUSED: Mapping[tuple[str, str], tuple[str, str]] = {
     ("ModelProto", "functions"): ("functions", "operators that the file defines itself"),
     ("ModelProto", "training_info"): ("training information", "a graph that is trained further"),
 }
-_MEND = "export the model once more for inference: torch.onnx.export(model.eval(), …) writes none of it"
+_MEND = (
+    "export the model once more for inference: torch.onnx.export(model.eval(), …) writes none of it;"
+    " functions that are there are put in their places by onnx.inliner.inline_local_functions"
+)
 
 
 @dataclass(frozen=True, slots=True)

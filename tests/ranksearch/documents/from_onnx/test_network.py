@@ -1,5 +1,7 @@
 """What becomes of an ONNX graph: layers, names, constants, the batch."""
 
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 import ranksearch
 from ranksearch.contracts.errors import DocumentError, OnnxError
 from ranksearch.contracts.model_summaries import summarise_model
+from ranksearch.documents.from_onnx.naming import Names
 from ranksearch.documents.from_onnx.packing import translate_onnx
 from tests.ranksearch.documents.from_onnx.graphs import (
     assert_computes,
@@ -59,6 +62,15 @@ def test_layers_of_one_name_are_two_layers(tmp_path):
     network = packed(path)
     assert sum(isinstance(layer, nn.Conv2d) for layer in network.modules()) == 2
     assert_computes(path, network, images(IMAGE))
+
+
+def test_a_thousand_layers_of_one_name_are_named_quickly():
+    names, began = Names(frozenset({"forward"})), time.process_time()
+    taken = [names.take(name, "block") for name in ["block", "forward", "_hidden"] for _ in range(1000)]
+    assert len(set(taken)) == 3000
+    assert "forward" not in taken
+    assert names.take("forward") == "forward_2"
+    assert time.process_time() - began < 2
 
 
 def test_a_layer_that_lies_in_another_gets_another_name(tmp_path):
@@ -205,16 +217,19 @@ def test_a_translation_says_where_it_comes_from_and_how_far_it_is_off(tmp_path):
     assert 0 <= found.max_relative_difference < 1e-5
 
 
-def test_a_translation_that_computes_something_else_is_refused_and_leaves_nothing(tmp_path, monkeypatch):
+def test_a_translation_that_computes_something_else_is_refused_and_changes_no_file(tmp_path, monkeypatch):
     from ranksearch.documents.from_onnx import operators  # noqa: PLC0415 - what is broken here
 
     path = saved(of_one("Relu", IMAGE), tmp_path)
     wrong = {**operators._OPERATORS, "Relu": lambda call: torch.tanh(call.tensor(0))}
     monkeypatch.setattr(operators, "_OPERATORS", wrong)
+    earlier = tmp_path / "out.safetensors"
+    earlier.write_bytes(b"from before")
     with pytest.raises(OnnxError) as caught:
-        ranksearch.pack_onnx(path, tmp_path / "out.safetensors")
+        ranksearch.pack_onnx(path, earlier)
     assert caught.value.code == "onnx_disagrees"
-    assert [file.name for file in tmp_path.iterdir()] == ["net.onnx"]
+    assert earlier.read_bytes() == b"from before"
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["net.onnx", "out.safetensors"]
 
 
 def test_the_same_file_gives_the_same_document(tmp_path):
