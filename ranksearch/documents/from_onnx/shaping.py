@@ -44,7 +44,7 @@ def _constant_of_shape(call: NodeCall) -> Tensor:
 
 
 def _shape(call: NodeCall) -> Array:
-    shape = call.tensor(0).shape
+    shape = call.value(0).shape
     end = call.node.attributes.get("end")
     found: list[Any] = list(shape)[call.attribute("start", 0) : end if isinstance(end, int) else None]
     return np.array(found, object if any(type(size) is not int for size in found) else np.int64)
