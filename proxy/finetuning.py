@@ -194,7 +194,8 @@ class FineTuning:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast(self._device.type, self._precision, enabled=self._precision is not None):
-            loss = self._loss(self.network(images), labels, images)
+            answers = self._dense_answers(images)  # before the network's own features take memory: faster, seen on CPUs
+            loss = self._loss(self.network(images), labels, answers)
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # untyped in torch
         if self.recipe.gradient_norm is not None:
@@ -222,7 +223,14 @@ class FineTuning:
             self._order = (epoch, epoch_order(len(self._images), epoch, self.recipe.seed))
         return self._order[1][start:stop]
 
-    def _loss(self, logits: Tensor, labels: Tensor | None, images: Tensor) -> Float[Tensor, ""]:
+    @torch.no_grad()
+    def _dense_answers(self, images: Tensor) -> Tensor | None:
+        """Log probabilities, softened; None where nothing is learnt from them."""
+        if self._reference is None or self._share == 0:
+            return None
+        return (self._reference(images).float() / self.recipe.temperature).log_softmax(1)
+
+    def _loss(self, logits: Tensor, labels: Tensor | None, answers: Tensor | None) -> Float[Tensor, ""]:
         if logits.ndim != _LOGITS:
             raise ShapeMismatch(
                 "fine-tuning is for classifiers", got=tuple(logits.shape), expected="logits (N, K), one row an image"
@@ -230,16 +238,10 @@ class FineTuning:
         loss = logits.new_zeros((), dtype=torch.float32)
         if labels is not None and self._share < 1:
             loss = loss + (1 - self._share) * functional.cross_entropy(logits.float(), labels)
-        if self._reference is not None and self._share > 0:
-            with torch.no_grad():
-                dense = self._reference(images).float()
+        if answers is not None:
             soft = self.recipe.temperature
-            apart = functional.kl_div(
-                (logits.float() / soft).log_softmax(1),
-                (dense / soft).log_softmax(1),
-                reduction="batchmean",
-                log_target=True,
-            )
+            own = (logits.float() / soft).log_softmax(1)
+            apart = functional.kl_div(own, answers, reduction="batchmean", log_target=True)
             loss = loss + self._share * soft * soft * apart
         return loss
 
