@@ -6,6 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
+from playwright.sync_api import expect
 
 from ranksearch.contracts.errors import NotFoundError
 from tests.service import synthetic
@@ -78,6 +79,19 @@ def test_a_pickle_is_refused_as_a_model_and_says_what_to_do(signed_in_page, watc
     assert "422" in said
     watches[page].errors.clear()  # Chromium says of every 422 that it is one
     check_page(page, "models-refused")
+
+
+def test_an_onnx_file_is_uploaded_under_its_name_and_says_what_it_is(signed_in_page, seeded, check_page):
+    page = signed_in_page
+    page.goto("/models")
+    page.get_by_label("Upload a model document or an ONNX file").set_input_files(
+        file("Plain net.onnx", synthetic.onnx_file(salt=3))
+    )
+    page.wait_for_url("**/models/mdl_*")
+    expect(page.get_by_role("heading", name="Plain net", exact=True)).to_be_visible()
+    expect(page.get_by_role("link", name="an ONNX file")).to_have_attribute("download", "Plain net.onnx")
+    check_page(page, "model-from-onnx")
+    seeded.http.delete(f"/v1/models/{page.url.rpartition('/')[2]}")
 
 
 def test_an_upload_is_cancelled(signed_in_page, seeded):
