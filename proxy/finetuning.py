@@ -228,7 +228,8 @@ class FineTuning:
         """Log probabilities, softened; None where nothing is learnt from them."""
         if self._reference is None or self._share == 0:
             return None
-        return (self._reference(images).float() / self.recipe.temperature).log_softmax(1)
+        dense: Tensor = self._reference(images).float()
+        return (dense / self.recipe.temperature).log_softmax(1)
 
     def _loss(self, logits: Tensor, labels: Tensor | None, answers: Tensor | None) -> Float[Tensor, ""]:
         if logits.ndim != _LOGITS:
