@@ -95,7 +95,7 @@ def verdict(report: LatencyReport, macs: CostShare | None = None) -> str:
     found = standings(report.rows)
     if not found:
         return "Nothing could be measured: every row says why."
-    return " ".join([*_whole(found, macs), *_layers(report)])
+    return " ".join([*_whole(found, macs), *_layers(report, macs)])
 
 
 def runtime_words(row: LatencyRow) -> str:
@@ -131,7 +131,7 @@ def _told(one: Standing, *, several: bool) -> str:
     return f"{word} {where}, {one.speedup:.2f}× ({how})"
 
 
-def _layers(report: LatencyReport) -> Iterator[str]:
+def _layers(report: LatencyReport, macs: CostShare | None) -> Iterator[str]:
     better = layers_better_dense(report)
     if not better:
         if report.layers:
@@ -141,7 +141,16 @@ def _layers(report: LatencyReport) -> Iterator[str]:
         yield f"None of the {len(better)} factorised layers is faster than the dense one: leave them dense here."
         return
     named = ", ".join(better[:_NAMED]) + (f" and {len(better) - _NAMED} more" if len(better) > _NAMED else "")
-    yield f"Better left dense on this device, {len(better)} of {len(report.layers)} factorised layers: {named}."
+    whole = _macs_with_those_dense(report, macs)
+    yield f"Better left dense on this device, {len(better)} of {len(report.layers)} factorised layers: {named}{whole}."
+
+
+def _macs_with_those_dense(report: LatencyReport, macs: CostShare | None) -> str:
+    """What it would cost: "; then 41% of the macs remain"."""
+    if macs is None or not macs.dense:
+        return ""
+    back = sum(layer.dense_macs * (1 - layer.macs_fraction) for layer in report.layers if layer.leave_dense)
+    return f"; then {(macs.compressed + back) / macs.dense:.0%} of the macs remain"
 
 
 def _condition(row: LatencyRow) -> tuple[str, str, int]:

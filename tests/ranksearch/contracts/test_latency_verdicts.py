@@ -85,6 +85,14 @@ def test_layers_that_gain_nothing_are_named():
     assert verdict(told).endswith("Better left dense on this device, 2 of 4 factorised layers: conv1, conv3.")
 
 
+def test_what_leaving_them_dense_costs_is_told():
+    """The layer has 100,000 macs, a quarter of which remain; the network keeps 330,000 of its million."""
+    macs = CostShare(dense=1_000_000, compressed=330_000, fraction=0.33, compression_ratio=3.03)
+    small = [one | {"dense_macs": 100_000} for one in layers(True, False)]
+    told = verdict(report(row(4.0, 2.0), layers=small), macs)
+    assert told.endswith("conv0; then 40% of the macs remain.")  # 330,000 and 75,000
+
+
 def test_of_many_layers_the_first_are_named_and_the_others_counted():
     told = verdict(report(row(4.0, 2.0), layers=layers(False, *[True] * 9)))
     assert told.endswith("9 of 10 factorised layers: conv1, conv2, conv3, conv4, conv5, conv6 and 3 more.")
