@@ -92,3 +92,9 @@ def test_a_reader_sees_reports_and_no_buttons(service, stranger, study):
     page = stranger.get(f"/studies/{study}/latency")
     assert "Faster (" in text_of(page)
     assert buttons(page) == []
+
+
+def test_the_page_of_a_complete_trial_offers_its_latency(service, browser, study):
+    other = 1 - service.study(study)["best_trial"]
+    page = browser.get(f"/studies/{study}/trials/{other}")
+    assert buttons(page) == [(f"/v1/studies/{study}/latency", str(other), "", "Measure its latency")]
