@@ -123,6 +123,7 @@ def write(page: Page, reports: dict[tuple[int, Method], LatencyReport], control:
         f" {max(loads):.1f} on {os.cpu_count()} cores): ratios bear that, milliseconds do not."
     )
     page.text("## Each network run in its fastest way")
+    page.text("Where that is another way for each, they were not timed in turns, and other work may tell in the ratio.")
     page.table(
         ["network", "method", "batch", "dense, ms", "compressed, ms", "speedup", "compressed is"],
         [
