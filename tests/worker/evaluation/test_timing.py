@@ -25,10 +25,11 @@ def test_the_median_leaves_a_hiccup_out():
 
 
 def test_what_waits_three_times_as_long_is_three_times_as_slow():
-    turns = in_turns([lambda: time.sleep(0.009), lambda: time.sleep(0.003)], CPU, seconds=9.0, most=20, least=20)
+    turns = in_turns([lambda: time.sleep(0.03), lambda: time.sleep(0.01)], CPU, seconds=60.0, most=20, least=20)
     found = turns.compared()
-    assert 9 <= found.dense.median_ms < 30
-    assert 2 < found.speedup < 3.2
+    assert found.dense.median_ms >= 30
+    assert found.compressed.median_ms >= 10
+    assert 1.3 < found.speedup < 4  # a busy machine adds to both
     assert (found.speed, found.rounds) == ("faster", 20)
     assert turns.compared(1, 0).speed == "slower"
 
