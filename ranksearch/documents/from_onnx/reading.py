@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
@@ -30,6 +31,7 @@ _MAX_SIZE = 2**16
 _MAX_ELEMENTS = 2**26
 _LONGEST_PRODUCER = 100
 _DEFAULT_DOMAINS = ("", "ai.onnx")
+_OPERATOR = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}", re.ASCII)
 
 
 def read_onnx(path: str | os.PathLike[str]) -> OnnxGraph:
@@ -116,11 +118,11 @@ class _Reader:
 
     def _producer(self) -> str:
         told = f"{self._model.producer_name} {self._model.producer_version}"
-        return "".join(letter for letter in told if letter.isprintable()).strip()[:_LONGEST_PRODUCER]
+        return _printable(told).strip()[:_LONGEST_PRODUCER]
 
     def _define(self, name: str, what: str) -> None:
         if not name or name in self._known:
-            _refuse(f"{what} has no name of its own", got=name)
+            _refuse(f"{what} has no name of its own", got=[name])
         self._known.add(name)
 
     def _inputs(self) -> tuple[OnnxInput, ...]:
@@ -144,11 +146,13 @@ class _Reader:
         return tuple(inputs)
 
     def _node(self, node: Any) -> OnnxNode:  # noqa: ANN401 - a protocol buffer
+        if not _OPERATOR.fullmatch(node.op_type):
+            _refuse(f"node {node.name!r} has no name of an operator", got=[node.op_type])
         if node.domain not in _DEFAULT_DOMAINS:
             raise OnnxError(
                 "onnx_unknown_operator",
                 f"node {node.name!r} is of an operator that ONNX does not define",
-                got=f"{node.domain}::{node.op_type}",
+                got=_printable(f"{node.domain}::{node.op_type}"),
                 expected="operators of ONNX's own domain",
                 mend="export without custom operators and without a runtime's own optimisations",
             )
@@ -205,7 +209,7 @@ def _input(value: Any) -> OnnxInput:  # noqa: ANN401 - a protocol buffer
 def _attribute(attribute: Any, node: Any) -> Attribute:  # noqa: ANN401 - protocol buffers
     where = f"attribute {attribute.name!r} of node {node.name!r} ({node.op_type})"
     if attribute.ref_attr_name:
-        _refuse(f"{where} refers to a function's, and there are none", got=attribute.ref_attr_name)
+        _refuse(f"{where} refers to a function's, and there are none", got=[attribute.ref_attr_name])
     for values in (attribute.ints, attribute.floats, attribute.strings):
         if len(values) > _MAX_LIST:
             _refuse(f"{where} is too long", got=len(values), expected=f"at most {_MAX_LIST}")
@@ -226,7 +230,12 @@ _ATTRIBUTES: Mapping[int, Callable[[Any], Attribute]] = {
 
 
 def _text(value: bytes) -> str:
-    return value.decode("utf-8", "replace")
+    return _printable(value.decode("utf-8", "replace"))
+
+
+def _printable(text: str) -> str:
+    """Without what steers a terminal: messages repeat it."""
+    return "".join(letter for letter in text if letter.isprintable())
 
 
 def _live(nodes: list[OnnxNode], outputs: Iterable[str]) -> list[OnnxNode]:

@@ -103,6 +103,8 @@ class _Walk:
             _unsupported(*refused)
         if known.message_type is not None:
             self._pending.append((field.start, field.end, known.message_type, depth + 1))
+        elif known.type == FieldDescriptor.TYPE_STRING:
+            _check_text(self._data[field.start : field.end], f"{kind.name}.{known.name}")
         elif known.cpp_type in _VARINTS:
             self._varint_bytes += field.end - field.start
             if self._varint_bytes > self._limits.varint_bytes:
@@ -119,6 +121,20 @@ _VARINTS = frozenset(
         FieldDescriptor.CPPTYPE_ENUM,
     }
 )
+
+
+def _check_text(data: memoryview, where: str) -> None:
+    """The parser takes any bytes for text, and hands them out as bytes where they are none."""
+    try:
+        str(data, "utf-8")
+    except UnicodeDecodeError as problem:
+        raise OnnxError(
+            "onnx_malformed",
+            f"a {where} is no text",
+            got=f"{problem.reason} at byte {problem.start} of it",
+            expected="UTF-8",
+            mend="check that the file came through whole, and export the model again",
+        ) from problem
 
 
 def _too_large(detail: str) -> NoReturn:

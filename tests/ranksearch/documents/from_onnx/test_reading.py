@@ -319,6 +319,27 @@ def test_a_producer_of_control_characters_is_shown_without(tmp_path):
     assert read_onnx(saved(made, tmp_path)).producer == "a[2Jb 1" + "1" * 93
 
 
+STEERING = {
+    "an operator": (renamed("\x1b[2J"), "onnx_malformed"),
+    "a domain": (renamed("Relu", "a\x1b[2J"), "onnx_unknown_operator"),
+    "an attribute": (of_one("Resize", IMAGE, [None, np.ones(4, np.float32)], mode="\x1b[2J"), "onnx_unsupported"),
+    "a node": (changed(lambda made: setattr(made.graph.node[0], "name", "\x1b[2J"), of_one("NonZero", IMAGE)), None),
+    "a size": (
+        changed(lambda made: setattr(made.graph.input[0].type.tensor_type.shape.dim[1], "dim_param", "\x1b[2J")),
+        "onnx_shape_unknown",
+    ),
+    "a weight": (changed(lambda made: made.graph.initializer.add(name="\x1b[2J", data_type=8)), "onnx_unsupported"),
+}
+
+
+@pytest.mark.parametrize("name", STEERING)
+def test_a_refusal_repeats_nothing_that_steers_a_terminal(name, tmp_path):
+    made, code = STEERING[name]
+    error = refused(saved(made, tmp_path))
+    assert code is None or error.code == code
+    assert "\x1b" not in str(error)
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(FileNotFoundError):
         ranksearch.pack_onnx(tmp_path / "none.onnx", tmp_path / "out")
