@@ -9,6 +9,7 @@ from html import unescape
 import pytest
 
 from ranksearch.contracts.defaults import DEFAULT_BUDGET, split
+from ranksearch.contracts.model_summaries import TensorSpec
 from ranksearch.contracts.resources import Dataset
 from ranksearch.contracts.study_requests import StudyRequest
 from tests.service import synthetic
@@ -94,3 +95,34 @@ def test_who_may_not_submit_is_told_so_and_not_led_there(service, stranger):
     stranger.post("/v1/session", json={"token": token_for(service, "rita", "default", "read")})
     assert stranger.get("/submit").status_code == 403
     assert 'href="/submit"' not in stranger.get("/models").text
+
+
+def offered(page):
+    """The metrics that can be asked for."""
+    select = re.search(r'<select id="metric".*?</select>', page.text, re.DOTALL)[0]
+    return re.findall(r'value="(\w+)"', select)
+
+
+def test_a_classifier_is_offered_what_fits_it_and_says_what_it_is_judged_by(form):
+    assert offered(form) == ["accuracy", "kl", "loss", "features", "outputs"]
+    assert "what suits the study: kl" in form.text
+    assert 'data-smallest-metric="accuracy"' in form.text
+    assert "The network takes" not in form.text
+
+
+def test_a_network_that_is_no_classifier_is_offered_what_fits_it_and_shows_what_it_takes(service, browser):
+    wanted = [
+        TensorSpec(name=name, shape=shape, dtype="float32") for name, shape in (("rgb", (3, 8, 8)), ("speed", (2,)))
+    ]
+    outputs = [
+        TensorSpec(name="out", shape=(4, 8, 8), dtype="float32"),
+        TensorSpec(name="box", shape=(), dtype="float32"),
+    ]
+    profile = synthetic.profile().model_copy(update={"inputs": wanted, "outputs": outputs})
+    ids = service.prepare(profile=profile, inputs=[("speed", (2,)), ("rgb", (3, 8, 8))])
+    page = browser.get(f"/submit?model={ids['model']}&data={ids['dataset']}")
+    assert offered(page) == ["features", "outputs"]
+    assert 'data-smallest-metric="outputs"' in page.text
+    shown = text_of(page)
+    assert "rgb 3 × 8 × 8 from rgb, speed 2 from speed" in shown.replace(" ,", ",")
+    assert "out 4 × 8 × 8, box 1" in shown
