@@ -11,10 +11,10 @@ from tests.worker.evaluation.networks import CHOICES, RANKS, STATISTICS, FusedWo
 from worker.evaluation.baseline import measure_dense
 from worker.evaluation.compressed import write_compressed
 from worker.evaluation.exported import write_exported
-from worker.evaluation.latency_report import measured_rows
 from worker.evaluation.profile import inspect
 from worker.evaluation.sensitivity import measure_sensitivity
 from worker.evaluation.trial import measure_trial
+from worker.evaluation.ways import prepared, ways_of
 
 
 @pytest.fixture
@@ -160,13 +160,12 @@ def test_an_onnx_file_has_the_names_of_inputs_and_outputs(session, work, documen
     assert told.parity.agrees
 
 
-def test_latency_is_measured_in_torch_and_in_onnx_runtime(session, work):
-    pair = (
-        session.network(work.model, work.folder / "model"),
-        by_hand(work, RANKS, dense=ranksearch.load(work.folder / "model")),
-    )
-    rows = list(measured_rows(pair, ["torch", "onnxruntime"], [1], torch.device("cpu"), work.folder))
-    assert {row.runtime for row in rows if row.measured is not None} == {"torch", "onnxruntime"}
+def test_it_is_run_in_onnx_runtime_where_latency_is_measured(session, work):
+    dense = session.network(work.model, work.folder / "model")
+    pair = (dense, by_hand(work, RANKS, dense=dense))
+    (way,) = ways_of(["onnxruntime"], torch.device("cpu"))
+    for call in prepared(way, pair, work.folder)(3):
+        assert [tuple(output.shape) for output in call()] == [(3, 3, 4, 4), (3, 4), (3, 4, 4)]
 
 
 def test_a_data_set_of_other_inputs_is_refused(session, work):
