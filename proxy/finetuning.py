@@ -23,6 +23,7 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 from proxy.augmentation import altered, epoch_order, step_generator
 from proxy.errors import MissingInput, NotFinite, ShapeMismatch
 from proxy.modes import evaluating, training
+from proxy.outputs import float_outputs
 from proxy.recipe import Recipe, one_cycle
 
 __all__ = ["FineTuning", "Progress", "TuningState"]
@@ -195,7 +196,7 @@ class FineTuning:
             group["lr"] = rate
         with torch.autocast(self._device.type, self._precision, enabled=self._precision is not None):
             answers = self._dense_answers(images)  # before the network's own features take memory: faster, seen on CPUs
-            loss = self._loss(self.network(images), labels, answers)
+            loss = self._loss(_logits_of(self.network(images)), labels, answers)
         self._optimizer.zero_grad(set_to_none=True)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]  # untyped in torch
         if self.recipe.gradient_norm is not None:
@@ -228,14 +229,9 @@ class FineTuning:
         """Log probabilities, softened; None where nothing is learnt from them."""
         if self._reference is None or self._share == 0:
             return None
-        dense: Tensor = self._reference(images).float()
-        return (dense / self.recipe.temperature).log_softmax(1)
+        return (_logits_of(self._reference(images)).float() / self.recipe.temperature).log_softmax(1)
 
     def _loss(self, logits: Tensor, labels: Tensor | None, answers: Tensor | None) -> Float[Tensor, ""]:
-        if logits.ndim != _LOGITS:
-            raise ShapeMismatch(
-                "fine-tuning is for classifiers", got=tuple(logits.shape), expected="logits (N, K), one row an image"
-            )
         loss = logits.new_zeros((), dtype=torch.float32)
         if labels is not None and self._share < 1:
             loss = loss + (1 - self._share) * functional.cross_entropy(logits.float(), labels)
@@ -255,6 +251,18 @@ class FineTuning:
         average([self._average[name] for name in floats], [self._followed[name] for name in floats], None)
         for name in self._followed.keys() - set(floats):
             self._average[name].copy_(self._followed[name])
+
+
+def _logits_of(outputs: object) -> Tensor:
+    """The one tensor of an answer, in whatever structure it comes."""
+    found = float_outputs(outputs)
+    if len(found) != 1 or found[0][1].ndim != _LOGITS:
+        raise ShapeMismatch(
+            "fine-tuning is for classifiers",
+            got=[tuple(tensor.shape) for _, tensor in found],
+            expected="one output of logits (N, K), one row an image",
+        )
+    return found[0][1]
 
 
 def _spans(first: int, size: int, images: int) -> Iterator[tuple[int, int, int]]:

@@ -17,6 +17,7 @@ from ranksearch.contracts.resources import Dataset, Model
 from ranksearch.contracts.studies import Study
 from ranksearch.contracts.study_requests import DataSlice, StudyRequest
 from service.dashboard.layer_table import LayerTable
+from service.scheduling.finetune_plans import is_trainable
 from service.scheduling.metric_choice import default_metric, fitting_metrics
 
 __all__ = ["Bound", "SubmissionForm"]
@@ -133,6 +134,17 @@ class SubmissionForm:
     def default_metric(self) -> Metric:
         """By which all other studies are judged, where no metric is asked for."""
         return default_metric(self.data.summary, self._profile, smallest=False)
+
+    @property
+    def is_trainable(self) -> bool:
+        """Whether its trials can be fine-tuned."""
+        return is_trainable(self._profile)
+
+    @property
+    def fine_tuned(self) -> int | None:
+        """So many of the best, by the earlier study; None: none."""
+        asked = self.value("finetune")
+        return None if asked is None else int(asked.top)
 
     @property
     def bounds(self) -> list[Bound]:

@@ -17,7 +17,7 @@ from service.access.principal import Principal
 from service.scheduling.data_checks import check_apart, check_label_range, classes_of, slice_of
 from service.storage.tables import DatasetRow
 
-__all__ = ["Plan", "checked_training", "plan_of"]
+__all__ = ["Plan", "checked_training", "is_trainable", "plan_of"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,12 @@ class Plan:
             "recipe": self.recipe.model_dump(mode="json"),
             "steps": self.steps,
         }
+
+
+def is_trainable(profile: ModelProfile) -> bool:
+    """Whether it is a classifier of images, which alone are fine-tuned."""
+    takes_an_image = [len(shape) for shape in profile.input_shapes] == [3]  # channels, height, width
+    return takes_an_image and len(profile.output_shapes) == 1 and classes_of(profile) is not None
 
 
 def plan_of(session: Session, training: DataSlice, wanted: RecipeRequest) -> Plan:
@@ -77,8 +83,7 @@ def checked_training(
         NotFoundError: there is no such data set.
         DatasetError: the images do not fit the model, or are also validated on.
     """
-    takes_an_image = [len(shape) for shape in profile.input_shapes] == [3]  # channels, height, width
-    if len(profile.output_shapes) != 1 or classes_of(profile) is None or not takes_an_image:
+    if not is_trainable(profile):
         raise InputError(
             "finetune_unsupported",
             "fine-tuning is for classifiers of images: networks with one image in and one output of class scores",

@@ -91,12 +91,14 @@ def test_what_is_chosen_is_what_is_asked_for(form, seeded):
     form.get_by_label("Search ranks for layer1.0.conv").uncheck()
     form.get_by_role("checkbox", name=re.compile("^svd")).uncheck()
     form.get_by_label("Trials", exact=True).fill("7")
+    form.get_by_text("Images, stopping, queue").click()
+    form.get_by_label("Fine-tune the best at the end").fill("2")
     form.get_by_label("Name", exact=True).fill("small as can be")
     asked = submitted(form, seeded)["request"]
     assert (asked["objectives"], asked["max_drop"]) == (["params"], 0.015)
     assert asked["constraints"] == {"macs": None, "params": None, "latency_ms": None}
     assert (asked["keep_dense"], asked["methods"]) == (["layer1.0.conv"], ["cp3"])
-    assert (asked["n_trials"], asked["name"]) == (7, "small as can be")
+    assert (asked["n_trials"], asked["name"], asked["finetune"]["top"]) == (7, "small as can be", 2)
 
 
 def test_a_study_is_asked_for_once_more_with_another_budget(signed_in_page, seeded):

@@ -218,3 +218,17 @@ def test_it_is_the_cycle_of_torch():
 def test_a_recipe_that_cannot_be_trained_with_is_refused(wrong):
     with pytest.raises(ProxyError):
         Recipe(**wrong)
+
+
+def test_class_scores_in_a_dict_are_learnt_from_as_those_by_themselves(compressed, data, small):
+    class Named(torch.nn.Module):
+        def __init__(self, network):
+            super().__init__()
+            self.network = network
+
+        def forward(self, images):
+            return {"out": self.network(images)}
+
+    plain = tuned(compressed, data, small, PLAIN).network.state_dict()
+    named = tuned(Named(compressed), data, Named(small), PLAIN).network.network.state_dict()
+    assert same(named, plain)

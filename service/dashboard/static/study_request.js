@@ -51,6 +51,9 @@ export function request(form) {
     priority: number(fields.priority),
     sampler: fields.sampler.value,
   };
+  const top = fields.finetune ? number(fields.finetune) : null;
+  if (top) asked.finetune = { ...asked.finetune, top };
+  else delete asked.finetune;
   if (fields.learn?.checked) asked.from_studies = [...new Set([...(asked.from_studies ?? []), fields.learn.value])];
   for (const needed of ["n_trials", "finalists", "priority"]) if (asked[needed] === null) delete asked[needed];
   return asked;

@@ -73,12 +73,16 @@ def test_one_image_alone_is_refused_with_the_reason(service, browser, prepared):
 
 def test_an_earlier_study_fills_it_in(service, browser, prepared):
     study = service.submit(
-        seed=4, constraints={"macs": 60_000, "params": "70%"}, n_trials=9, keep_dense=["layer2.conv"]
+        seed=4,
+        constraints={"macs": 60_000, "params": "70%"},
+        n_trials=9,
+        keep_dense=["layer2.conv"],
+        finetune={"top": 5, "recipe": {"epochs": 7}},
     )
     page = browser.get(f"/submit?from={study['id']}")
     assert (value_of(page, "macs"), value_of(page, "params"), value_of(page, "n_trials")) == ("60000", "70", "9")
     base = json.loads(unescape(re.search(r'data-base="([^"]*)"', page.text)[1]))
-    assert base["seed"] == 4
+    assert (base["seed"], base["finetune"]["recipe"]["epochs"], value_of(page, "finetune")) == (4, 7, "5")
     assert "n_trials" not in base
     kept = re.search(r'<input[^>]*value="layer2.conv"[^>]*>', page.text)[0]
     assert "checked" not in kept
@@ -123,6 +127,7 @@ def test_a_network_that_is_no_classifier_is_offered_what_fits_it_and_shows_what_
     page = browser.get(f"/submit?model={ids['model']}&data={ids['dataset']}")
     assert offered(page) == ["features", "outputs"]
     assert 'data-smallest-metric="outputs"' in page.text
+    assert 'name="finetune"' not in page.text
     shown = text_of(page)
     assert "rgb 3 × 8 × 8 from rgb, speed 2 from speed" in shown.replace(" ,", ",")
     assert "out 4 × 8 × 8, box 1" in shown
