@@ -275,6 +275,45 @@ def artifact(data=b"compressed", state="ready", **members):
     }
 
 
+def tuning_score(accuracy=0.9):
+    return {"value": accuracy, "accuracy": accuracy, "kl": 0.1, "images": 600}
+
+
+def finetune(state="ready", trial=3, step=8, steps=8, **members):
+    ready = state == "ready"
+    recipe = {
+        "epochs": 2.0,
+        "batch_size": 128,
+        "learning_rate": 0.005,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "distillation": 0.9,
+        "temperature": 1.0,
+        "ema_decay": 0.99,
+        "augmentation": "none",
+        "seed": 0,
+    }
+    curve = [{"step": at, "loss": 1 / at, "learning_rate": 0.005} for at in range(1, step + 1)]
+    return {
+        "id": f"job_ft{trial}",
+        "study": STUDY,
+        "trial": trial,
+        "state": state,
+        "recipe": recipe,
+        "training": {"dataset": "dts_1", "start": 0, "stop": 300},
+        "step": step,
+        "steps": steps,
+        "curve": curve,
+        "before": tuning_score(0.9),
+        "dense": tuning_score(0.95),
+        "after": tuning_score(0.93) if ready else None,
+        "improved": True if ready else None,
+        "chosen": ready,
+        "artifact": {"sha256": "ab" * 32, "size": 9} if ready else None,
+        **members,
+    }
+
+
 def worker(**members):
     return {
         "id": "wrk_1",

@@ -155,6 +155,7 @@ def test_a_request_that_says_nothing_has_the_services_defaults(asked):
         "from_studies": [],
         "search_images": {"calibration": 256, "validation": 1000},
         "finalists": 5,
+        "finetune": None,
         "n_trials": 100,
         "n_startup_trials": 10,
         "timeout": None,
