@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from ranksearch.contracts.errors import EvaluationError
 from service.scheduling.artifact_kinds import FINETUNE, HELD, SOURCE_OF
 from service.scheduling.backend import JOBS, Backend, now
-from service.scheduling.events import artifact_event
+from service.scheduling.events import artifact_event, finetune_event
 from service.scheduling.renewal import wait_anew
 from service.scheduling.trial_jobs import new_trial_job
 from service.storage.tables import JobRow, StudyRow
@@ -61,6 +61,8 @@ def source_failed(session: Session, study: StudyRow, source: JobRow) -> None:
         )
         job.state, job.finished_at, job.problem = "failed", now(session), problem.to_problem()
         artifact_event(session, study, job)
+        if job.kind == FINETUNE:
+            finetune_event(session, study, job)
         source_failed(session, study, job)
 
 

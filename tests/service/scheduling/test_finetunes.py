@@ -304,6 +304,16 @@ def test_one_that_fails_says_why_and_is_done_again_with_what_else_failed(service
     assert agent.must_claim("finetune")["task"]["checkpoint"] is not None
 
 
+def test_one_whose_document_cannot_be_made_fails_with_its_reason(service):
+    study, agent = completed(service)
+    asked(service, study, trials=[best_first(service, study)[1]])
+    agent.fail(agent.must_claim("compress"), detail="the disk is full")
+    (one,) = listed(service, study)
+    assert (one["state"], one["error"]["code"]) == ("failed", "finetune_failed")
+    assert "the disk is full" in one["error"]["detail"]
+    assert seen(service, study)[-1]["state"] == "failed"
+
+
 def test_a_cancelled_one_stops_and_goes_on_where_it_was_when_it_is_asked_for_again(service):
     study, agent = completed(service)
     (one,) = asked(service, study, top=1)
