@@ -7,6 +7,7 @@ Calibrated and fine-tuned on training images, searched and chosen on ``test[:500
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -22,8 +23,9 @@ from safetensors.torch import save_file
 
 import ranksearch
 from ranksearch.client import Client, StudyHandle
+from ranksearch.contracts.data_slices import DataSlice
 from ranksearch.contracts.finetuning import FineTune
-from ranksearch.contracts.study_requests import DataSlice
+from ranksearch.contracts.studies import Best
 from ranksearch.local import LocalDeployment
 
 QUESTION = __doc__.splitlines()[0]
@@ -96,7 +98,7 @@ class Way:
         self.work, self._chosen = work, chosen
         self.seconds: dict[str, float] = {}
         self.finetunes: list[FineTune] = []
-        self.best: Any = None
+        self.best: Any = None  # of the study, at the end
         self.reports: dict[str, float] = {}
         self.parity: Any = None
         dense = cifar.resnet(chosen.depth)
@@ -165,16 +167,18 @@ def _write(way: Way, chosen: Any) -> None:  # noqa: ANN401 - options
         f" and classifier stay dense; a third of the other layers' MACs remain. {chosen.trials} trials;"
         f" the best {chosen.top} fine-tuned on {chosen.images:,} training images, {chosen.epochs:g} epochs."
     )
+    trained = "fine-tuned" if way.best.finetune is not None else "as it was before"
+    chosen_words = f"chosen after fine-tuning: trial {way.best.trial}, {trained}"
     rows = [
         ("dense", "ranksearch.load: torch and safetensors", way.reports["dense"]),
         ("searched, calibrated, no gradient", "the same", way.reports["searched"]),
-        ("fine-tuned, the best one", "the same", way.reports["document"]),
-        ("fine-tuned, the best one", "ONNX Runtime", way.reports["onnx"]),
+        (chosen_words, "the same", way.reports["document"]),
+        (chosen_words, "ONNX Runtime", way.reports["onnx"]),
     ]
     page.table(["network", "run by", "test[5000:], %"], [(*row[:2], f"{100 * row[2]:.1f}") for row in rows])
     page.table(
         ["trial", "before, %", "after, %", "taken"],
-        [(one.trial, _percent(one.before), _percent(one.after), "yes" if one.chosen else "") for one in way.finetunes],
+        [(one.trial, _percent(one.before), _percent(one.after), _taken(one, way.best)) for one in way.finetunes],
     )
     page.text("Before and after: on `test[:5000]`, by which the best one is chosen.")
     best = way.best
@@ -184,8 +188,15 @@ def _write(way: Way, chosen: Any) -> None:  # noqa: ANN401 - options
         f" {way.parity.images} images: {way.parity.max_relative_difference:.1g} of the outputs' range."
     )
     page.table(["step", "seconds"], [(what, f"{seconds:.1f}") for what, seconds in way.seconds.items()])
+    page.text(f"Load of the machine over the last quarter of an hour: {os.getloadavg()[2]:.1f}, this run included.")
     page.figures = {"accuracy": way.reports, "seconds": way.seconds, "macs_fraction": best.macs.fraction}
     page.write("whole_way", chosen, ["torch", "optuna", "onnxruntime"])
+
+
+def _taken(one: FineTune, best: Best) -> str:
+    if one.trial != best.trial:
+        return ""
+    return "after" if one.chosen else "before"
 
 
 def _percent(score: Any) -> str:  # noqa: ANN401 - a score, or None
