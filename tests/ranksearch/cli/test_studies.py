@@ -170,6 +170,7 @@ def test_pull_as_json(ranksearch, tmp_path):
         "path": str(tmp_path / "m"),
         "id": "job_art",
         "trial": 3,
+        "tuned": False,
         "format": "document",
         "blob": {"sha256": wire.sha256(b"compressed"), "size": 10},
         "parity": wire.parity(),
@@ -192,7 +193,7 @@ def test_pull_of_another_trial_in_another_format_asks_for_it_and_waits(ranksearc
     assert (tmp_path / "trial-7.onnx").read_bytes() == b"onnx", done.stderr
     assert "trial-7.onnx is being made" in done.stderr
     (asked,) = [json.loads(request.content) for request in service.requests if request.method == "POST"]
-    assert asked == {"trial": 7, "format": "onnx"}
+    assert asked == {"trial": 7, "format": "onnx", "tuned": None}
 
 
 def test_pull_of_a_trial_that_did_not_complete_says_what_to_do(ranksearch, service, tmp_path):

@@ -101,7 +101,7 @@ def test_several_inputs_and_nested_outputs(tmp_path):
 def test_specs_leave_the_batch_out(forked_document):
     summary = summarise_model(forked_document)
     assert [spec.model_dump() for spec in summary.inputs] == [{"shape": (3, 12, 12), "dtype": "float32", "name": "x"}]
-    assert [spec.model_dump() for spec in summary.outputs] == [{"shape": (5,), "dtype": "float32"}]
+    assert [spec.model_dump() for spec in summary.outputs] == [{"shape": (5,), "dtype": "float32", "name": "output"}]
 
 
 def test_integer_inputs(tmp_path):
