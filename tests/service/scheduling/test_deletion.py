@@ -14,7 +14,7 @@ from service.scheduling.deletion import delete_dataset, delete_model, delete_stu
 from service.scheduling.retention import Retention
 from service.scheduling.submission import submit
 from service.search.optuna_records import OptunaRecords
-from service.storage.tables import AuditRow, EventRow, IdempotencyRow, JobRow, StudyRow, Table
+from service.storage.tables import AuditRow, EventRow, FineTuneRow, IdempotencyRow, JobRow, StudyRow, Table
 from tests.service import synthetic
 
 
@@ -247,4 +247,4 @@ def test_every_table_that_refers_to_studies_is_emptied():
         for key in table.foreign_keys
         if key.column.table.name == StudyRow.__tablename__
     }
-    assert referring == {table.__tablename__ for table in (JobRow, EventRow, IdempotencyRow)}
+    assert referring == {table.__tablename__ for table in (JobRow, EventRow, FineTuneRow, IdempotencyRow)}

@@ -16,7 +16,7 @@ from worker.evaluator import EvaluationFailed, Evaluator
 BOOT = f"""
 import sys, types
 
-def evaluate(session, assignment):
+def evaluate(session, assignment, tell=None):
     import json
     from worker.protocol import Report
     scope = {{"output": assignment.output, "result": None}}
