@@ -94,7 +94,7 @@ def test_a_checkpoint_that_cannot_be_used_costs_time_and_nothing_else(trained, w
 
 
 def test_a_loss_that_is_no_number_is_told_with_what_to_do(trained, document):
-    recipe = RecipeRequest(epochs=20, batch_size=8, learning_rate=10, gradient_norm=None, augmentation="none")
+    recipe = RecipeRequest(epochs=40, learning_rate=10, weight_decay=1, gradient_norm=None, augmentation="none")
     with pytest.raises((proxy.ProxyError, EvaluationError)) as caught:  # on the way, or at its end
         trained(recipe=recipe.completed(20, labelled=True))
     assert caught.value.code.endswith("not_finite")
