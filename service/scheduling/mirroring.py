@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, select, tuple_, update
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.profiles import Cost
@@ -62,12 +62,14 @@ def _news() -> tuple[ColumnElement[bool], ...]:
 
 
 def _told(session: Session, jobs: Sequence[JobRow]) -> None:
-    """Note what Optuna knows now. A trial that has ended since it was read is news again."""
-    for running in (True, False):
-        ids = [job.id for job in jobs if (job.state in _RUNS) == running]
-        same = JobRow.state.in_(_RUNS) if running else JobRow.state.not_in(_RUNS)
-        if ids:
-            session.execute(update(JobRow).where(JobRow.id.in_(ids), same).values(told=True))
+    """Note what Optuna knows now. A trial that has ended since it was read, or has ended anew, is news again."""
+    running = [job.id for job in jobs if job.state in _RUNS]
+    ended = [(job.id, job.state, job.finished_at) for job in jobs if job.state not in _RUNS]
+    told = update(JobRow).values(told=True)
+    if running:
+        session.execute(told.where(JobRow.id.in_(running), JobRow.state.in_(_RUNS)))
+    if ended:
+        session.execute(told.where(tuple_(JobRow.id, JobRow.state, JobRow.finished_at).in_(ended)))
 
 
 def _planned(goal: Goal, job: JobRow) -> PlannedTrial:

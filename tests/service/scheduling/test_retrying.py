@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import optuna
 from optuna.trial import TrialState
+from sqlalchemy import update
 
 from service.scheduling.mirroring import mirror
+from service.storage.tables import JobRow
 from tests.service.scheduling.test_pausing import fail, post, refusal, started
 
 
@@ -21,6 +23,25 @@ def test_a_failed_study_is_retried_to_its_end_with_exactly_its_trials(service):
     agent.work()
     answered = service.study(study)
     assert (answered["state"], answered["progress"]["complete"]) == ("completed", 3)
+    assert optuna_states(service, study) == [TrialState.COMPLETE] * 3
+
+
+def test_a_trial_that_is_done_again_while_optuna_is_told_of_its_failure_is_told_anew(service, monkeypatch):
+    study, agent = started(service, n_trials=3)
+    fail(agent, 3)
+    tell = service.backend.records.mirror
+
+    def slowly(*told):
+        monkeypatch.setattr(service.backend.records, "mirror", tell)
+        tell(*told)
+        post(service, study, "retry")
+        agent.work()
+
+    monkeypatch.setattr(service.backend.records, "mirror", slowly)
+    with service.backend.writing() as session:
+        session.execute(update(JobRow).where(JobRow.kind == "trial").values(told=False))
+    mirror(service.backend)
+    assert service.study(study)["progress"]["complete"] == 3
     assert optuna_states(service, study) == [TrialState.COMPLETE] * 3
 
 
