@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError
 from ranksearch.contracts.finetuning import FineTuneOption
-from service.scheduling.artifact_kinds import FINETUNE, SOURCE_OF
+from service.scheduling.artifact_kinds import FINETUNE, HELD, SOURCE_OF
 from service.scheduling.artifact_orders import order, source_failed
 from service.scheduling.backend import now
 from service.scheduling.events import finetune_event
@@ -16,9 +18,10 @@ from service.scheduling.finetune_plans import Plan, plan_of
 from service.scheduling.verdicts import Goal
 from service.storage.tables import FineTuneRow, JobRow, StudyRow
 
-__all__ = ["order_finetune", "order_option"]
+__all__ = ["OPEN", "order_finetune", "order_option"]
 
-_OPEN = frozenset({"held", "waiting", "leased"})
+OPEN: Final = frozenset({HELD, "waiting", "leased"})
+"""States of a fine-tuning that has not ended."""
 
 
 def order_option(session: Session, study: StudyRow, goal: Goal, option: FineTuneOption) -> None:
@@ -45,7 +48,7 @@ def order_finetune(session: Session, study: StudyRow, trial: JobRow, plan: Plan)
     job = _existing(session, study, trial)
     row = None if job is None else session.get(FineTuneRow, job.id)
     if job is not None and row is not None and row.plan != plan.stored():
-        if job.state in _OPEN:
+        if job.state in OPEN:
             raise ConflictError(
                 "finetune_in_progress",
                 f"trial {trial.trial_number} is being fine-tuned by another recipe, or on other images",

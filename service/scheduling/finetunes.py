@@ -17,7 +17,7 @@ from service.scheduling.backend import Backend, now, profile_of
 from service.scheduling.events import artifact_event, finetune_event
 from service.scheduling.fairness import let_go, welcome_back
 from service.scheduling.finals import best_trials
-from service.scheduling.finetune_orders import order_finetune
+from service.scheduling.finetune_orders import OPEN, order_finetune
 from service.scheduling.finetune_plans import checked_training, plan_of
 from service.scheduling.finetune_views import finetune_view, finetunes_of
 from service.scheduling.solutions import no_best
@@ -29,7 +29,6 @@ from service.storage.tables import FineTuneRow, JobRow, StudyRow
 __all__ = ["ask_for_finetunes", "cancel_finetune", "finetune", "finetunes"]
 
 _DEFAULT_TOP = 3
-_OPEN = frozenset({"held", "waiting", "leased"})
 
 
 @again_when_raced
@@ -94,7 +93,7 @@ def cancel_finetune(backend: Backend, caller: Principal, study_id: str, finetune
         study = existing_study(session, caller, study_id, lock=True)
         job = _existing(session, study, finetune_id)
         session.refresh(job, with_for_update=True)
-        if job.state not in _OPEN | {"cancelled"}:
+        if job.state not in OPEN | {"cancelled"}:
             raise ConflictError(
                 "finetune_ended",
                 "the fine-tuning has ended already",

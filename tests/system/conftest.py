@@ -36,9 +36,13 @@ def digits():
 @pytest.fixture(scope="session")
 def documents(tmp_path_factory, digits):
     """A folder with ``model.safetensors`` and ``data.safetensors``."""
-    folder = tmp_path_factory.mktemp("documents")
+    return written(tmp_path_factory.mktemp("documents"), digits, epochs=1)
+
+
+def written(folder, digits, epochs):
+    """The tiny network, trained for so many epochs, and its images."""
     torch.manual_seed(0)
-    net = train(digits, epochs=1, network=TinyNet())
+    net = train(digits, epochs=epochs, network=TinyNet())
     ranksearch.pack(net, (digits.normalised(digits.training[0][:2]),), folder / "model.safetensors")
     ranksearch.pack_data(*digits.training, folder / "data.safetensors", mean=digits.mean, std=digits.std, layout="NHWC")
     return folder

@@ -14,10 +14,9 @@ from typer.testing import CliRunner
 import ranksearch
 from ranksearch.cli import app
 from ranksearch.contracts.finetuning import CURVE_POINTS
-from ranksearch.demo.network import train
 from ranksearch.local import LocalDeployment
 from tests.clean_process import run_with_only
-from tests.system.conftest import TinyNet
+from tests.system.conftest import written
 from tests.system.watching import wait_for
 
 RECIPE = {"epochs": 12, "batch_size": 32, "learning_rate": 0.01, "augmentation": "none"}
@@ -26,12 +25,7 @@ RECIPE = {"epochs": 12, "batch_size": 32, "learning_rate": 0.01, "augmentation":
 @pytest.fixture(scope="module")
 def documents(tmp_path_factory, digits):
     """As the others' documents, of a network that has learnt something."""
-    folder = tmp_path_factory.mktemp("trained")
-    torch.manual_seed(0)
-    net = train(digits, epochs=12, network=TinyNet())
-    ranksearch.pack(net, (digits.normalised(digits.training[0][:2]),), folder / "model.safetensors")
-    ranksearch.pack_data(*digits.training, folder / "data.safetensors", mean=digits.mean, std=digits.std, layout="NHWC")
-    return folder
+    return written(tmp_path_factory.mktemp("trained"), digits, epochs=12)
 
 
 @pytest.fixture(scope="module")
