@@ -38,6 +38,7 @@ class Agent:
         self.about = {"worker": name, "name": name, "device": "cpu", "version": VERSION, **(about or {})}
         self.profile = (profile or synthetic.profile()).model_dump(mode="json", by_alias=True)
         self.done: list[dict[str, Any]] = []
+        self.before: dict[int, float] = {}
         self.tuned: dict[int, float] = {}
 
     def claim(self, wait: float = 0) -> dict[str, Any] | None:
@@ -77,9 +78,9 @@ class Agent:
         return sha256
 
     def scores(self, job: dict[str, Any]) -> dict[str, Any]:
-        """What a training came to: as much better as ``tuned`` says for the trial, from 0.7 on."""
-        gained = self.tuned.get(job["trial"], 0.1)
-        found = {"before": 0.7, "after": 0.7 + gained, "dense": 0.9}
+        """What a training came to: from what ``before`` says for the trial, as much better as ``tuned`` says."""
+        before = self.before.get(job["trial"], 0.7)
+        found = {"before": before, "after": before + self.tuned.get(job["trial"], 0.1), "dense": 0.9}
         return {name: synthetic.tuning_score(value) for name, value in found.items()}
 
     def translation(self, job: dict[str, Any]) -> dict[str, Any]:
