@@ -14,7 +14,7 @@ test: .venv/.dev
 	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile $(TESTS)
 
 soak: .venv/.dev
-	$(BIN)/pytest -s -m soak tests/system/soak
+	$(BIN)/pytest -s -m soak tests/system
 
 check: .venv/.dev
 	$(BIN)/ruff check .

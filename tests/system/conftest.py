@@ -11,6 +11,8 @@ from ranksearch.demo.network import Block, load_digits, train
 from ranksearch.local import LocalDeployment
 
 ROOT = Path(__file__).parents[2]
+DEVICE = "best" if torch.cuda.is_available() else "cpu"
+"""Without a GPU each worker need not ask torch for one, which takes seconds."""
 
 
 class TinyNet(torch.nn.Module):
@@ -51,7 +53,7 @@ def written(folder, digits, epochs):
 @pytest.fixture(scope="session")
 def deployment(tmp_path_factory):
     """A service with one worker, shared by the tests that do not break it."""
-    with LocalDeployment(tmp_path_factory.mktemp("deployment") / "data", workers=1) as local:
+    with LocalDeployment(tmp_path_factory.mktemp("deployment") / "data", workers=1, device=DEVICE) as local:
         yield local
 
 
@@ -65,7 +67,7 @@ def lease_seconds():
 def local(tmp_path, lease_seconds):
     """A service of the test's own, with short leases and no worker yet: something to break."""
     options = ("--lease-seconds", str(lease_seconds))
-    with LocalDeployment(tmp_path / "data", workers=0, service_options=options) as made:
+    with LocalDeployment(tmp_path / "data", workers=0, device=DEVICE, service_options=options) as made:
         yield made
 
 

@@ -113,6 +113,7 @@ def test_what_the_command_line_prints_as_best_compresses_the_users_own_module(de
     assert proxy.cost(small, (digits.normalised(digits.training[0][:1]),)).macs == told["macs"]["compressed"]
 
 
+@pytest.mark.soak
 def test_a_worker_killed_during_an_export_costs_no_file_and_makes_none_twice(local, submit, tmp_path):
     with local.client() as client:
         worker = local.start_worker()

@@ -143,6 +143,7 @@ def test_the_command_line_shows_them_and_asks_for_no_more_where_it_is_the_same(d
     assert {one["id"] for one in json.loads(done.stdout)} == {one.id for one in tuned}
 
 
+@pytest.mark.soak
 def test_a_training_whose_worker_is_killed_goes_on_from_its_checkpoint(tmp_path, documents):
     options = ("--lease-seconds", "4", "--checkpoint-seconds", "0")
     with LocalDeployment(tmp_path / "data", workers=1, service_options=options) as local, local.client() as client:

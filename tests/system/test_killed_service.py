@@ -4,14 +4,14 @@ import optuna
 
 from tests.system.watching import assert_exact, wait_for
 
-TRIALS = 12
+TRIALS = 8
 
 
 def test_a_killed_service_loses_no_trial_and_counts_none_twice(local, submit):
     with local.client() as client:
         local.start_worker()
         handle = submit(client, n_trials=TRIALS)
-        for complete in (2, 5, 8):
+        for complete in (1, 3, 5):
             wait_for(lambda least=complete: handle.status().progress.finished >= least)
             local.service.kill()
             local.start_service()

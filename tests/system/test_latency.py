@@ -83,7 +83,7 @@ def test_asked_again_it_is_the_same_report_and_the_command_line_shows_it(deploym
     assert told.verdict in CliRunner().invoke(app, options, env=environment).stdout
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_a_worker_killed_while_it_measures_costs_no_report_and_leads_to_one(local, submit):
     with local.client() as client:
         worker = local.start_worker()

@@ -30,14 +30,9 @@ def server():
         made.remove()
 
 
-@pytest.mark.parametrize(
-    ("kills", "studies", "n_trials"),
-    [
-        pytest.param(12, 2, 40, marks=pytest.mark.slow, id="short"),
-        pytest.param(220, 8, 150, marks=pytest.mark.soak, id="long"),
-    ],
-)
-def test_every_study_ends_with_exactly_its_trials(tmp_path, server, kills, studies, n_trials):
+@pytest.mark.soak
+def test_every_study_ends_with_exactly_its_trials(tmp_path, server):
+    kills, studies, n_trials = 220, 8, 150
     rng = random.Random(kills)  # noqa: S311 - no secret
     with fleet(tmp_path, server, workers=4) as made:
         request = prepared(made) | {
