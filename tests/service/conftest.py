@@ -14,6 +14,9 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute, _EffectiveRouteContext
 from fastapi.testclient import TestClient
 from optuna.storages._rdb.storage import _VersionManager
+from sqlalchemy import Engine
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.dialects.sqlite.pysqlite import SQLiteDialect_pysqlite
 
 from service.app import close_backend, create_app, open_backend
 from service.scheduling.backend import Backend
@@ -138,6 +141,28 @@ def routes_are_built_once() -> Iterator[None]:
             return built[key]
 
         patched.setattr(_EffectiveRouteContext, "from_api_route", once)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def statements_are_compiled_once() -> Iterator[None]:
+    """SQLAlchemy compiles a statement once for an engine, and here every test has engines of its own.
+
+    Those of one kind have equal dialects, as no test tells an engine anything that compiling would look at.
+    """
+    compiled: dict[type, Any] = {}
+
+    def shared(engine: Engine) -> Any:
+        return compiled[type(engine.dialect)]
+
+    def first(engine: Engine, cache: Any) -> None:
+        compiled.setdefault(type(engine.dialect), cache)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Engine, "_compiled_cache", property(shared, first), raising=False)
+        for dialect in (PGDialect_psycopg, SQLiteDialect_pysqlite):
+            patched.setattr(dialect, "__eq__", lambda one, other: type(one) is type(other))
+            patched.setattr(dialect, "__hash__", lambda one: hash(type(one)))
         yield
 
 
