@@ -36,14 +36,18 @@ def main() -> None:
     shared_data(parser)
     parser.add_argument("--images", type=int, default=10_000, help="trained on (default: %(default)s)")
     parser.add_argument("--epochs", type=float, default=2.0, help="of the training to the end (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=5, help="in which the loops take turns (default: %(default)s)")
+    parser.add_argument("--steps", type=int, default=20, help="of a round (default: %(default)s)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
     chosen = parser.parse_args()
     sys.path.insert(0, str(chosen.data))
     import cifar  # noqa: PLC0415 - lies in the folder that the user named
 
     page = Page("Fine-tuning against a plain loop", QUESTION)
-    depths, rounds, steps = ((20,), 2, 8) if chosen.quick else ((20, 56), 5, 20)
-    images, labels = _loaded(cifar, "train", 2_000 if chosen.quick else chosen.images)
+    if chosen.quick:
+        chosen.images, chosen.rounds, chosen.steps = 2_000, 2, 8
+    depths, rounds, steps = (20,) if chosen.quick else (20, 56), chosen.rounds, chosen.steps
+    images, labels = _loaded(cifar, "train", chosen.images)
     page.text(
         f"CIFAR-10 on {chosen.device}, cp3 at {FRACTION:.0%} of each layer's MACs, calibrated on {CALIBRATION} images"
         f" (reconstruction). Seconds of {steps} steps of {proxy.Recipe().batch_size} images, medians of {rounds}"
