@@ -228,24 +228,28 @@ def by_studies(one: Fleet, marks: tuple[int, ...]) -> dict[int, dict[str, float]
         for _ in range(new):
             one.submit(100)
         there = mark
-        _some(one, new, WORKERS)  # their baselines, which go first
+        _some(one, new, WORKERS, kind="baseline")  # theirs, which go first, but not before what is under way
         found[mark] = _typical(trials_of(_some(one, 40, 1)))
     return found
 
 
-def _some(one: Fleet, trials: int, workers: int) -> list[SyntheticWorker]:
-    """Workers that stop once they have done so many trials together, or nothing is left."""
-    crew = [SyntheticWorker(one, f"s{number}") for number in range(workers if trials > workers else 1)]
-    if trials <= 0:
+def _some(one: Fleet, jobs: int, workers: int, kind: str | None = None) -> list[SyntheticWorker]:
+    """Workers that stop once they have done so many jobs together, of that kind if one is named, or nothing is left."""
+    crew = [SyntheticWorker(one, f"s{number}") for number in range(workers if jobs > workers else 1)]
+    if jobs <= 0:
         return []
     for worker in crew:
         worker.start()
-    while sum(len(worker.jobs) for worker in crew) < trials and any(worker.alive for worker in crew):
+    while _done(crew, kind) < jobs and any(worker.alive for worker in crew):
         time.sleep(0.01)
     for worker in crew:
         worker.stopping.set()
         worker.join()
     return crew
+
+
+def _done(crew: list[SyntheticWorker], kind: str | None) -> int:
+    return sum(kind in {None, job.kind} for worker in crew for job in list(worker.jobs))
 
 
 def _typical(seen: list[Claimed]) -> dict[str, float]:
