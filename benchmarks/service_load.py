@@ -41,6 +41,7 @@ def main() -> None:
         f"One service process, {PARAMETERS} layers of 16 ranks, the product's default sampler. Workers claim and"
         " complete over HTTP and evaluate nothing, unless it is said how long they pretend to; they, the service and"
         " the database share the machine's two cores. Other requests of a trial (renewals) are left out."
+        " The machine's own speed wanders from hour to hour: what Optuna does in the same run says how fast it was."
     )
     found: dict[str, dict[str, Any]] = {}
     with databases(chosen.only) as urls:
@@ -178,6 +179,7 @@ def crowd(one: Fleet, seconds: float) -> dict[str, float]:
     """Two hundred connected workers, a hundred open streams."""
     before = one.memory()
     studies = [one.submit(2000, sampler="random") for _ in range(10)]
+    _some(one, len(studies), 1, kind="baseline")  # or all workers would wait for these, and claim in one moment
     watchers = [Watcher(one, studies[number % len(studies)]) for number in range(STREAMS)]
     workers = []
     for number in range(CROWD):  # as a fleet comes: one after another, not all in one moment
