@@ -32,7 +32,8 @@ from ranksearch.contracts.wording import count
 from ranksearch.local import LocalDeployment
 
 QUESTION = __doc__.splitlines()[0]
-CALIBRATED, VALIDATED, REPORTED = 1024, 2000, 5000
+CALIBRATED, VALIDATED, REPORTED = 1000, 2000, 5000
+"""A third and the rest, as a command divides them; the last is where the images begin that are reported on."""
 _BATCH = 128
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 

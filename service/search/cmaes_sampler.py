@@ -33,7 +33,7 @@ def ask(space: SearchSpace, plan: SearchPlan, index: int, centre: Positions, pas
         centre: the options that the search starts from, ``(n,)``.
         past: complete and running trials.
     """
-    from cmaes import CMA  # noqa: PLC0415 - with scipy.stats it takes a third of the time that a service takes to start
+    from cmaes import CMA  # noqa: PLC0415 - with scipy.stats it takes 0.7 of the 2.3 s that a service imports
 
     middle = sample_at(space, centre)
     seed = int(np.random.SeedSequence([plan.seed, index]).generate_state(1)[0])
