@@ -64,7 +64,8 @@ __all__ = ["close_backend", "create_app", "open_backend"]
 
 log = logging.getLogger(__name__)
 
-_TOGETHER_SECONDS = 0.5
+_TOGETHER_SECONDS = 1.0
+"""A trial that begins and ends within them is written once."""
 _SHARED_JOB_THREADS = 2
 """On PostgreSQL a thread waits for the server half of its time."""
 
@@ -200,7 +201,10 @@ async def _collect_now_and_then(backend: Backend) -> None:
 
 
 async def _mirror_when_rung(backend: Backend) -> None:
-    """Many trials that end in one moment are told together: that is most of what telling costs."""
+    """Many trials that end in one moment are told together: that is most of what telling costs.
+
+    Now and then without being rung: another service may have gone before it told its own.
+    """
     with backend.bell.listening(OPTUNA) as ear:
         while True:
             await ear.wait(backend.settings.sweep_seconds)

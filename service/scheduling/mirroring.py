@@ -1,4 +1,4 @@
-"""Tells Optuna what our rows say: a moment after each change, at start-up and in the sweep. Repeating it is harmless.
+"""Tells Optuna what our rows say: a moment after each change, at start-up, now and then. Repeating it is harmless.
 
 A trial is written when it is planned and again when it has ended; one that ended in between is written once, whole.
 """

@@ -9,7 +9,6 @@ from service.scheduling.backend import Backend
 from service.scheduling.fleet import drop_forgotten
 from service.scheduling.leases import expire
 from service.scheduling.lifecycle import stop_overdue
-from service.scheduling.mirroring import mirror
 from service.scheduling.outages import note_presence
 
 __all__ = ["sweep"]
@@ -18,14 +17,9 @@ log = logging.getLogger(__name__)
 
 
 def sweep(backend: Backend) -> None:
-    """That a service is there, expired leases, studies whose time is up, what Optuna was not told, old workers."""
+    """That a service is there, expired leases, studies whose time is up, old workers."""
     note_presence(backend)
-    expired, stopped, told, forgotten = (
-        expire(backend),
-        stop_overdue(backend),
-        mirror(backend),
-        drop_forgotten(backend),
-    )
+    expired, stopped, forgotten = expire(backend), stop_overdue(backend), drop_forgotten(backend)
     wake_for_due_attempts(backend)
     if expired or stopped or forgotten:
-        log.info("sweep expired=%d stopped=%d told=%d workers_forgotten=%d", expired, stopped, told, forgotten)
+        log.info("sweep expired=%d stopped=%d workers_forgotten=%d", expired, stopped, forgotten)

@@ -16,7 +16,7 @@ from optuna.storages import RDBStorage
 from optuna.storages._rdb import models
 from optuna.storages._rdb.storage import _create_scoped_session
 from optuna.trial import TrialState
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Table, bindparam, delete, insert, select, update
 from sqlalchemy.orm import Session
 
 __all__ = ["BulkRDBStorage", "WrittenTrial"]
@@ -24,12 +24,18 @@ __all__ = ["BulkRDBStorage", "WrittenTrial"]
 _CONSTRAINT = "constraints:"
 _TRIALS = models.TrialModel.metadata.tables["trials"]
 """Its model names some columns otherwise, and converts what they hold."""
+_PARAMS, _VALUES, _USER_ATTRIBUTES, _SYSTEM_ATTRIBUTES = (
+    models.BaseModel.metadata.tables[name]
+    for name in ("trial_params", "trial_values", "trial_user_attributes", "trial_system_attributes")
+)
 _STUDIES = models.BaseModel.metadata.tables["studies"]
 _OF_A_TRIAL = [
     table for table in models.BaseModel.metadata.sorted_tables if "trial_id" in table.c and table is not _TRIALS
 ]
 _OF_A_STUDY = [table for table in reversed(models.BaseModel.metadata.sorted_tables) if "study_id" in table.c]
 """What refers to others before what it refers to."""
+_UPDATE = update(_TRIALS).where(_TRIALS.c.trial_id == bindparam("at"))
+_UPDATE = _UPDATE.values(state=bindparam("state"), datetime_complete=bindparam("datetime_complete"))
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,11 @@ class WrittenTrial:
 class BulkRDBStorage(RDBStorage):
     """As its base, with :meth:`write_trials`."""
 
+    def __init__(self, url: str, engine_kwargs: dict[str, Any] | None = None) -> None:
+        super().__init__(url, engine_kwargs=engine_kwargs)
+        if self.engine.dialect.name == "postgresql":  # else a message each way for every row of an INSERT
+            self.engine.dialect.use_insertmanyvalues_wo_returning = True
+
     def write_trials(self, study_id: int, trials: Sequence[WrittenTrial]) -> None:
         """Have these trials stand in the tables as they are told here, in one transaction.
 
@@ -75,9 +86,9 @@ class BulkRDBStorage(RDBStorage):
             models.StudyModel.find_or_raise_by_id(study_id, session, for_update=True)
             known = _known(session, study_id, [trial.number for trial in trials])
             fresh = [trial for trial in trials if trial.number not in known]
-            for trial in trials:
-                if trial.number in known:
-                    _update(session, known[trial.number], trial)
+            stale = [(known[trial.number], trial) for trial in trials if trial.number in known]
+            if stale:
+                _update(session, stale)
             if fresh:
                 _insert(session, study_id, fresh)
 
@@ -114,15 +125,16 @@ def _known(session: Session, study_id: int, numbers: Sequence[int]) -> dict[int,
     return {number: trial_id for number, trial_id in found}  # noqa: C416 - mypy cannot see that rows are pairs
 
 
-def _update(session: Session, trial_id: int, trial: WrittenTrial) -> None:
-    told_now = {"state": trial.state, "datetime_complete": trial.ended}
-    session.execute(update(_TRIALS).where(_TRIALS.c.trial_id == trial_id).values(told_now))
-    session.execute(delete(models.TrialValueModel).where(models.TrialValueModel.trial_id == trial_id))
-    measured = models.TrialSystemAttributeModel.key.startswith(_CONSTRAINT, autoescape=True)
-    told = (models.TrialSystemAttributeModel.trial_id == trial_id, measured)
-    session.execute(delete(models.TrialSystemAttributeModel).where(*told))
-    _insert_rows(session, models.TrialValueModel, _values(trial_id, trial))
-    _insert_rows(session, models.TrialSystemAttributeModel, _constraints(trial_id, trial))
+def _update(session: Session, pairs: Sequence[tuple[int, WrittenTrial]]) -> None:
+    """State, values and constraints of trials that are there, by Optuna's id: a few statements, however many."""
+    ids = [at for at, _ in pairs]
+    rows = [{"at": at, "state": trial.state, "datetime_complete": trial.ended} for at, trial in pairs]
+    connection = session.connection()
+    connection.execute(_UPDATE, rows)
+    connection.execute(delete(_VALUES).where(_VALUES.c.trial_id.in_(ids)))
+    measured = _SYSTEM_ATTRIBUTES.c.key.startswith(_CONSTRAINT, autoescape=True)
+    connection.execute(delete(_SYSTEM_ATTRIBUTES).where(_SYSTEM_ATTRIBUTES.c.trial_id.in_(ids), measured))
+    _insert_outcomes(session, pairs)
 
 
 def _insert(session: Session, study_id: int, trials: Sequence[WrittenTrial]) -> None:
@@ -136,7 +148,7 @@ def _insert(session: Session, study_id: int, trials: Sequence[WrittenTrial]) -> 
         }
         for trial in trials
     ]
-    session.execute(insert(_TRIALS), rows)
+    _insert_rows(session, _TRIALS, rows)
     ids = _known(session, study_id, [trial.number for trial in trials])
     pairs = [(ids[trial.number], trial) for trial in trials]
     params = [
@@ -149,11 +161,15 @@ def _insert(session: Session, study_id: int, trials: Sequence[WrittenTrial]) -> 
         for at, trial in pairs
         for key, value in trial.user_attrs.items()
     ]
-    _insert_rows(session, models.TrialParamModel, params)
-    _insert_rows(session, models.TrialUserAttributeModel, attributes)
-    _insert_rows(session, models.TrialValueModel, [row for at, trial in pairs for row in _values(at, trial)])
+    _insert_rows(session, _PARAMS, params)
+    _insert_rows(session, _USER_ATTRIBUTES, attributes)
+    _insert_outcomes(session, pairs)
+
+
+def _insert_outcomes(session: Session, pairs: Sequence[tuple[int, WrittenTrial]]) -> None:
+    _insert_rows(session, _VALUES, [row for at, trial in pairs for row in _values(at, trial)])
     constraints = [row for at, trial in pairs for row in _constraints(at, trial)]
-    _insert_rows(session, models.TrialSystemAttributeModel, constraints)
+    _insert_rows(session, _SYSTEM_ATTRIBUTES, constraints)
 
 
 def _values(trial_id: int, trial: WrittenTrial) -> list[dict[str, Any]]:
@@ -172,6 +188,7 @@ def _constraints(trial_id: int, trial: WrittenTrial) -> list[dict[str, Any]]:
     ]
 
 
-def _insert_rows(session: Session, table: type[Any], rows: list[dict[str, Any]]) -> None:
+def _insert_rows(session: Session, table: Table, rows: list[dict[str, Any]]) -> None:
+    """Past the mapper, which would make an object's state of every row first."""
     if rows:
-        session.execute(insert(table), rows)
+        session.connection().execute(insert(table), rows)

@@ -174,8 +174,10 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[Session]:
         """A session on one consistent snapshot, for reading only."""
-        with Session(self.reading_engine) as session:
+        with Session(self.reading_engine, expire_on_commit=False) as session:
             yield session
+            if self.is_shared:  # where a rollback, the usual end, has psycopg forget what the server has prepared
+                session.commit()
 
     @contextmanager
     def looking(self) -> Iterator[Session]:
