@@ -55,6 +55,8 @@ def _mirror_study(backend: Backend, study_id: str) -> int:
         with backend.writing() as session:
             _told(session, jobs)
         count += len(jobs)
+        if len(jobs) < _AT_ONCE:  # what happened meanwhile is told with what happens next
+            return count
 
 
 def _news() -> tuple[ColumnElement[bool], ...]:

@@ -51,13 +51,39 @@ class SharedBell(Bell):
                 ) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
                     pause = 0.0
-                    self.ring_all()
-                    async for notification in connection.notifies():
-                        self._heard(notification.payload)
+                    await self._listen(connection)
             except psycopg.Error as problem:
                 pause = min(_LONGEST_PAUSE_SECONDS, 2 * pause + 0.1)
                 log.warning("the connection that hears of other services is lost; again in %.1f s: %s", pause, problem)
             await asyncio.sleep(pause)
+
+    async def _listen(self, connection: psycopg.AsyncConnection) -> None:
+        """Ring as long as the connection stands.
+
+        Straight from libpq: psycopg's ``notifies()`` makes a task and timers for each, and there are some per trial.
+
+        Raises:
+            psycopg.Error: it is lost.
+        """
+        loop, server = asyncio.get_running_loop(), connection.pgconn
+        lost: asyncio.Future[None] = loop.create_future()
+
+        def arrived() -> None:
+            try:
+                server.consume_input()
+                while (notification := server.notifies()) is not None:
+                    self._heard(notification.extra.decode())
+            except psycopg.Error as problem:
+                if not lost.done():
+                    lost.set_exception(problem)
+
+        socket = connection.fileno()
+        loop.add_reader(socket, arrived)
+        try:
+            self.ring_all()  # for all that was rung before this connection stood
+            await lost
+        finally:
+            loop.remove_reader(socket)
 
     def _heard(self, payload: str) -> None:
         sender, _, topic = payload.partition(" ")
