@@ -176,8 +176,8 @@ class Database:
         """A session on one consistent snapshot, for reading only."""
         with Session(self.reading_engine, expire_on_commit=False) as session:
             yield session
-            if self.is_shared:  # where a rollback, the usual end, has psycopg forget what the server has prepared
-                session.commit()
+            if self.is_shared and session.is_active:
+                session.commit()  # a rollback, the usual end, has psycopg forget what the server has prepared
 
     @contextmanager
     def looking(self) -> Iterator[Session]:

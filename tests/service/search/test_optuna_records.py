@@ -7,6 +7,7 @@ from dataclasses import replace
 import optuna
 import pytest
 from optuna.trial import TrialState
+from sqlalchemy import event
 
 from ranksearch.contracts.profiles import Cost
 from service.search.optuna_records import Ending, OptunaRecords, PlannedTrial
@@ -98,6 +99,24 @@ def test_trials_told_together_have_their_numbers(records, database, space):
     assert [trial.number for trial in seen(database).trials] == [0, 1, 2, 3]
     assert seen(database).trials[2].user_attrs["job"] == "job_2"
     assert set(seen(database).trials[2].params.values()) == {2}
+
+
+def test_many_trials_cost_few_statements(records, database, space):
+    """Of each row apart they would be hundreds; a driver's many messages for one statement count as many."""
+    engine, sent = records._storage.engine, []
+    apart = engine.dialect.name == "postgresql"
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def _count(_connection, _cursor, _statement, rows, _context, many):
+        sent.append(len(rows) if apart and many and isinstance(rows, list) else 1)
+
+    running = [planned(space, number) for number in range(40)]
+    ended = [replace(one, ended_at=ENDED, ending=Ending("complete", (0.5,), {"latency": -1.0})) for one in running]
+    for trials in (running, ended):
+        sent.clear()
+        mirror(records, space, *trials)
+        assert sum(sent) < 60  # of them 40 that update PostgreSQL's rows
+    assert [(trial.number, trial.value) for trial in seen(database).trials] == [(number, 0.5) for number in range(40)]
 
 
 def test_told_again_a_trial_stands_once(records, database, space):

@@ -106,6 +106,17 @@ def test_reading_cannot_write(database):
             session.flush()
 
 
+@pytest.mark.parametrize("dialect", ["postgresql"])
+def test_what_the_server_has_prepared_outlives_a_reading(database):
+    """psycopg forgets it, and how often what was asked, when a transaction is rolled back."""
+    asked = text("SELECT count(*) FROM pg_prepared_statements")
+    counts = []
+    for _ in range(20):
+        with database.reading() as session:
+            counts.append(session.scalar(asked))
+    assert counts[-1] == 1
+
+
 def test_a_row_that_was_seen_before_is_read_anew_when_it_is_locked(database):
     """Else what was committed while the lock was waited for would be overwritten, or kept, by what was seen before."""
     with database.writing() as session:
