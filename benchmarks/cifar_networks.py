@@ -189,9 +189,8 @@ class _Factors:
 
 def _profile(session: Session, dense: nn.Module, work: Path, depth: int) -> ModelProfile:
     """As a worker computes it; from the folder where it was computed before."""
-    kept = work / f"profile{depth}.json"
-    if not kept.is_file():
-        document = work / f"resnet{depth}.safetensors"
+    kept, document = work / f"profile{depth}.json", work / f"resnet{depth}.safetensors"
+    if not (kept.is_file() and document.is_file()):
         work.mkdir(parents=True, exist_ok=True)
         ranksearch.pack(dense, (torch.zeros(2, 3, 32, 32),), document)
         blob = Blob(sha256=hashlib.sha256(document.read_bytes()).hexdigest(), size=document.stat().st_size)

@@ -156,7 +156,11 @@ def label(piece: Piece) -> str:
     if piece["what"] == "search":
         return f"{named(piece)} (seed {piece['seed']})"
     if piece["what"] in {"allocation", "tuned"}:
-        return WORDS[piece["rule"]] if piece["what"] == "allocation" else f"{WORDS[piece['row']]}, fine-tuned"
+        return (
+            WORDS[piece["rule"]]
+            if piece["what"] == "allocation"
+            else f"{WORDS[piece['row']]}, fine-tuned for {piece['epochs']:g} epochs"
+        )
     return "the greedy table's measurements" if piece["what"] == "table" else "dense"
 
 
@@ -224,9 +228,9 @@ def goals(page: Page, found: Found) -> None:
                 rows.append(
                     [where, goal, f"{round(gain, 1) + 0.0:+.1f} (paired standard error {error:.1f})", met(gain - ahead)]
                 )
-            after = [accuracy for (at, row, _), accuracy in tuned.items() if at == budget and row == "auto"]
-            if after:
-                goal, below = f"within {trained:g} of dense, fine-tuned", dense - after[-1]
+            after = {epochs: after for (at, row, epochs), after in tuned.items() if at == budget and row == "auto"}
+            for epochs, accuracy in sorted(after.items()):
+                goal, below = f"within {trained:g} of dense, fine-tuned for {epochs:g} epochs", dense - accuracy
                 rows.append([where, goal, f"{below:.1f} below", met(trained - below)])
     page.table(["where", "goal", "found", ""], rows)
 
