@@ -34,6 +34,16 @@ def test_what_waits_three_times_as_long_is_three_times_as_slow():
     assert turns.compared(1, 0).speed == "slower"
 
 
+@pytest.fixture
+def one_thread():
+    """Of a product's two, one waits for the other where something else has a core."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("one_thread")
 def test_work_that_is_much_more_takes_longer_beyond_the_noise():
     large, small = torch.randn(768, 768), torch.randn(192, 192)
     turns = in_turns([lambda: large @ large, lambda: small @ small], CPU, seconds=9.0, most=20, least=20, block=0.002)
