@@ -54,8 +54,8 @@ _POSTGRESQL = {
     "keepalives_interval": 10,
     "keepalives_count": 3,
     # A replica that froze in the middle of a transaction gives its locks free; nobody waits for one for ever.
-    # What is prepared is planned anew each time: a plan for any values, made while a table was small, was seen to take
-    # twice as long for a claim beside a thousand studies.
+    # What is prepared is planned anew each time: with a plan for any values, made while a table was small, a claim
+    # beside a thousand studies was seen to take 50 ms instead of 32.
     "options": f"-c lock_timeout={BUSY_SECONDS:.0f}s -c idle_in_transaction_session_timeout={BUSY_SECONDS:.0f}s"
     " -c plan_cache_mode=force_custom_plan",
 }
