@@ -8,10 +8,10 @@ import sys
 import psutil
 import pytest
 
-from tests.system.watching import ENDED, assert_exact, running, wait_for
+from tests.system.watching import ENDED, assert_exact, running, suspended_in_a_trial, wait_for
 
 pytestmark = pytest.mark.slow
-TRIALS = 6
+TRIALS = 12
 AN_HOUR_AHEAD = """
 import time, datetime
 for name in ("time", "time_ns"):
@@ -105,21 +105,6 @@ def test_a_worker_whose_clock_is_an_hour_ahead_keeps_its_leases(local, start, su
         handle.wait(timeout=240)
         assert_exact(client, handle, TRIALS)
         assert {trial.attempts for trial in client.studies.trials(handle.id)} == {1}
-
-
-def suspended_in_a_trial(client, study, processes):
-    """The trial that they hold, now that they stand still; None, and they go on, where it had just ended."""
-    trial = running(client, study)
-    if not trial:
-        return None
-    for each in processes:
-        each.suspend()
-    now = next(one for one in client.studies.trials(study) if one.number == trial.number)
-    if now.state == "RUNNING":
-        return trial
-    for each in processes:
-        each.resume()
-    return None
 
 
 def test_a_worker_paused_beyond_its_lease_has_its_late_result_refused_and_goes_on(local, start, submit, tmp_path):

@@ -1,22 +1,26 @@
 """Workers are killed and stopped in the middle of studies; the trials come out exactly as many as asked for."""
 
-import os
+import contextlib
 import signal
 
 import psutil
 
-from tests.system.watching import ENDED, assert_exact, running, wait_for
+from tests.system.watching import ENDED, assert_exact, suspended_in_a_trial, wait_for
 
-TRIALS = 8
+TRIALS = 16
 
 
 def kill_in_the_middle(local, client, submit, how):
-    worker = local.start_worker()
+    worker = psutil.Process(local.start_worker().pid)
     handle = submit(client, n_trials=TRIALS)
-    trial = wait_for(lambda: running(client, handle.id))
-    children = psutil.Process(worker.pid).children(recursive=True)
-    os.kill(worker.pid, how)
-    wait_for(lambda: not psutil.pid_exists(worker.pid) or psutil.Process(worker.pid).status() == "zombie")
+    wait_for(lambda: any(trial.state in ENDED for trial in client.studies.trials(handle.id)))
+    children = worker.children(recursive=True)  # all are there, once one trial has ended
+    trial = wait_for(lambda: suspended_in_a_trial(client, handle.id, [worker, *children]))
+    worker.send_signal(how)
+    for each in [worker, *children]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.resume()
+    wait_for(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
     psutil.wait_procs(children, timeout=60)
     assert not any(child.is_running() for child in children)
     return handle, trial

@@ -20,6 +20,21 @@ def running(client, study):
     return done >= 2 and next((trial for trial in trials if trial.state == "RUNNING"), None)
 
 
+def suspended_in_a_trial(client, study, processes):
+    """The trial that they hold, now that they stand still; None, and they go on, where they hold none.
+
+    What they sent before they stood still is given the time to arrive.
+    """
+    for each in processes:
+        each.suspend()
+    time.sleep(0.3)
+    trial = running(client, study)
+    if not trial:
+        for each in processes:
+            each.resume()
+    return trial
+
+
 def assert_exact(client, handle, count):
     """Exactly so many trials, all measured, none twice; those that lost their race saw fewer images."""
     trials = list(client.studies.trials(handle.id))
