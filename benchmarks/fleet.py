@@ -320,8 +320,10 @@ def fleet(folder: Path, database_url: str | None = None, *options: str, layers: 
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """The value that this share of them does not exceed."""
+    """The value that this share of them does not exceed; NaN of none, so that one empty point costs no whole run."""
     ordered = sorted(values)
+    if not ordered:
+        return float("nan")
     return ordered[min(len(ordered) - 1, max(0, round(share * len(ordered)) - 1))]
 
 
