@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 import signal
@@ -12,9 +13,12 @@ import time
 
 import httpx
 import pytest
+import uvicorn
 
 from service.__main__ import main
-from service.running import DataDirInUse, announce, keep_token, lock_data_dir
+from service.app import create_app
+from service.running import DataDirInUse, Server, announce, keep_token, lock_data_dir
+from service.settings import Settings
 from service.version import VERSION
 from tests.service.api.conftest import launched, process  # noqa: F401 - fixtures
 from tests.service.api.test_events import prepared
@@ -60,6 +64,21 @@ def test_a_second_service_is_refused(process, capfd):  # noqa: F811 - the fixtur
 def test_a_port_that_is_taken_is_refused(process, tmp_path, capfd):  # noqa: F811 - the fixture
     assert main(["--data-dir", str(tmp_path), "--port", str(process.port)]) == 1
     assert "in use" in capfd.readouterr().err
+
+
+def test_what_is_loaded_when_it_starts_is_not_looked_at_by_the_garbage_collector_again(tmp_path):
+    spared = []
+
+    def accepting(_):
+        spared.append(gc.get_freeze_count())
+        server.should_exit = True
+
+    server = Server(uvicorn.Config(create_app(Settings(data_dir=tmp_path)), port=0, log_config=None), accepting)
+    try:
+        server.run()
+    finally:
+        gc.unfreeze()
+    assert spared[0] > 100_000
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
