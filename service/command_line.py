@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from ranksearch.contracts.errors import InputError
+from ranksearch.contracts.refusals import reason
 from service.settings import Settings
 
 __all__ = ["add_options", "option_of", "read_data_dir", "read_settings", "settings_table", "variable_of"]
@@ -120,7 +121,7 @@ def _refusal(problem: ValidationError) -> InputError:
     names = variable_of(member) if member in SECRETS else f"{option_of(member)} ({variable_of(member)})"
     return InputError(
         "invalid_request",
-        f"{names}: {first['msg']}" if member else first["msg"],
+        f"{names}: {reason(first)}" if member else reason(first),
         got=None if secret else first.get("input"),
         mend="correct it; `python -m service --help` says what each setting takes",
     )

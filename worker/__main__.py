@@ -20,6 +20,7 @@ from ranksearch.client import Client
 from ranksearch.contracts.errors import InputError, RankSearchError
 from ranksearch.contracts.jobs import ClaimRequest
 from ranksearch.contracts.loglines import log_lines
+from ranksearch.contracts.refusals import reason
 from ranksearch.contracts.resources import SandboxMeasure
 from worker import doctor
 from worker.agent import Agent
@@ -142,7 +143,7 @@ def _claims(options: argparse.Namespace, devices: Sequence[Device]) -> list[Clai
         wrong = error.errors()[0]
         raise InputError(
             "invalid_request",
-            f"this worker's {wrong['loc'][0]} cannot be used: {wrong['msg']}",
+            f"this worker's {wrong['loc'][0]} cannot be used: {reason(wrong)}",
             got=str(wrong["input"]),
         ) from error
 

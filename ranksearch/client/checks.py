@@ -8,6 +8,7 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from ranksearch.contracts.errors import InputError
+from ranksearch.contracts.refusals import member, reasons
 
 __all__ = ["checked"]
 
@@ -25,18 +26,11 @@ def checked(make: Callable[[], Shape]) -> Shape:
     except ValidationError as error:
         wrong = error.errors(include_url=False)
         first = wrong[0]
-        where = _member(first["loc"])
-        # Of a member that may be of several kinds, each kind says what it would have been.
-        expected = [each["msg"].removeprefix("Value error, ") for each in wrong if _member(each["loc"]) == where]
+        where = member(first["loc"])
         # What is wrong with the whole says so itself, and the whole is too long to repeat.
         raise InputError(
             "unknown_field" if first["type"] == "extra_forbidden" else "invalid_request",
             f"{where or 'the request'} cannot be used",
             got=first["input"] if where else None,
-            expected="; or ".join(expected),
+            expected=reasons(wrong),
         ) from error
-
-
-def _member(path: tuple[int | str, ...]) -> str:
-    """Where something is wrong, without pydantic's names for the kinds that it might have been."""
-    return ".".join(str(part) for part in path if isinstance(part, int) or part.isidentifier())

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ranksearch.contracts.errors import DatasetError
 from ranksearch.contracts.model_summaries import TensorSpec
+from ranksearch.contracts.refusals import reason
 from ranksearch.contracts.tensorfile import TORCH_DTYPES, StoredTensor, TensorFileHeader, parse_bounded_json
 
 __all__ = ["IMAGES", "InputSummary", "data_member", "matched_inputs", "read_inputs", "refuse_data"]
@@ -144,7 +145,7 @@ def data_member(header: TensorFileHeader, name: str, adapter: TypeAdapter[Any]) 
     try:
         return adapter.validate_python(parsed)
     except ValidationError as problem:
-        refuse_data(f"the metadata's {name!r} is malformed", got=problem.errors()[0]["msg"])
+        refuse_data(f"the metadata's {name!r} is malformed", got=reason(problem.errors()[0]))
 
 
 def _entries(header: TensorFileHeader) -> tuple[_Entry, ...]:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from ranksearch.contracts.errors import DocumentError
+from ranksearch.contracts.refusals import reason
 from ranksearch.contracts.tensorfile import TensorFileHeader, parse_bounded_json, read_header
 
 __all__ = ["LONGEST_NAME", "MODEL_FORMAT", "ModelSummary", "TensorSpec", "model_summary", "summarise_model"]
@@ -170,4 +171,4 @@ def _model_member(metadata: Any, name: str, adapter: TypeAdapter[Any]) -> Any:  
     try:
         return adapter.validate_python(parsed)
     except ValidationError as problem:
-        _refuse_model(f"the metadata's {name!r} is malformed", got=problem.errors()[0]["msg"])
+        _refuse_model(f"the metadata's {name!r} is malformed", got=reason(problem.errors()[0]))

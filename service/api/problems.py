@@ -22,6 +22,7 @@ from ranksearch.contracts.errors import (
     RankSearchError,
     UnavailableError,
 )
+from ranksearch.contracts.refusals import member, reason, reasons
 from ranksearch.contracts.resources import Problem
 from service.metrics import Metrics
 from service.storage.blobs import storage_full
@@ -129,13 +130,13 @@ def _http_problem(request: Request, problem: HTTPException) -> RankSearchError:
 
 def _validation_problem(errors: Any) -> InputError:  # noqa: ANN401 - pydantic's list of dicts
     first: Mapping[str, Any] = errors[0]
-    place = ".".join(str(part) for part in first["loc"][1:])
-    others = [{"at": ".".join(str(p) for p in e["loc"][1:]), "what": e["msg"]} for e in errors[:20]]
+    place = member(first["loc"][1:])
+    others = [{"at": member(each["loc"][1:]), "what": reason(each)} for each in errors[:20]]
     kind = str(first["type"])
     if kind == "json_invalid":
-        reason = first.get("ctx", {}).get("error", first["msg"])
+        why = first.get("ctx", {}).get("error", reason(first))
         return InputError(
-            "invalid_request", f"the body is not JSON: {reason}", got=f"at character {place}", mend=_MEND_JSON
+            "invalid_request", f"the body is not JSON: {why}", got=f"at character {place}", mend=_MEND_JSON
         )
     if kind == "extra_forbidden":
         return InputError(
@@ -146,12 +147,14 @@ def _validation_problem(errors: Any) -> InputError:  # noqa: ANN401 - pydantic's
             errors=others,
         )
     if not place and tuple(first["loc"]) == ("body",):
+        if kind == "value_error":  # its members do not go together
+            return InputError("invalid_request", reason(first), errors=others)
         detail = "the request has no body" if kind == "missing" else "the body is not a JSON object"
         return InputError("invalid_request", detail, expected="a JSON object", mend=_MEND_JSON)
     got = first.get("input")
     return InputError(
         "invalid_request",
-        f"{place or first['loc'][0]}: {first['msg']}",
+        f"{place or first['loc'][0]}: {reasons(errors)}",
         got="nothing" if kind == "missing" else got,
         errors=others,
     )

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ranksearch.contracts.base import Sha256, Timestamp
 from ranksearch.contracts.errors import InputError
+from ranksearch.contracts.refusals import reason
 
 __all__ = ["DATABASE", "MANIFEST", "TOKEN", "Kept", "Manifest", "blob_file", "read_manifest", "unusable"]
 
@@ -67,7 +68,7 @@ def read_manifest(folder: Path) -> Manifest:
     except FileNotFoundError:
         raise unusable("this is no back-up", got=f"no {MANIFEST} in {folder}") from None
     except ValidationError as problem:
-        raise unusable("the back-up's manifest cannot be read", got=problem.errors()[0]["msg"]) from None
+        raise unusable("the back-up's manifest cannot be read", got=reason(problem.errors()[0])) from None
 
 
 def unusable(detail: str, *, got: object = None, mend: str | None = None) -> InputError:
