@@ -171,7 +171,8 @@ def _include_routers(app: FastAPI) -> None:
     locked = [Depends(documented_scheme)]
     made_of_trials = (artifacts.router, finetunes.router, latencies.router)
     of_studies = (studies.router, *made_of_trials, insights.router, events.router)
-    for router in (exposition.router, documents.router, *of_studies, people.router, factors.router, jobs.router):
+    # Routes are tried one after another, and most requests by far are workers'.
+    for router in (jobs.router, exposition.router, documents.router, *of_studies, people.router, factors.router):
         app.include_router(router, dependencies=locked)
 
 
