@@ -58,7 +58,9 @@ def run(
             best = _shown(console, client, study, work, digits, dense)
             if keep:
                 _hold(console, local)
-    console.print("Everything that was started has been stopped.", style="dim")
+    console.print("\nEverything that was started has been stopped.", style="dim")
+    if not keep:
+        console.print("To look around in a browser, too: ranksearch demo --keep (make demo DEMO=--keep)", style="dim")
     return best
 
 
@@ -112,7 +114,6 @@ def _shown(console: Console, client: Client, study: StudyHandle, work: Path, dig
     small = load(study.pull(work / "compressed.safetensors"))
     held_out = [accuracy(network, digits, digits.held_out) for network in (dense, small)]
     console.print(summary_table(best, *held_out))
-    console.print(f"\n   The same as JSON, for whoever has the token: {study.url}")
     assert client.studies.best(study.id) == best  # noqa: S101 - what was just claimed
     return best
 
@@ -165,8 +166,8 @@ def _follow(console: Console, client: Client, study: StudyHandle) -> None:
                     f"   trial {trial.number:>3} {'on all images':<13} {_found(trial, metric)}", soft_wrap=True
                 )
                 continue
-            best = _better_of(best, trial, metric)
-            so_far = "" if best is None else f"; best {_found(best, metric)} (trial {best.number})"
+            before, best = best, _better_of(best, trial, metric)
+            so_far = "" if best is before else "; the best so far"
             words = f"   trial {trial.number:>3} {origin(trial.origin):<13} {_found(trial, metric)}{so_far}"
             console.print(words, soft_wrap=True)  # a line of a log stays one
     study.wait()
