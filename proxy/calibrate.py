@@ -53,6 +53,7 @@ def calibrate(
     reference: nn.Module | OutputMoments | DenseFeatures | None = None,
     level: str = "statistics",
     memory: int | None = None,
+    sweeps: int = 0,
 ) -> Calibration:
     """Adapt a compressed network to its own features, in place.
 
@@ -74,6 +75,8 @@ def calibrate(
         level: ``statistics`` or ``reconstruction``.
         memory: bytes that the dense network's features may take, where ``reconstruction`` records them; with few, it
             takes more passes over the batches, which then never meet in memory. None: 2 GiB.
+        sweeps: with ``reconstruction``, so often all layers of every chain are refitted in turn before its last one is
+            (:mod:`proxy.alternating`): slower, and more accurate. Two take most of what there is to be had.
 
     Raises:
         MissingInput: no batch, or a reference is needed.
@@ -85,7 +88,7 @@ def calibrate(
             raise MissingInput(
                 "reconstruction needs the dense network", mend="pass reference=model, or its record_dense"
             )
-        images, corrected = reconstruct(model, reference, batches, memory=memory)
+        images, corrected = reconstruct(model, reference, batches, memory=memory, sweeps=sweeps)
         return Calibration(level, images, (), corrected)
     if level != "statistics" or isinstance(reference, DenseFeatures):
         raise UnsupportedMethod(

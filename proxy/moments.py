@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-__all__ = ["ChannelMoments", "CrossMoments", "rows"]
+__all__ = ["ChannelMoments", "CrossMoments", "blocks", "rows"]
 
 _ROWS = 1 << 14
 """Rows whose products are summed in float32."""
@@ -24,6 +24,11 @@ def rows(features: Tensor, *, channels_last: bool) -> Float[Tensor, "N P"]:
     if channels_last:
         return features.reshape(-1, features.shape[-1])
     return features.movedim(1, -1).reshape(-1, features.shape[1])
+
+
+def blocks(matrix: Float[Tensor, "g*I g*J"], groups: int) -> list[Float[Tensor, "I J"]]:
+    """The blocks on the diagonal of a matrix cut into groups × groups."""
+    return [row.tensor_split(groups, 1)[group] for group, row in enumerate(matrix.tensor_split(groups))]
 
 
 class ChannelMoments:

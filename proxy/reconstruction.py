@@ -41,8 +41,8 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
+from proxy.alternating import add_patches, alternate, can_alternate
 from proxy.channel_correction import dense_layer
 from proxy.dense_features import DenseFeatures, record_dense, recorded_bytes
 from proxy.errors import MissingInput, NotFinite
@@ -50,7 +50,8 @@ from proxy.inputs import Inputs, all_inputs, inputs_of
 from proxy.layers import FactorizedLayer, factorized_layers
 from proxy.layout import Layout
 from proxy.modes import evaluating
-from proxy.moments import CrossMoments, rows
+from proxy.moments import CrossMoments, blocks, rows
+from proxy.patches import Walk
 from proxy.surroundings import OperatorOutputs, Surroundings, find_surroundings
 
 __all__ = ["reconstruct"]
@@ -64,7 +65,12 @@ _ALIVE = 6
 
 
 def reconstruct(
-    model: nn.Module, dense: nn.Module | DenseFeatures, batches: Iterable[Any], *, memory: int | None = None
+    model: nn.Module,
+    dense: nn.Module | DenseFeatures,
+    batches: Iterable[Any],
+    *,
+    memory: int | None = None,
+    sweeps: int = 0,
 ) -> tuple[int, tuple[str, ...]]:
     """Refit every factorised layer, in forward order, in place.
 
@@ -73,12 +79,13 @@ def reconstruct(
         dense: the network it came from, or its features on the calibration images, recorded before.
         batches: as :func:`proxy.score` takes them; kept in memory. Not looked at where features are given.
         memory: bytes that the dense network's features may take where they are recorded here; None: 2 GiB.
+        sweeps: of :mod:`proxy.alternating` over all layers of a chain, before its last one is refitted.
 
     Returns:
         Images seen, and the layers refitted, in that order.
     """
     if isinstance(dense, DenseFeatures):
-        return _in_one_pass(model, dense)
+        return _in_one_pass(model, dense, sweeps=sweeps)
     images = [inputs_of(batch) for batch in batches]
     if not images:
         raise MissingInput("there are no calibration images", expected="at least one batch")
@@ -88,12 +95,12 @@ def reconstruct(
     portions = _portions(sizes, count, memory)
     if portions is not None:
         whole = all_inputs(images).to(device)
-        done = [_in_one_pass(model, record_dense(dense, [whole], names), names)[1] for names in portions]
+        done = [_in_one_pass(model, record_dense(dense, [whole], names), names, sweeps)[1] for names in portions]
         return count, tuple(name for part in done for name in part)
     with evaluating(model, dense), torch.no_grad():
         refitted = _refittable(_forward_order(model, images[0][:1].to(device)))
         for name, layer in refitted.items():
-            _refit_by_passes(name, layer, (model, dense), [batch.to(device) for batch in images])
+            _refit_by_passes(name, layer, (model, dense), [batch.to(device) for batch in images], sweeps)
     return count, tuple(refitted)
 
 
@@ -120,7 +127,7 @@ def _portions(sizes: Mapping[str, int], images: int, memory: int | None = None) 
 
 
 def _in_one_pass(
-    model: nn.Module, features: DenseFeatures, only: Collection[str] | None = None
+    model: nn.Module, features: DenseFeatures, only: Collection[str] | None = None, sweeps: int = 0
 ) -> tuple[int, tuple[str, ...]]:
     """Refit the layers as the images reach them; ``only`` some, where those before them are refitted already."""
     every = _refittable(factorized_layers(model))
@@ -129,28 +136,42 @@ def _in_one_pass(
     images = features.images
     met = find_surroundings(model, images[:1], layers)
     made = OperatorOutputs({found.shortcut for found in met.values() if found.shortcut is not None}, images)
+    begun: set[str] = set()
     done: dict[str, None] = {}
 
-    def refit(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
-            if name in done:
-                return
-            if name in missing:
-                raise MissingInput(
-                    "the dense network's features lack a layer", layer=name, got=sorted(features.outputs)
-                )
-            done[name] = None
-            with made.paused():
-                found = met[name]
-                got = None if found.shortcut is None else made.kept.get(found.shortcut)
-                target = _target(features.outputs[name], found, features.shortcuts.get(name), got)
-                moments = CrossMoments()
-                moments.add(last_features(module, args[0]), rows(target, channels_last=isinstance(module, nn.Linear)))
-                _refit(name, module, moments, found)
+    def target(name: str) -> Tensor:
+        if name in missing:
+            raise MissingInput("the dense network's features lack a layer", layer=name, got=sorted(features.outputs))
+        found = met[name]
+        got = None if found.shortcut is None else made.kept.get(found.shortcut)
+        return _target(features.outputs[name], found, features.shortcuts.get(name), got)
+
+    def sweep(name: str) -> Callable[..., None]:
+        def hook(module: FactorizedLayer, args: tuple[Tensor, ...]) -> None:
+            if name not in begun:
+                begun.add(name)
+                with made.paused():
+                    moments = CrossMoments()
+                    add_patches(moments, module, args[0], target(name), images=len(images))
+                    alternate(module, moments, sweeps)
 
         return hook
 
-    handles = [layer.last.register_forward_pre_hook(refit(name)) for name, layer in layers.items()]
+    def refit(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, args: tuple[Tensor, ...]) -> None:
+            if name not in done:
+                done[name] = None
+                with made.paused():
+                    moments = CrossMoments()
+                    wanted = rows(target(name), channels_last=isinstance(module, nn.Linear))
+                    moments.add(last_features(module, args[0]), wanted)
+                    _refit(name, module, moments, met[name])
+
+        return hook
+
+    swept = {name: layer for name, layer in layers.items() if sweeps and can_alternate(layer)}
+    handles = [layer.register_forward_pre_hook(sweep(name)) for name, layer in swept.items()]
+    handles += [layer.last.register_forward_pre_hook(refit(name)) for name, layer in layers.items()]
     try:
         with evaluating(model), torch.no_grad(), made:
             images.into(model)
@@ -184,15 +205,9 @@ def last_features(last: nn.Module, entering: Tensor) -> Float[Tensor, "N R"]:
     """What a last layer mixes at every output position: its input, and for a kernel beyond 1×1 the patches of it."""
     if isinstance(last, nn.Linear):
         return rows(entering, channels_last=True)
-    layer: Any = last
-    if set(layer.kernel_size) == {1}:
+    if set(last.kernel_size) == {1}:  # type: ignore[arg-type]  # the last layer of a chain is one of these two
         return rows(entering, channels_last=False)
-    padded = functional.pad(entering, layer._reversed_padding_repeated_twice, _PADDING[layer.padding_mode])  # noqa: SLF001 - as the layer itself pads
-    patches = functional.unfold(padded, layer.kernel_size, dilation=layer.dilation, stride=layer.stride)
-    return rows(patches, channels_last=False)
-
-
-_PADDING = {"zeros": "constant", "reflect": "reflect", "replicate": "replicate", "circular": "circular"}
+    return rows(Walk([last]).patches(entering), channels_last=False)
 
 
 def _refittable(layers: Mapping[str, FactorizedLayer]) -> dict[str, FactorizedLayer]:
@@ -264,15 +279,26 @@ def _reach(
 
 
 def _refit_by_passes(
-    name: str, layer: FactorizedLayer, models: tuple[nn.Module, nn.Module], images: list[Inputs]
+    name: str, layer: FactorizedLayer, models: tuple[nn.Module, nn.Module], images: list[Inputs], sweeps: int
 ) -> None:
     original = dense_layer(models[1], name)
     own, dense = (find_surroundings(model, images[0][:1], [name])[name] for model in models)
+    count = sum(len(batch) for batch in images)
+
+    def met_at(module: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+        """What enters a module of the chain, and the target, of one batch after another."""
+        for batch in images:
+            entering, got = _reach(models[0], batch, module, own.shortcut, at_input=True)
+            output, wanted = _reach(models[1], batch, original, dense.shortcut, at_input=False)
+            yield entering, _target(output, own, wanted, got)
+
+    if sweeps and can_alternate(layer):
+        moments = CrossMoments()
+        for entering, target in met_at(layer):
+            add_patches(moments, layer, entering, target, images=count)
+        alternate(layer, moments, sweeps)
     moments = CrossMoments()
-    for batch in images:
-        entering, got = _reach(models[0], batch, layer.last, own.shortcut, at_input=True)
-        output, wanted = _reach(models[1], batch, original, dense.shortcut, at_input=False)
-        target = _target(output, own, wanted, got)
+    for entering, target in met_at(layer.last):
         moments.add(last_features(layer.last, entering), rows(target, channels_last=isinstance(layer.last, nn.Linear)))
     _refit(name, layer.last, moments, own)
 
@@ -290,7 +316,7 @@ def _refit(name: str, last: Any, moments: CrossMoments, met: Surroundings) -> No
         [
             _ridge(factor, features, targets)
             for factor, features, targets in zip(
-                factors, _blocks(moments.covariance, layout.groups), _blocks(moments.cross, layout.groups), strict=True
+                factors, blocks(moments.covariance, layout.groups), blocks(moments.cross, layout.groups), strict=True
             )
         ]
     )
@@ -306,11 +332,6 @@ def _refit(name: str, last: Any, moments: CrossMoments, met: Surroundings) -> No
         mean.sub_(bias.to(mean))
     else:
         last.bias = nn.Parameter(bias.to(last.weight), requires_grad=last.weight.requires_grad)
-
-
-def _blocks(matrix: Float[Tensor, "g*I g*J"], groups: int) -> list[Float[Tensor, "I J"]]:
-    """The blocks on the diagonal of a matrix cut into groups × groups."""
-    return [row.tensor_split(groups, 1)[group] for group, row in enumerate(matrix.tensor_split(groups))]
 
 
 def _ridge(

@@ -1,0 +1,193 @@
+"""All layers of a chain refitted to a dense layer's outputs: alternating least squares in the metric of its data.
+
+A decomposition makes the *weight's* error small; what counts is the error of the outputs, on features that are far
+from white. Denton, Zaremba, Bruna, LeCun, Fergus, *Exploiting Linear Structure Within Convolutional Networks for
+Efficient Evaluation*, NIPS 2014 (section 3.1) weigh the error with the covariance of a layer's input. Here the
+features are the compressed network's and the targets the dense network's, as in :mod:`proxy.reconstruction`.
+
+Shapes, of one group: N positions, S input and T output channels, a kernel of D entries, P = S·D, factors f₁ … f_m.
+
+With x the patches that the kernel sees, y the targets, ``X = E[(x−x̄)(x−x̄)ᵀ]`` (P, P), ``Y = E[(y−ȳ)(x−x̄)ᵀ]``
+(T, P) and W(f₁, …, f_m) (T, P) the kernel that the chain's weights multiply out to:
+
+    E‖y − ȳ − W (x−x̄)‖² = tr(W X Wᵀ) − 2 tr(W Yᵀ) + const.
+
+W is linear in every factor, ``W = J f``, and with the others fixed the best change of it is a ridge regression,
+
+    Jᵀ(J d · X) + λ d = Jᵀ(Y − W X),   f ← f + d,   λ = 1e-3 · ⟨J f · X, J f⟩ / ‖f‖²,
+
+solved by a few steps of conjugate gradients, none of which needs a matrix larger than X. The factors take turns, the
+last one first. X and Y take one look at the images, and a sweep none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from proxy.layers import FactorizedLayer
+from proxy.layout import Layout
+from proxy.moments import CrossMoments, blocks, rows
+from proxy.patches import Walk
+
+__all__ = ["add_patches", "alternate", "can_alternate"]
+
+_RIDGE: Final = 1e-3
+_STEPS: Final = 10
+"""Of conjugate gradients, for one factor in one sweep."""
+_CONVERGED: Final = 1e-8
+"""Of the squared residual that they began with."""
+_ROWS: Final = 1 << 16
+"""Positions looked at, of all images together: neighbours tell nearly the same."""
+_AT_ONCE: Final = 1 << 24
+"""Entries of patches in memory."""
+_EQUATIONS: Final[Mapping[str, tuple[str, ...]]] = {
+    "svd": ("rs", "tr"),
+    "spatial_svd": ("rsh", "trw"),
+    "tucker2": ("as", "bahw", "tb"),
+    "cp3": ("rs", "rhw", "tr"),
+    "tucker2_cp3": ("as", "ra", "rhw", "br", "tb"),
+}
+"""Method → the axes of every weight of its chain in one group; the kernel's are t, s, h, w."""
+
+
+def can_alternate(layer: FactorizedLayer) -> bool:
+    """Whether it stands for a linear layer or a convolution of two axes; others, and transposed ones, it does not."""
+    return layer.method in _EQUATIONS and all(isinstance(link, nn.Linear | nn.Conv2d) for link in layer)
+
+
+def add_patches(
+    moments: CrossMoments, layer: FactorizedLayer, entering: Tensor, target: Tensor, *, images: int
+) -> None:
+    """Take in what the kernel sees at some positions of every image, and the targets there.
+
+    Args:
+        moments: of patches (N, groups·P) and targets (N, T).
+        layer: the chain.
+        entering: what enters it, (B, S, H, W) or, for a linear layer, (B, …, S).
+        target: what should leave it, (B, T, H', W') or (B, …, T).
+        images: how many there are in all: so many positions are taken of each that they are enough together.
+    """
+    if isinstance(layer.last, nn.Linear):
+        moments.add(rows(entering, channels_last=True), rows(target, channels_last=True))
+        return
+    wanted = target.flatten(2)
+    positions = _positions(wanted.shape[-1], -(-_ROWS // images)).to(wanted.device)
+    walk = Walk(layer)
+    size = max(1, _AT_ONCE // (walk.entries * entering.shape[1] * wanted.shape[-1]))
+    for part, goal in zip(torch.split(entering, size), torch.split(wanted, size), strict=True):
+        moments.add(_as_rows(walk.patches(part), positions), _as_rows(goal, positions))
+
+
+def alternate(layer: FactorizedLayer, moments: CrossMoments, sweeps: int) -> None:
+    """Refit all weights of a chain in place; its bias stays as it is.
+
+    Args:
+        layer: the chain.
+        moments: of all its patches and targets, see :func:`add_patches`.
+        sweeps: turns of every factor.
+    """
+    groups = Layout.of(layer.last).groups
+    stacks = [_by_group(link, groups) for link in layer]
+    refitted = []
+    for group, (covariance, cross) in enumerate(
+        zip(blocks(moments.covariance, groups), blocks(moments.cross, groups), strict=True)
+    ):
+        chain = _Chain(layer.method, [stack[group].double() for stack in stacks])
+        chain.fit(covariance, cross, sweeps)
+        refitted.append(chain.weights)
+    for stack, parts in zip(stacks, zip(*refitted, strict=True), strict=True):
+        stack.copy_(torch.stack(parts))  # a view of the layer's own
+
+
+class _Chain:
+    """The factors of one group, and the kernel that they multiply out to.
+
+    Args:
+        method: of the chain.
+        weights: of its layers, (O, I, k…) or, of a depthwise one, (R, 1, k…).
+    """
+
+    def __init__(self, method: str, weights: list[Tensor]) -> None:
+        self._axes = _EQUATIONS[method]
+        self._kernel = "ts" if method == "svd" else "tshw"
+        self._shapes = [weight.shape for weight in weights]
+        self._factors = [_without_ones(weight, axes) for weight, axes in zip(weights, self._axes, strict=True)]
+        self._sizes = {
+            axis: size
+            for axes, factor in zip(self._axes, self._factors, strict=True)
+            for axis, size in zip(axes, factor.shape, strict=True)
+        }
+
+    @property
+    def weights(self) -> list[Tensor]:
+        """The factors in the shapes of the layers' weights."""
+        return [factor.reshape(shape) for factor, shape in zip(self._factors, self._shapes, strict=True)]
+
+    def fit(self, covariance: Float[Tensor, "P P"], cross: Float[Tensor, "T P"], sweeps: int) -> None:
+        """Let every factor take its turn, so many times, the last one first."""
+        for _ in range(sweeps):
+            for number in reversed(range(len(self._factors))):
+                self._turn(number, covariance, cross)
+
+    def _turn(self, number: int, covariance: Tensor, cross: Tensor) -> None:
+        factor = self._factors[number]
+        own = self._product(number, factor)
+        energy = float((own @ covariance * own).sum())
+        if not energy > 0:  # what never varies has nothing to fit
+            return
+        ridge = _RIDGE * energy / float(factor.square().sum())
+        residual = self._adjoint(number, cross - own @ covariance)
+        change, direction = torch.zeros_like(factor), residual.clone()
+        before = start = float(residual.square().sum())
+        for _ in range(_STEPS):
+            if before <= _CONVERGED * start:
+                break
+            image = self._adjoint(number, self._product(number, direction) @ covariance) + ridge * direction
+            step = before / float((direction * image).sum())
+            change += step * direction
+            residual = residual - step * image
+            after = float(residual.square().sum())
+            direction = residual + after / before * direction
+            before = after
+        self._factors[number] = factor + change
+
+    def _product(self, number: int, factor: Tensor) -> Float[Tensor, "T P"]:
+        """J of a factor: the kernel with ``factor`` in its place."""
+        factors = [factor if at == number else other for at, other in enumerate(self._factors)]
+        return torch.einsum(f"{','.join(self._axes)}->{self._kernel}", *factors).flatten(1)
+
+    def _adjoint(self, number: int, kernel: Float[Tensor, "T P"]) -> Tensor:
+        """Jᵀ of a kernel: the gradient by the factor of its inner product with the chain's own."""
+        # From both ends inwards: so every factor shares an axis with what is there, and nothing grows.
+        others = [*range(number), *reversed(range(number + 1, len(self._factors)))]
+        axes = [self._kernel, *(self._axes[at] for at in others)]
+        whole = kernel.reshape([self._sizes[axis] for axis in self._kernel])
+        return torch.einsum(f"{','.join(axes)}->{self._axes[number]}", whole, *(self._factors[at] for at in others))
+
+
+def _without_ones(weight: Float[Tensor, "O I *k"], axes: str) -> Tensor:
+    """A weight without the axes that its layer needs and the product does not, all of size 1."""
+    has = {"h": 2, "w": 3}
+    outer = 1 if axes == "rhw" else 2  # a depthwise layer's weight has one input channel
+    return weight.reshape([*weight.shape[:outer], *(weight.shape[has[axis]] for axis in axes if axis in has)])
+
+
+def _by_group(link: nn.Module, groups: int) -> Float[Tensor, "g O I *k"]:
+    weight: Tensor = link._parameters["weight"]  # type: ignore[assignment]  # noqa: SLF001 - every link has one
+    return weight.detach().reshape(groups, -1, *weight.shape[1:])
+
+
+def _positions(there: int, wanted: int) -> Tensor:
+    """So many of the positions of an image, the same ones at every call."""
+    if wanted >= there:
+        return torch.arange(there)
+    return torch.randperm(there, generator=torch.Generator().manual_seed(0))[:wanted].sort().values
+
+
+def _as_rows(features: Float[Tensor, "B P L"], positions: Tensor) -> Float[Tensor, "N P"]:
+    return rows(features[..., positions], channels_last=False)
