@@ -123,6 +123,7 @@ class TrialTask(Resource):
     batch_size: int
     seed: int
     level: Level = "reconstruction"
+    sweeps: int = Field(default=0, ge=0, description="of the calibration over all layers of a chain")
     race: Race | None = None
     measure_latency: bool = False
 
@@ -138,6 +139,7 @@ class CompressTask(Resource):
     batch_size: int
     seed: int
     level: Level = "reconstruction"
+    sweeps: int = Field(default=0, ge=0, description="of the calibration over all layers of a chain")
 
 
 ExportFormat = Literal["pt2", "onnx"]
@@ -181,6 +183,7 @@ class LatencyTask(Resource):
     batch_size: int = Field(description="of the calibration")
     seed: int
     level: Level = "reconstruction"
+    sweeps: int = Field(default=0, ge=0, description="of the calibration over all layers of a chain")
     batches: list[int] = Field(description="images a pass, ascending")
     runtimes: list[LatencyRuntime]
 

@@ -18,7 +18,16 @@ from service.scheduling.trial_jobs import new_trial_job
 from service.scheduling.verdicts import Goal, result_of
 from service.storage.tables import JobRow, StudyRow
 
-__all__ = ["best_trials", "call_finalists", "feasible_trials", "nearest_of", "order_of", "settle", "take_as_best"]
+__all__ = [
+    "best_trials",
+    "call_finalists",
+    "feasible_trials",
+    "has_unseen_images",
+    "nearest_of",
+    "order_of",
+    "settle",
+    "take_as_best",
+]
 
 _LARGEST_FRONT = 20
 """So many members of a Pareto front are measured again; of a larger one, as many that are spread over it."""
@@ -30,7 +39,7 @@ def call_finalists(session: Session, study: StudyRow, goal: Goal) -> bool:
         return False
     finalists = _finalists(goal, feasible_trials(session, study))
     again = len(finalists) > 1 and goal.request.measures_latency  # a clock never says the same twice
-    if not (again or _has_unseen_images(goal.request)):
+    if not (again or has_unseen_images(goal.request)):
         return False
     called = {final.trial_number for final in _finals(session, study)}
     new = [trial for trial in finalists if trial.trial_number not in called]
@@ -130,7 +139,8 @@ def _spread(jobs: Sequence[JobRow], count: int) -> list[JobRow]:
     return [jobs[step * (len(jobs) - 1) // max(1, count - 1)] for step in range(count)]
 
 
-def _has_unseen_images(request: StudyRequest) -> bool:
+def has_unseen_images(request: StudyRequest) -> bool:
+    """Whether the search leaves some of the images to the finals."""
     seen = request.search_images
     return _exceeds(request.calibration, seen.calibration) or _exceeds(request.validation, seen.validation)
 

@@ -29,6 +29,7 @@ from ranksearch.contracts.study_requests import StudyRequest
 from service.scheduling.artifact_kinds import EXPORT_FORMATS, SOURCE_OF
 from service.scheduling.backend import Backend
 from service.scheduling.blob_views import blob_view
+from service.scheduling.finals import has_unseen_images
 from service.scheduling.latency_views import settings_of
 from service.scheduling.metric_choice import measure_of
 from service.scheduling.planning import space_of_study
@@ -40,6 +41,9 @@ __all__ = ["described"]
 
 _PARITY_IMAGES = 256
 """On which a file is compared with what it was made from: a mistake shows on each of them."""
+_SWEEPS = 2
+"""A trial on some of the images goes without: they cost more than all else that it does. One on all images is measured
+as it would be handed out: there are no finals then."""
 _P_VALUE = 0.05
 """Of the test whether a trial is worse than the best: smaller loses fewer good ones, and takes longer."""
 
@@ -110,6 +114,7 @@ def _trial(session: Session, backend: Backend, study: StudyRow, request: StudyRe
         batch_size=request.batch_size,
         seed=request.seed,
         level=request.level,
+        sweeps=0 if searching and has_unseen_images(request) else _sweeps(request),
         race=_race(session, study, request, job) if searching else None,
         measure_latency=request.measures_latency,
     )
@@ -126,6 +131,7 @@ def _compression(
         batch_size=request.batch_size,
         seed=request.seed,
         level=request.level,
+        sweeps=_sweeps(request),
     )
 
 
@@ -170,9 +176,15 @@ def _latency(session: Session, backend: Backend, study: StudyRow, request: Study
         batch_size=request.batch_size,
         seed=request.seed,
         level=request.level,
+        sweeps=_sweeps(request),
         batches=wanted.batches,
         runtimes=wanted.runtimes,
     )
+
+
+def _sweeps(request: StudyRequest) -> int:
+    """Of what is handed out, and of what is measured for that."""
+    return _SWEEPS if request.level == "reconstruction" else 0
 
 
 def _race(session: Session, study: StudyRow, request: StudyRequest, job: JobRow) -> Race | None:

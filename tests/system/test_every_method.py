@@ -93,7 +93,7 @@ def test_the_pulled_network_computes_what_compressing_here_does(study, model, do
     ranks, request = as_given(study.best().ranks), study.status().request
     here = proxy.compress(dense, ranks)
     batches = list(data.batches(request.batch_size, request.calibration.start, request.calibration.stop))
-    proxy.calibrate(here, batches, reference=dense, level="reconstruction")
+    proxy.calibrate(here, batches, reference=dense, level="reconstruction", sweeps=2)
     images = digits.normalised(digits.validation[0])
     with torch.no_grad():
         found = pulled(images)

@@ -16,7 +16,9 @@ __all__ = ["Reference", "calibrate"]
 Reference = nn.Module | proxy.OutputMoments | proxy.DenseFeatures
 
 
-def calibrate(small: nn.Module, images: Images, reference: Reference, level: Level, device: torch.device) -> None:
+def calibrate(
+    small: nn.Module, images: Images, reference: Reference, level: Level, device: torch.device, *, sweeps: int = 0
+) -> None:
     """Calibrate in place; see :func:`proxy.calibrate`.
 
     Args:
@@ -25,12 +27,13 @@ def calibrate(small: nn.Module, images: Images, reference: Reference, level: Lev
         reference: what :meth:`Session.calibration_reference` gives for them.
         level: of the calibration.
         device: of the network.
+        sweeps: of the calibration.
     """
     if not images.are_cut:
-        proxy.calibrate(small, images.only(), reference=reference, level=level)
+        proxy.calibrate(small, images.only(), reference=reference, level=level, sweeps=sweeps)
     elif level == "reconstruction":
         # The refit sums over images, so it takes them in pieces, and none of the dense network's features at once.
-        proxy.calibrate(small, images.pieces(), reference=reference, level=level, memory=0)
+        proxy.calibrate(small, images.pieces(), reference=reference, level=level, memory=0, sweeps=sweeps)
     else:
         _on_the_cpu(small, images, reference, level)
         small.to(device)

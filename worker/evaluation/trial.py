@@ -70,7 +70,7 @@ def calibrated(
     with clock.part("assembly"):
         small = proxy.assemble(dense, factors)
     with clock.part("calibration"):
-        calibrate(small, images, reference, task.level, session.device)
+        calibrate(small, images, reference, task.level, session.device, sweeps=task.sweeps)
     session.calibrated.keep(origin_of(task), small)
     return small
 
@@ -80,4 +80,4 @@ def origin_of(task: TrialTask | CompressTask | LatencyTask) -> tuple[object, ...
     images = task.calibration
     ranks = sorted((name, choice.model_dump_json(by_alias=True)) for name, choice in task.ranks.items())
     where = (images.blob.sha256, images.start, images.stop)
-    return task.model.sha256, tuple(ranks), where, task.batch_size, task.level, task.seed
+    return task.model.sha256, tuple(ranks), where, task.batch_size, task.level, task.sweeps, task.seed

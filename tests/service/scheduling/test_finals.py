@@ -64,6 +64,25 @@ def test_trials_see_the_searchs_images_only(service):
     assert (task["validation"]["start"], task["validation"]["stop"]) == (20, 30)
 
 
+@pytest.mark.parametrize(
+    ("asked", "trial", "handed_out"),
+    [
+        ({"finalists": 1, **FEW}, 0, 2),
+        ({"finalists": 1}, 2, 2),  # on all images: what is measured is what would be handed out
+        ({"finalists": 1, "level": "statistics", **FEW}, 0, 0),
+    ],
+)
+def test_what_is_handed_out_is_refitted_in_all_layers_and_measured_like_that(service, asked, trial, handed_out):
+    service.submit(n_trials=3, **asked)
+    agent = service.agent()
+    agent.work()
+    tasks = [job["task"] for job in agent.done]
+    trials = [task["sweeps"] for task in tasks if task["kind"] == "trial"]
+    assert trials[:3] == [trial] * 3
+    assert trials[3:] == ([handed_out] if FEW.items() <= asked.items() else [])
+    assert [task["sweeps"] for task in tasks if task["kind"] == "compress"] == [handed_out]
+
+
 def test_a_study_runs_until_its_finalists_are_measured(service):
     study = service.submit(n_trials=3, finalists=2, **FEW)["id"]
     agent = service.agent()

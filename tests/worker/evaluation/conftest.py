@@ -135,11 +135,12 @@ class Work:
         images = (self.images[start:stop].permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
         return list(zip(images.split(size), self.labels[start:stop].split(size), strict=True))
 
-    def compressed(self, level="reconstruction"):
+    def compressed(self, level="reconstruction", sweeps=0):
         """What a trial should have measured."""
         ranks = {name: {"method": choice.method, "rank": choice.rank} for name, choice in self.ranks.items()}
         small = proxy.compress(self.net, ranks)
-        proxy.calibrate(small, [images for images, _ in self.batches(0, 20)], reference=self.net, level=level)
+        images = [images for images, _ in self.batches(0, 20)]
+        proxy.calibrate(small, images, reference=self.net, level=level, sweeps=sweeps)
         return small
 
 

@@ -8,13 +8,13 @@ from ranksearch.contracts.errors import EvaluationError
 from worker.evaluation.compressed import write_compressed
 
 
-@pytest.mark.parametrize("level", ["statistics", "reconstruction"])
-def test_the_document_gives_the_calibrated_networks_outputs(session, work, tmp_path, level):
-    sha256 = write_compressed(session, work.compress(level=level), work.files, tmp_path).sha256
+@pytest.mark.parametrize(("level", "sweeps"), [("statistics", 0), ("reconstruction", 0), ("reconstruction", 2)])
+def test_the_document_gives_the_calibrated_networks_outputs(session, work, tmp_path, level, sweeps):
+    sha256 = write_compressed(session, work.compress(level=level, sweeps=sweeps), work.files, tmp_path).sha256
     loaded = ranksearch.load(tmp_path / sha256)
     (images, _), *_ = work.batches(20, 60)
     with torch.no_grad():
-        torch.testing.assert_close(loaded(images), work.compressed(level)(images), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(loaded(images), work.compressed(level, sweeps)(images), rtol=1e-4, atol=1e-5)
 
 
 def test_the_document_is_named_by_its_sha256(session, work, tmp_path):

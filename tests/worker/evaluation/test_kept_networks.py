@@ -31,3 +31,13 @@ def test_one_of_other_images_is_made_anew(session, work, tmp_path):
     other = write_compressed(session, work.compress(), work.files, tmp_path).sha256
     session.forget()
     assert write_compressed(session, work.compress(), work.files, tmp_path).sha256 == other
+
+
+def test_one_of_other_sweeps_is_made_anew(session, work, tmp_path):
+    measure_trial(session, work.trial(), work.files)
+    made = write_compressed(session, work.compress(sweeps=2), work.files, tmp_path)
+    (images, _), *_ = work.batches(20, 60)
+    with torch.no_grad():
+        found = ranksearch.load(tmp_path / made.sha256)(images)
+        torch.testing.assert_close(found, work.compressed(sweeps=2)(images), rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(found, work.compressed()(images), rtol=1e-3, atol=1e-3)
