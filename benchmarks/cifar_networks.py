@@ -131,8 +131,11 @@ class CifarNetwork:
         proxy.calibrate(small, list(self.images.calibration[:count].split(64)), reference=self.dense)
         return small
 
-    def reconstructed(self, positions: Positions, count: int, *, keep: bool = True) -> nn.Module:
-        """Compressed, its last layers refitted on ``count`` images; ``keep``: the dense side, for the next time."""
+    def reconstructed(self, positions: Positions, count: int, *, keep: bool = True, sweeps: int = 0) -> nn.Module:
+        """Compressed, its last layers refitted on ``count`` images, after so many sweeps over all layers of its chains.
+
+        ``keep``: the dense side, for the next time.
+        """
         small = self.raw(positions)
         features = self._recorded.get(count)
         if features is None:
@@ -140,7 +143,7 @@ class CifarNetwork:
             features = proxy.record_dense(self.dense, [self.images.calibration[:count]], names)
             if keep:
                 self._recorded[count] = features
-        proxy.calibrate(small, (), reference=features, level="reconstruction")
+        proxy.calibrate(small, (), reference=features, level="reconstruction", sweeps=sweeps)
         return small
 
     def forget(self, count: int) -> None:

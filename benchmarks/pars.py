@@ -1,7 +1,7 @@
 """How accurate do ranks found by a search leave a network, against allocations and random search, at one cost?
 
 After PARS (Sobolev et al., Mathematics 2022), on ResNet-20 and ResNet-56: raw, with re-estimated statistics, with
-closed-form reconstruction, and after the same short fine-tuning.
+closed-form reconstruction of the last layers, of all layers, and after the same short fine-tuning.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from greedy_table import greedy_table
 from page import PAGES, options, shared_data
 from pars_page import write
 from records import Piece, Records, queue_options, work_off
-from searching import FINAL_IMAGES, measured, search, search_piece
+from searching import FINAL_IMAGES, SWEEPS, handed_out, measured, search, search_piece
 from short_training import ShortTraining
 
 from service.scheduling.sensitivity import pairs_of
@@ -56,7 +56,8 @@ def main() -> None:
 def quick_pieces() -> list[Piece]:
     """A first look."""
     few = search_piece(20, CP3, 0.2, "auto", 0, 6)
-    return [{"what": "dense", "depth": 20}, *allocations(20, CP3, 0.2, ("uniform", "equal_error")), few]
+    rows = [*allocations(20, CP3, 0.2, ("uniform", "equal_error")), few]
+    return [{"what": "dense", "depth": 20}, *rows, *map(out, rows)]
 
 
 def all_pieces(epochs: float) -> list[Piece]:
@@ -91,6 +92,8 @@ def all_pieces(epochs: float) -> list[Piece]:
     pieces += [table(56, CP3), *(one for b in BUDGETS for one in allocations(56, CP3, b, ("greedy",)))]
     pieces += [search_piece(56, CP3, budget, "auto", seed) for seed in (1, 2) for budget in BUDGETS]
     pieces += [search_piece(56, MIXED, budget, "auto", 0) for budget in BUDGETS]
+    pieces += [out(piece) for piece in pieces if piece["what"] in {"search", "allocation"}]
+    pieces += [refitted(piece) for piece in pieces if piece["what"] == "tuned"]
     return [piece for at, piece in enumerate(pieces) if piece not in pieces[:at]]
 
 
@@ -117,6 +120,16 @@ def tuned(depth: int, methods: tuple[str, ...], budget: float, row: str, epochs:
     return {"what": "tuned", **same, "row": row, "epochs": epochs}
 
 
+def out(row: Piece) -> Piece:
+    """What a row's ranks are worth as they are handed out."""
+    return {"what": "out", "depth": row["depth"], "methods": row["methods"], "of": row}
+
+
+def refitted(training: Piece) -> Piece:
+    """The same fine-tuning, from the network that is handed out."""
+    return {**training, "sweeps": SWEEPS}
+
+
 def perform(chosen: Mapping[str, Any], piece: Piece) -> Any:  # noqa: ANN401 - whatever JSON is recorded
     """Do one piece; None where it needs another one first."""
     if piece["what"] == "search":
@@ -128,8 +141,16 @@ def perform(chosen: Mapping[str, Any], piece: Piece) -> Any:  # noqa: ANN401 - w
         return greedy_table(network.space, Path(chosen["data"]), Path(chosen["work"]), piece["depth"])
     if piece["what"] == "tuned":
         return fine_tuned(chosen, piece, network)
+    if piece["what"] == "out":
+        found = Records(chosen["records"]).get(piece["of"])
+        return None if found is None else handed_out(network, candidates(found))
     at = allocation(chosen, piece, network)
     return None if at is None else measured(network, at)
+
+
+def candidates(found: Mapping[str, Any]) -> list[list[int]]:
+    """The finalists of a search, or an allocation's ranks."""
+    return [positions for _, _, positions in found["finals"]] if "finals" in found else [found["positions"]]
 
 
 def allocation(chosen: Mapping[str, Any], piece: Piece, network: CifarNetwork) -> Positions | None:
@@ -148,7 +169,7 @@ _TRAINING: dict[tuple[int, float], ShortTraining] = {}
 
 
 def fine_tuned(chosen: Mapping[str, Any], piece: Piece, network: CifarNetwork) -> dict[str, Any] | None:
-    """Accuracy on ``test[5000:]`` after fine-tuning from the reconstructed network."""
+    """Accuracy on ``test[5000:]`` after fine-tuning from the network with its last layers, or all, refitted."""
     same = (piece["depth"], piece["methods"], piece["budget"])
     if piece["row"] == "auto":
         found = Records(chosen["records"]).get(search_piece(*same, "auto", 0))
@@ -162,7 +183,7 @@ def fine_tuned(chosen: Mapping[str, Any], piece: Piece, network: CifarNetwork) -
         _TRAINING.clear()
         train = network.images.train(50_000)
         _TRAINING[key] = ShortTraining(network.dense, *train, seen=round(50_000 * piece["epochs"]))
-    small = network.reconstructed(at, FINAL_IMAGES)
+    small = network.reconstructed(at, FINAL_IMAGES, sweeps=piece.get("sweeps", 0))
     start = time.process_time()
     _TRAINING[key](small)
     return {

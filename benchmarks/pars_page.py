@@ -13,12 +13,12 @@ from cifar_networks import PROTOCOL
 from page import PAGES, Page
 from plot import line_plot
 from records import RECORDED, Piece, Records
-from searching import FINAL_IMAGES, KEPT, PROTOCOL_OF_TRIALS, SCREENED_ON
+from searching import FINAL_IMAGES, KEPT, PROTOCOL_OF_TRIALS, SCREENED_ON, SWEEPS
 from short_training import RECIPE
 
 __all__ = ["write"]
 
-LEVELS = ("raw", "statistics", "reconstruction")
+LEVELS = ("raw", "statistics", "reconstruction", "all_layers")
 WORDS = {
     "auto 100": "**ours, 100 trials**",
     "random 100": "random search, 100",
@@ -30,6 +30,7 @@ WORDS = {
     "greedy": "greedy table",
     "auto": "ours, 100 trials",
 }
+_START = {False: "last layers", True: "all layers"}
 GOALS = {
     # budget: (points below dense without a gradient step, points above the best allocation, below dense when tuned)
     0.33: (2.0, 0.5, 0.5),
@@ -44,17 +45,24 @@ class Row:
     name: str
     measured: list[dict[str, Any]]
 
-    def accuracies(self, level: str) -> list[float]:
-        """Per cent, of every seed."""
-        return [100 * one[level] for one in self.measured]
+    @property
+    def best_level(self) -> str:
+        """As it is handed out, where all seeds were measured like that."""
+        return "all_layers" if all("all_layers" in one for one in self.measured) else "reconstruction"
 
-    def mean(self, level: str = "reconstruction") -> float:
+    def accuracies(self, level: str) -> list[float]:
+        """Per cent, of every seed that was measured at this level."""
+        return [100 * one[level] for one in self.measured if level in one]
+
+    def mean(self, level: str) -> float:
         """Over the seeds."""
         return statistics.fmean(self.accuracies(level))
 
     def cell(self, level: str) -> str:
         """Mean and, of several, their spread."""
         every = self.accuracies(level)
+        if not every:
+            return "–"
         spread = f" ± {statistics.stdev(every):.1f} ({len(every)})" if len(every) > 1 else ""
         return f"{statistics.fmean(every):.1f}{spread}"
 
@@ -69,6 +77,11 @@ class Found:
 
     def __init__(self, pieces: Sequence[Piece], records: Records) -> None:
         self.done = records.of(pieces)
+        self._handed_out = {
+            str(piece["of"]): {"all_layers": found["all_layers"], "right_all_layers": found["right"]}
+            for piece, found in self.done
+            if piece["what"] == "out"
+        }
         known = [piece for piece, _ in self.done]
         self.missing = [piece for piece in pieces if piece not in known]
 
@@ -95,13 +108,13 @@ class Found:
             search = piece["what"] == "search"
             name = f"{piece['sampler']} {piece['trials']}" if search else piece["rule"]
             own = rows.setdefault(piece["budget"], {}).setdefault(name, Row(name, []))
-            own.measured.append(found["measured"] if search else found)
+            own.measured.append((found["measured"] if search else found) | self._handed_out.get(str(piece), {}))
         return {budget: rows[budget] for budget in sorted(rows)}
 
-    def tuned(self, depth: int, methods: Sequence[str]) -> dict[tuple[float, str, float], float]:
-        """(Budget, row, epochs) → accuracy after fine-tuning, per cent."""
+    def tuned(self, depth: int, methods: Sequence[str]) -> dict[tuple[float, str, float, str], float]:
+        """(Budget, row, epochs, what was refitted before) → accuracy after fine-tuning, per cent."""
         return {
-            (piece["budget"], piece["row"], piece["epochs"]): 100 * found["accuracy"]
+            (piece["budget"], piece["row"], piece["epochs"], _START["sweeps" in piece]): 100 * found["accuracy"]
             for piece, found in self.done
             if piece["what"] == "tuned" and _is_of(piece, depth, methods)
         }
@@ -118,7 +131,9 @@ def write(question: str, pieces: Sequence[Piece], records: Records, chosen: argp
     page.text(f"{PROTOCOL} {PROTOCOL_OF_TRIALS} {RECORDED}")
     page.text(
         f"`raw`: factors as decomposed. `statistics`: BatchNorm re-estimated on {FINAL_IMAGES:,} images."
-        f" `reconstruction`: last layers refitted on the same images. Per cent right on `test[5000:]`, with ± the"
+        " `reconstruction`: last layers refitted on the same images."
+        f" `all_layers`: all layers of each chain in {SWEEPS} sweeps before that, as the product hands it out; of a"
+        " search's finalists, measured like that, the one of the least kl. Per cent right on `test[5000:]`, with ± the"
         " standard deviation over the seeds and their number in brackets where a search was run with several. One"
         f" accuracy has a standard error of {100 * np.sqrt(0.82 * 0.18 / 5000):.1f} points at 82 %; the difference of"
         " two networks on the same images has the paired standard error given with it. Random search starts from"
@@ -145,8 +160,9 @@ def missing(found: Found) -> str:
     groups: dict[str, list[str]] = {}
     for piece in found.missing:
         where = [f"ResNet-{piece['depth']}", "+".join(piece.get("methods", ()))]
-        if "budget" in piece:
-            where.append(f"{piece['budget']:.0%}")
+        budget = piece.get("of", piece).get("budget")
+        if budget is not None:
+            where.append(f"{budget:.0%}")
         groups.setdefault(" ".join(filter(None, where)), []).append(label(piece))
     return "\n".join(f"- {where}: {'; '.join(what)}" for where, what in groups.items())
 
@@ -159,8 +175,10 @@ def label(piece: Piece) -> str:
         return (
             WORDS[piece["rule"]]
             if piece["what"] == "allocation"
-            else f"{WORDS[piece['row']]}, fine-tuned for {piece['epochs']:g} epochs"
+            else f"{WORDS[piece['row']]}, fine-tuned for {piece['epochs']:g} epochs from {_START['sweeps' in piece]}"
         )
+    if piece["what"] == "out":
+        return f"{label(piece['of'])}, all layers"
     return "the greedy table's measurements" if piece["what"] == "table" else "dense"
 
 
@@ -193,14 +211,14 @@ def fine_tuning(page: Page, found: Found) -> None:
     """What the same training makes of it."""
     rows = []
     for depth, methods in found.groups():
-        for (budget, row, epochs), accuracy in found.tuned(depth, methods).items():
+        for (budget, row, epochs, start), accuracy in found.tuned(depth, methods).items():
             below = accuracy - found.dense(depth)
-            what = [f"ResNet-{depth}", "+".join(methods), f"{budget:.0%}", WORDS[row], f"{epochs:g}"]
+            what = [f"ResNet-{depth}", "+".join(methods), f"{budget:.0%}", WORDS[row], start, f"{epochs:g}"]
             rows.append([*what, f"{accuracy:.1f}", f"{below:+.1f}"])
     page.text("## After fine-tuning")
     if rows:
-        page.text(f"From the reconstructed network, on all 50,000 training images: {RECIPE}.")
-        page.table(["network", "methods", "budget", "ranks", "epochs", "%", "against dense"], rows)
+        page.text(f"From the network with its last layers refitted, or all, on all 50,000 training images: {RECIPE}.")
+        page.table(["network", "methods", "budget", "ranks", "refitted", "epochs", "%", "against dense"], rows)
     else:
         page.text("Not run.")
 
@@ -217,33 +235,36 @@ def goals(page: Page, found: Found) -> None:
             if ours is None:
                 continue
             where = f"ResNet-{depth}, {'+'.join(methods)}, {budget:.0%}"
-            below = dense - ours.mean()
+            level = ours.best_level
+            below = dense - ours.mean(level)
             goal = f"within {untrained:g} of dense, no gradient step"
             rows.append([where, goal, f"{below:.1f} below", met(untrained - below)])
-            others = [row for name, row in own[budget].items() if " " not in name]
+            others = [row for name, row in own[budget].items() if " " not in name and row.accuracies(level)]
             if others:
-                best = max(others, key=Row.mean)
-                gain, error = difference(ours, best)
+                best = max(others, key=lambda row: row.mean(level))
+                gain, error = difference(ours, best, level)
                 goal = f"≥ {ahead:g} above the best allocation ({WORDS[best.name]})"
                 rows.append(
                     [where, goal, f"{round(gain, 1) + 0.0:+.1f} (paired standard error {error:.1f})", met(gain - ahead)]
                 )
-            after = {epochs: after for (at, row, epochs), after in tuned.items() if at == budget and row == "auto"}
-            for epochs, accuracy in sorted(after.items()):
-                goal, below = f"within {trained:g} of dense, fine-tuned for {epochs:g} epochs", dense - accuracy
+            after = {key[2:]: after for key, after in tuned.items() if key[:2] == (budget, "auto")}
+            for (epochs, start), accuracy in sorted(after.items()):
+                goal = f"within {trained:g} of dense, fine-tuned for {epochs:g} epochs from {start} refitted"
+                below = dense - accuracy
                 rows.append([where, goal, f"{below:.1f} below", met(trained - below)])
     page.table(["where", "goal", "found", ""], rows)
 
 
-def difference(ours: Row, other: Row) -> tuple[float, float]:
+def difference(ours: Row, other: Row, level: str) -> tuple[float, float]:
     """Mean gain in points over the seeds, and its standard error over the images, which are the same for both."""
-    gains = np.mean([right(one) for one in ours.measured], axis=0) - right(other.measured[0])
+    gains = np.mean([right(one, level) for one in ours.measured], axis=0) - right(other.measured[0], level)
     return 100 * float(gains.mean()), 100 * float(gains.std() / np.sqrt(len(gains)))
 
 
-def right(measured: dict[str, Any]) -> np.ndarray:
+def right(measured: dict[str, Any], level: str) -> np.ndarray:
     """1 for each image of the report that is told right."""
-    return np.unpackbits(np.frombuffer(bytes.fromhex(measured["right"]), dtype=np.uint8))[:5000].astype(float)
+    packed = measured["right_all_layers" if level == "all_layers" else "right"]
+    return np.unpackbits(np.frombuffer(bytes.fromhex(packed), dtype=np.uint8))[:5000].astype(float)
 
 
 def met(margin: float) -> str:
@@ -259,7 +280,9 @@ def plots(page: Page, found: Found, *, quick: bool) -> None:
             continue
         lines: dict[str, list[tuple[float, float]]] = {}
         for name, words in WORDS.items():
-            points = [(100 * budget, own[name].mean()) for budget, own in rows.items() if name in own]
+            points = [
+                (100 * budget, own[name].mean(own[name].best_level)) for budget, own in rows.items() if name in own
+            ]
             if points and min(y for _, y in points) > 70:  # noqa: PLR2004 - else the others lie in one line
                 lines[words.replace("*", "")] = points
         lines["dense"] = [(100 * budget, found.dense(depth)) for budget in rows]
@@ -268,7 +291,7 @@ def plots(page: Page, found: Found, *, quick: bool) -> None:
             PAGES / name,
             lines,
             x_label="MACs of the factorised layers, %",
-            y_label="accuracy on test[5000:] with reconstruction, %",
+            y_label="accuracy on test[5000:], refitted, %",
             title=f"ResNet-{depth}, {' + '.join(methods)}",
         )
         page.text(f"![accuracy against budget]({name})")
@@ -278,7 +301,7 @@ def figures(found: Found) -> list[dict[str, Any]]:
     """For programs."""
     return [
         {"depth": depth, "methods": list(methods), "budget": budget, "ranks": name}
-        | {level: row.accuracies(level) for level in LEVELS}
+        | {level: row.accuracies(level) for level in LEVELS if row.accuracies(level)}
         for depth, methods in found.groups()
         for budget, rows in found.rows(depth, methods).items()
         for name, row in rows.items()

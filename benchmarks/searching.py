@@ -25,9 +25,11 @@ __all__ = [
     "KEPT",
     "PROTOCOL_OF_TRIALS",
     "SCREENED_ON",
+    "SWEEPS",
     "RecordedTrial",
     "Trials",
     "best_so_far",
+    "handed_out",
     "measured",
     "run",
     "search",
@@ -35,6 +37,8 @@ __all__ = [
 ]
 
 CALIBRATED, SEEN, FINALISTS, FINAL_IMAGES = 256, 1000, 5, 1024
+SWEEPS = 2
+"""Over all layers of what is handed out, and of the finalists that it is chosen from."""
 SCREENED_ON, KEPT = (64, 250), 10
 """Of a screened search: the images of the first look, and one in how many is then measured as a trial."""
 
@@ -168,6 +172,17 @@ def measured(network: CifarNetwork, positions: Positions) -> dict[str, Any]:
         "reconstruction": float(right.mean()),
         "right": np.packbits(right).tobytes().hex(),
     }
+
+
+def handed_out(network: CifarNetwork, candidates: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """Of these ranks, all layers of each chain refitted, those of the least kl, and what they are worth."""
+    finals = []
+    for numbers in candidates:
+        small = network.reconstructed(positions_of(numbers), FINAL_IMAGES, sweeps=SWEEPS)
+        finals.append((network.score(small, VALIDATED).kl or 0.0, [int(at) for at in numbers], small))
+    kl, won, small = min(finals, key=lambda one: one[0])
+    right = _right(network, small)
+    return {"won": won, "kl": kl, "all_layers": float(right.mean()), "right": np.packbits(right).tobytes().hex()}
 
 
 def _right(network: CifarNetwork, small: Any) -> np.ndarray:  # noqa: ANN401 - a module

@@ -181,7 +181,7 @@ def _without_ones(weight: Float[Tensor, "O I *k"], axes: str) -> Tensor:
 
 def _by_group(link: nn.Module, groups: int) -> Float[Tensor, "g O I *k"]:
     weight: Tensor = link._parameters["weight"]  # type: ignore[assignment]  # noqa: SLF001 - every link has one
-    return weight.detach().reshape(groups, -1, *weight.shape[1:])
+    return weight.detach().view(groups, -1, *weight.shape[1:])
 
 
 def _positions(there: int, wanted: int) -> Tensor:

@@ -120,6 +120,18 @@ def test_every_sweep_lessens_the_error_of_the_outputs(method, groups):
     assert errors[2] < 0.95 * errors[0]
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_weights_keep_their_type_and_their_order_in_memory(dtype):
+    chain, dense, images = layer("tucker2", groups=2)
+    chain, dense = (each.to(dtype).to(memory_format=torch.channels_last) for each in (chain, dense))
+    images = (images * torch.linspace(0.1, 3, images.shape[1])[:, None, None]).to(dtype)
+    before = error(chain, dense, images)
+    alternate(chain, moments_of(chain, dense, images), sweeps=2)
+    assert error(chain, dense, images) < 0.95 * before
+    assert {link.weight.dtype for link in chain} == {dtype}
+    assert all(link.weight.is_contiguous(memory_format=torch.channels_last) for link in chain)
+
+
 def test_features_that_never_vary_change_nothing():
     chain, dense, images = layer("cp3")
     before = copy.deepcopy(chain.state_dict())
