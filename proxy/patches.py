@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterable
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 __all__ = ["Walk"]
-
-_MODES: Final[Mapping[str, str]] = {
-    "zeros": "constant",
-    "reflect": "reflect",
-    "replicate": "replicate",
-    "circular": "circular",
-}
 
 
 class Walk:
@@ -37,7 +30,8 @@ class Walk:
         self._dilation = tuple(max(gaps) for gaps in zip(*(link.dilation for link in every), strict=True))
         self._padding = [max(widths) for widths in zip(*pads, strict=True)]
         modes = [link.padding_mode for link, widths in zip(every, pads, strict=True) if any(widths)]
-        self._mode = _MODES[modes[0] if modes else "zeros"]
+        mode = modes[0] if modes else "zeros"
+        self._mode = "constant" if mode == "zeros" else mode  # torch's two names for it
 
     @property
     def entries(self) -> int:
