@@ -80,9 +80,9 @@ def add_patches(
     wanted, walk = target.flatten(2), Walk(layer)
     entries = walk.entries * entering.shape[1]
     positions = _positions(wanted.shape[-1], -(-max(_ROWS, _ROWS_AN_ENTRY * entries) // images)).to(wanted.device)
-    size = max(1, _AT_ONCE // (entries * wanted.shape[-1]))
+    size = max(1, _AT_ONCE // (entries * len(positions)))
     for part, goal in zip(torch.split(entering, size), torch.split(wanted, size), strict=True):
-        moments.add(_as_rows(walk.patches(part), positions), _as_rows(goal, positions))
+        moments.add(walk.patches(part, positions), rows(goal[..., positions], channels_last=False))
 
 
 def alternate(layer: FactorizedLayer, moments: CrossMoments, sweeps: int) -> None:
@@ -189,7 +189,3 @@ def _positions(there: int, wanted: int) -> Tensor:
     if wanted >= there:
         return torch.arange(there)
     return torch.randperm(there, generator=torch.Generator().manual_seed(0))[:wanted].sort().values
-
-
-def _as_rows(features: Float[Tensor, "B P L"], positions: Tensor) -> Float[Tensor, "N P"]:
-    return rows(features[..., positions], channels_last=False)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
@@ -38,7 +40,25 @@ class Walk:
         """Of the kernel, for one channel."""
         return math.prod(self._kernel)
 
-    def patches(self, entering: Float[Tensor, "B S H W"]) -> Float[Tensor, "B P L"]:
-        """P = S·kh·kw entries at every of L positions, the channels outermost."""
+    def patches(self, entering: Float[Tensor, "B S H W"], positions: Tensor | None = None) -> Float[Tensor, "N P"]:
+        """P = S·kh·kw entries, the channels outermost, of every image at so many positions; N images × positions.
+
+        Args:
+            entering: features.
+            positions: numbers of output positions, row by row; None: all of them.
+        """
         padded = functional.pad(entering, self._padding, self._mode)
-        return functional.unfold(padded, self._kernel, dilation=self._dilation, stride=self._stride)
+        starts = [self._starts(size, axis) for axis, size in enumerate(padded.shape[2:])]
+        if positions is None:
+            positions = torch.arange(starts[0] * starts[1])
+        row, column = positions // starts[1] * self._stride[0], positions % starts[1] * self._stride[1]
+        pixels = padded.movedim(1, -1)
+        offsets = itertools.product(
+            *(range(0, size * gap, gap) for size, gap in zip(self._kernel, self._dilation, strict=True))
+        )
+        seen = [pixels[:, row + down, column + right] for down, right in offsets]
+        return torch.stack(seen, -1).reshape(-1, entering.shape[1] * len(seen))
+
+    def _starts(self, size: int, axis: int) -> int:
+        """Output positions along an axis of so many padded pixels."""
+        return (size - self._dilation[axis] * (self._kernel[axis] - 1) - 1) // self._stride[axis] + 1

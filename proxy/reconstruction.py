@@ -207,7 +207,7 @@ def last_features(last: nn.Module, entering: Tensor) -> Float[Tensor, "N R"]:
         return rows(entering, channels_last=True)
     if set(last.kernel_size) == {1}:  # type: ignore[arg-type]  # the last layer of a chain is one of these two
         return rows(entering, channels_last=False)
-    return rows(Walk([last]).patches(entering), channels_last=False)
+    return Walk([last]).patches(entering)
 
 
 def _refittable(layers: Mapping[str, FactorizedLayer]) -> dict[str, FactorizedLayer]:
