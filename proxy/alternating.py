@@ -33,6 +33,7 @@ from proxy.layers import FactorizedLayer
 from proxy.layout import Layout
 from proxy.moments import CrossMoments, blocks, rows
 from proxy.patches import Walk
+from proxy.targets import Target
 
 __all__ = ["add_patches", "alternate", "can_alternate"]
 
@@ -63,7 +64,7 @@ def can_alternate(layer: FactorizedLayer) -> bool:
 
 
 def add_patches(
-    moments: CrossMoments, layer: FactorizedLayer, entering: Tensor, target: Tensor, *, images: int
+    moments: CrossMoments, layer: FactorizedLayer, entering: Tensor, target: Target, *, images: int
 ) -> None:
     """Take in what the kernel sees at some positions of every image, and the targets there.
 
@@ -71,18 +72,20 @@ def add_patches(
         moments: of patches (N, groups·P) and targets (N, T).
         layer: the chain.
         entering: what enters it, (B, S, H, W) or, for a linear layer, (B, …, S).
-        target: what should leave it, (B, T, H', W') or (B, …, T).
+        target: what should leave it.
         images: how many there are in all: so many positions are taken of each that they are enough together.
     """
     if isinstance(layer.last, nn.Linear):
-        moments.add(rows(entering, channels_last=True), rows(target, channels_last=True))
+        moments.add(rows(entering, channels_last=True), target.rows())
         return
-    wanted, walk = target.flatten(2), Walk(layer)
+    walk = Walk(layer)
     entries = walk.entries * entering.shape[1]
-    positions = _positions(wanted.shape[-1], -(-max(_ROWS, _ROWS_AN_ENTRY * entries) // images)).to(wanted.device)
-    size = max(1, _AT_ONCE // (entries * len(positions)))
-    for part, goal in zip(torch.split(entering, size), torch.split(wanted, size), strict=True):
-        moments.add(walk.patches(part, positions), rows(goal[..., positions], channels_last=False))
+    positions = target.at(max(_ROWS, _ROWS_AN_ENTRY * entries), images)
+    wanted = target.rows(positions)
+    of_each = len(wanted) // len(entering)
+    size = max(1, _AT_ONCE // (entries * of_each))
+    for part, goal in zip(torch.split(entering, size), torch.split(wanted, size * of_each), strict=True):
+        moments.add(walk.patches(part, positions), goal)
 
 
 def alternate(layer: FactorizedLayer, moments: CrossMoments, sweeps: int) -> None:
@@ -182,10 +185,3 @@ def _without_ones(weight: Float[Tensor, "O I *k"], axes: str) -> Tensor:
 def _by_group(link: nn.Module, groups: int) -> Float[Tensor, "g O I *k"]:
     weight: Tensor = link._parameters["weight"]  # type: ignore[assignment]  # noqa: SLF001 - every link has one
     return weight.detach().view(groups, -1, *weight.shape[1:])
-
-
-def _positions(there: int, wanted: int) -> Tensor:
-    """So many of the positions of an image, the same ones at every call."""
-    if wanted >= there:
-        return torch.arange(there)
-    return torch.randperm(there, generator=torch.Generator().manual_seed(0))[:wanted].sort().values

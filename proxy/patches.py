@@ -28,8 +28,12 @@ class Walk:
         self._kernel: tuple[int, ...] = tuple(
             max(sizes) for sizes in zip(*(link.kernel_size for link in every), strict=True)
         )
-        self._stride = tuple(max(steps) for steps in zip(*(link.stride for link in every), strict=True))
-        self._dilation = tuple(max(gaps) for gaps in zip(*(link.dilation for link in every), strict=True))
+        self._stride: tuple[int, ...] = tuple(
+            max(steps) for steps in zip(*(link.stride for link in every), strict=True)
+        )
+        self._dilation: tuple[int, ...] = tuple(
+            max(gaps) for gaps in zip(*(link.dilation for link in every), strict=True)
+        )
         self._padding = [max(widths) for widths in zip(*pads, strict=True)]
         modes = [link.padding_mode for link, widths in zip(every, pads, strict=True) if any(widths)]
         mode = modes[0] if modes else "zeros"

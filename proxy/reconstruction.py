@@ -13,13 +13,7 @@ the factor and ``λ = 1e-3 · mean(diag C)``:
 
     W = argmin E‖y − W z − b‖² + λ‖W − W₀‖² = (X + λW₀)(C + λI)⁻¹,   b = ȳ − W z̄.
 
-The target is the dense layer's output y₀; where that enters the addition of a residual block, by itself or through a
-BatchNorm of gain g, it makes up for the error of the other path s as well (He, Zhang, Sun, ICCV 2017):
-
-    y = y₀ + (s₀ − s) g / (g² + ε),   ε = 1e-3 · mean(g²),
-
-s₀ of the dense and s of the compressed network; ε keeps channels that the BatchNorm nearly closes from asking for
-much. Seen on ResNet-20 at 20 % of its MACs: 0.8 points of accuracy.
+The targets are :mod:`proxy.targets`'.
 
 The outputs of a grouped layer depend on the features of their own group alone, so the problem falls apart into one
 for each group, with its blocks of C and X and its own λ.
@@ -53,13 +47,15 @@ from proxy.modes import evaluating
 from proxy.moments import CrossMoments, blocks, rows
 from proxy.patches import Walk
 from proxy.surroundings import OperatorOutputs, Surroundings, find_surroundings
+from proxy.targets import Target
 
 __all__ = ["reconstruct"]
 
 _RIDGE = 1e-3
-_CLOSED = 1e-3
 _BYTES_AT_ONCE = 2 << 30
 """Of features recorded of the dense network; the compressed one's own come on top."""
+_ROWS = 1 << 17
+"""Positions looked at, of all images together, at least. Neighbours tell much the same."""
 _ALIVE = 6
 """So many features of the largest layer's size may be alive in a forward pass."""
 
@@ -139,12 +135,12 @@ def _in_one_pass(
     begun: set[str] = set()
     done: dict[str, None] = {}
 
-    def target(name: str) -> Tensor:
+    def target(name: str) -> Target:
         if name in missing:
             raise MissingInput("the dense network's features lack a layer", layer=name, got=sorted(features.outputs))
         found = met[name]
         got = None if found.shortcut is None else made.kept.get(found.shortcut)
-        return _target(features.outputs[name], found, features.shortcuts.get(name), got)
+        return Target(features.outputs[name], found, features.shortcuts.get(name), got, _is_linear(layers[name]))
 
     def sweep(name: str) -> Callable[..., None]:
         def hook(module: FactorizedLayer, args: tuple[Tensor, ...]) -> None:
@@ -163,8 +159,7 @@ def _in_one_pass(
                 done[name] = None
                 with made.paused():
                     moments = CrossMoments()
-                    wanted = rows(target(name), channels_last=isinstance(module, nn.Linear))
-                    moments.add(last_features(module, args[0]), wanted)
+                    add_last_features(moments, module, args[0], target(name), images=len(images))
                     _refit(name, module, moments, met[name])
 
         return hook
@@ -181,37 +176,32 @@ def _in_one_pass(
     return len(images), tuple(done)
 
 
-def _target(
-    output: Float[Tensor, "B T *p"], met: Surroundings, wanted: Tensor | None, got: Tensor | None
-) -> Float[Tensor, "B T *p"]:
-    """The dense layer's output, plus what the other path lacks.
+def add_last_features(moments: CrossMoments, last: nn.Module, entering: Tensor, target: Target, *, images: int) -> None:
+    """Take in what a last layer mixes at some positions of every image, and the targets there.
+
+    That is its input and, for a kernel beyond 1×1, the patches of it.
 
     Args:
-        output: the dense layer's.
-        met: by the compressed layer's.
-        wanted: what is added in the dense network.
-        got: what is added in the compressed one.
+        moments: of features (N, R) and targets (N, T).
+        last: the chain's last layer.
+        entering: what enters it.
+        target: what should leave it.
+        images: how many there are in all: so many positions are taken of each that they are enough together.
     """
-    if wanted is None or got is None or not wanted.shape == got.shape == output.shape:
-        return output
-    gain = met.gain()
-    if gain is None:
-        return output + (wanted - got)
-    weight = gain / (gain.square() + _CLOSED * gain.square().mean()).clamp_min(torch.finfo(gain.dtype).tiny)
-    return output + (wanted - got) * weight.to(output).view(1, -1, *(1 for _ in output.shape[2:]))
-
-
-def last_features(last: nn.Module, entering: Tensor) -> Float[Tensor, "N R"]:
-    """What a last layer mixes at every output position: its input, and for a kernel beyond 1×1 the patches of it."""
-    if isinstance(last, nn.Linear):
-        return rows(entering, channels_last=True)
-    if set(last.kernel_size) == {1}:  # type: ignore[arg-type]  # the last layer of a chain is one of these two
-        return rows(entering, channels_last=False)
-    return Walk([last]).patches(entering)
+    positions = target.at(_ROWS, images)
+    if isinstance(last, nn.Conv2d) and set(last.kernel_size) != {1}:
+        features = Walk([last]).patches(entering, positions)
+    else:
+        features = rows(entering, channels_last=isinstance(last, nn.Linear), positions=positions)
+    moments.add(features, target.rows(positions))
 
 
 def _refittable(layers: Mapping[str, FactorizedLayer]) -> dict[str, FactorizedLayer]:
     return {name: layer for name, layer in layers.items() if _is_refittable(layer.last)}
+
+
+def _is_linear(layer: FactorizedLayer) -> bool:
+    return isinstance(layer.last, nn.Linear)
 
 
 def _is_refittable(last: Any) -> bool:  # noqa: ANN401 - a convolution or linear layer
@@ -285,12 +275,12 @@ def _refit_by_passes(
     own, dense = (find_surroundings(model, images[0][:1], [name])[name] for model in models)
     count = sum(len(batch) for batch in images)
 
-    def met_at(module: nn.Module) -> Iterator[tuple[Tensor, Tensor]]:
+    def met_at(module: nn.Module) -> Iterator[tuple[Tensor, Target]]:
         """What enters a module of the chain, and the target, of one batch after another."""
         for batch in images:
             entering, got = _reach(models[0], batch, module, own.shortcut, at_input=True)
             output, wanted = _reach(models[1], batch, original, dense.shortcut, at_input=False)
-            yield entering, _target(output, own, wanted, got)
+            yield entering, Target(output, own, wanted, got, _is_linear(layer))
 
     if sweeps and can_alternate(layer):
         moments = CrossMoments()
@@ -299,7 +289,7 @@ def _refit_by_passes(
         alternate(layer, moments, sweeps)
     moments = CrossMoments()
     for entering, target in met_at(layer.last):
-        moments.add(last_features(layer.last, entering), rows(target, channels_last=isinstance(layer.last, nn.Linear)))
+        add_last_features(moments, layer.last, entering, target, images=count)
     _refit(name, layer.last, moments, own)
 
 

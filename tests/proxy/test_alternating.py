@@ -8,6 +8,8 @@ from torch import nn
 import proxy
 from proxy.alternating import _by_group, _Chain, add_patches, alternate, can_alternate
 from proxy.moments import CrossMoments
+from proxy.surroundings import Surroundings
+from proxy.targets import Target
 from tests.proxy.conftest import seeded
 from tests.proxy.test_calibrate import CHOICE, outputs
 
@@ -41,10 +43,17 @@ def chains(chain, groups=1):
     return [_Chain(chain.method, [stack[group] for stack in stacks]) for group in range(groups)]
 
 
+def target(chain, output):
+    """Of a chain that nothing is added to."""
+    return Target(
+        output, Surroundings(norm=None, alone=False, shortcut=None), None, None, isinstance(chain.last, nn.Linear)
+    )
+
+
 def moments_of(chain, dense, images):
     found = CrossMoments()
     with torch.no_grad():
-        add_patches(found, chain, images, dense(images), images=len(images))
+        add_patches(found, chain, images, target(chain, dense(images)), images=len(images))
     return found
 
 
@@ -64,7 +73,7 @@ def test_kernel_times_patches_is_what_the_chain_computes(method, groups, walk):
     seen = CrossMoments()
     with torch.no_grad():
         output = chain(images)
-        add_patches(seen, chain, images, output, images=len(images))
+        add_patches(seen, chain, images, target(chain, output), images=len(images))
     whole = torch.block_diag(*(each._product(0, each._factors[0]) for each in chains(chain, groups)))
     torch.testing.assert_close(whole @ seen.covariance, seen.cross, rtol=1e-3, atol=1e-4)
 

@@ -175,6 +175,18 @@ def test_images_too_many_for_one_pass_give_the_same(which, limit, small, residua
     torch.testing.assert_close(*refitted, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("sweeps", [0, 2])
+def test_positions_that_are_enough_leave_the_outputs_nearly_as_close(sweeps, small, images, monkeypatch):
+    every, some = (proxy.compress(small, CHOICE) for _ in range(2))
+    proxy.calibrate(every, images, reference=small, level="reconstruction", sweeps=sweeps)
+    count = sum(len(batch) for batch in images)
+    monkeypatch.setattr("proxy.reconstruction._ROWS", 40 * count)  # of 144, or fewer, of an image
+    proxy.calibrate(some, images, reference=small, level="reconstruction", sweeps=sweeps)
+    assert not torch.equal(every.conv1.last.weight, some.conv1.last.weight)
+    kl = [proxy.score(model, images, reference=small, metric="kl").value for model in (every, some)]
+    assert kl[1] < 1.1 * kl[0]
+
+
 def test_exact_factors_stay(images):
     torch.manual_seed(0)
     dense = nn.Sequential(nn.Conv2d(3, 10, 3, padding=1))
