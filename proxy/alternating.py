@@ -31,9 +31,9 @@ from torch import Tensor, nn
 
 from proxy.layers import FactorizedLayer
 from proxy.layout import Layout
-from proxy.moments import CrossMoments, blocks, rows
+from proxy.moments import CrossMoments, blocks
 from proxy.patches import Walk
-from proxy.targets import Target
+from proxy.targets import Target, at_positions
 
 __all__ = ["add_patches", "alternate", "can_alternate"]
 
@@ -63,9 +63,7 @@ def can_alternate(layer: FactorizedLayer) -> bool:
     return layer.method in _EQUATIONS and all(isinstance(link, nn.Linear | nn.Conv2d) for link in layer)
 
 
-def add_patches(
-    moments: CrossMoments, layer: FactorizedLayer, entering: Tensor, target: Target, *, images: int
-) -> None:
+def add_patches(moments: CrossMoments, layer: FactorizedLayer, entering: Tensor, target: Target) -> None:
     """Take in what the kernel sees at some positions of every image, and the targets there.
 
     Args:
@@ -73,18 +71,17 @@ def add_patches(
         layer: the chain.
         entering: what enters it, (B, S, H, W) or, for a linear layer, (B, …, S).
         target: what should leave it.
-        images: how many there are in all: so many positions are taken of each that they are enough together.
     """
     if isinstance(layer.last, nn.Linear):
-        moments.add(rows(entering, channels_last=True), target.rows())
+        positions = target.positions(max(_ROWS, _ROWS_AN_ENTRY * entering.shape[-1]))
+        moments.add(at_positions(entering, positions, channels_last=True).flatten(0, 1), target.rows(positions))
         return
     walk = Walk(layer)
     entries = walk.entries * entering.shape[1]
-    positions = target.at(max(_ROWS, _ROWS_AN_ENTRY * entries), images)
-    wanted = target.rows(positions)
-    of_each = len(wanted) // len(entering)
-    size = max(1, _AT_ONCE // (entries * of_each))
-    for part, goal in zip(torch.split(entering, size), torch.split(wanted, size * of_each), strict=True):
+    positions = target.positions(max(_ROWS, _ROWS_AN_ENTRY * entries))
+    size = max(1, _AT_ONCE // (entries * len(positions)))
+    wanted = torch.split(target.rows(positions), size * len(positions))
+    for part, goal in zip(torch.split(entering, size), wanted, strict=True):
         moments.add(walk.patches(part, positions), goal)
 
 

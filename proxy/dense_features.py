@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,9 @@ from proxy.channel_correction import dense_layer
 from proxy.inputs import Inputs, all_inputs, inputs_of
 from proxy.modes import evaluating
 from proxy.surroundings import OperatorOutputs, find_surroundings
+from proxy.targets import Sample
 
-__all__ = ["DenseFeatures", "record_dense", "recorded_bytes"]
+__all__ = ["DenseFeatures", "Footprint", "record_dense", "recorded_bytes"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,65 +24,92 @@ class DenseFeatures:
 
     Args:
         images: the network's inputs, of all images, on its device.
-        outputs: layer → its output on them, of its first call ``(N, T, …)``.
-        shortcuts: layer → what is added to its output, for layers in front of an addition.
+        samples: layer → its output on them, of its first call, and what is added to it, at some positions.
     """
 
     images: Inputs
-    outputs: dict[str, Tensor]
-    shortcuts: dict[str, Tensor]
+    samples: dict[str, Sample]
 
 
-def record_dense(dense: nn.Module, batches: Iterable[Any], names: Iterable[str]) -> DenseFeatures:
+class Footprint(NamedTuple):
+    """Bytes of a layer's features, of one image: those that are kept, and all."""
+
+    kept: int
+    whole: int
+
+
+def record_dense(
+    dense: nn.Module, batches: Iterable[Any], names: Iterable[str], *, images: int | None = None
+) -> DenseFeatures:
     """Run the dense network once over all images at once and keep what the refit of ``names`` needs.
 
     Args:
         dense: run in eval mode.
         batches: as :func:`proxy.score` takes them; labels are not used.
         names: the layers that may be factorised; those that are not called are left out.
+        images: how many there are in all, where these are some of them; None: these.
 
     Raises:
         MissingInput: there are no images, or no such layer.
     """
-    images = all_inputs(list(batches)).beside(dense)
-    layers = {name: dense_layer(dense, name) for name in names}
-    met = find_surroundings(dense, images[:1], layers)
-    shortcuts = {name: found.shortcut for name, found in met.items() if found.shortcut is not None}
-    outputs: dict[str, Tensor] = {}
-    added: dict[str, Tensor] = {}
-    made = OperatorOutputs(set(shortcuts.values()), images)
+    inputs = all_inputs(list(batches)).beside(dense)
+    count = len(inputs) if images is None else images
+    samples: dict[str, Sample] = {}
 
-    def keep(name: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _args: object, output: Tensor) -> None:
-            if name in outputs:
-                return
-            with made.paused():  # copies, since what comes next may work in place
-                outputs[name] = output.clone()
-                if name in shortcuts and shortcuts[name] in made.kept:
-                    added[name] = made.kept[shortcuts[name]].clone()
+    def keep(name: str, layer: nn.Module, output: Tensor, added: Tensor | None) -> None:
+        samples[name] = Sample.of(output, added, channels_last=isinstance(layer, nn.Linear), images=count)
 
-        return hook
-
-    handles = [layer.register_forward_hook(keep(name)) for name, layer in layers.items()]
-    try:
-        with evaluating(dense), torch.no_grad(), made:
-            images.into(dense)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return DenseFeatures(images, outputs, added)
+    _watch(dense, inputs, names, keep)
+    return DenseFeatures(inputs, samples)
 
 
-def recorded_bytes(dense: nn.Module, image: Tensor | Inputs, names: Iterable[str]) -> dict[str, int]:
+def recorded_bytes(
+    dense: nn.Module, image: Tensor | Inputs, names: Iterable[str], *, images: int
+) -> dict[str, Footprint]:
     """Layer → the memory that :func:`record_dense` keeps of it for every image, in the order of their first calls.
 
     Args:
         dense: run once in eval mode.
         image: a batch of one.
         names: as there.
+        images: how many there will be.
     """
-    features = record_dense(dense, [inputs_of(image)], names)
-    added = features.shortcuts
-    return {
-        name: output.nbytes + (added[name].nbytes if name in added else 0) for name, output in features.outputs.items()
-    }
+    sizes: dict[str, Footprint] = {}
+
+    def note(name: str, layer: nn.Module, output: Tensor, added: Tensor | None) -> None:
+        sample = Sample.of(output, added, channels_last=isinstance(layer, nn.Linear), images=images)
+        sizes[name] = Footprint(sample.nbytes, output.nbytes + (0 if added is None else added.nbytes))
+
+    _watch(dense, inputs_of(image).beside(dense), names, note)
+    return sizes
+
+
+def _watch(
+    dense: nn.Module,
+    inputs: Inputs,
+    names: Iterable[str],
+    take: Callable[[str, nn.Module, Tensor, Tensor | None], None],
+) -> None:
+    """Show every layer's output of its first call, and what is added to it."""
+    layers = {name: dense_layer(dense, name) for name in names}
+    met = find_surroundings(dense, inputs[:1], layers)
+    shortcuts = {name: found.shortcut for name, found in met.items() if found.shortcut is not None}
+    made = OperatorOutputs(set(shortcuts.values()), inputs)
+    seen: set[str] = set()
+
+    def watcher(name: str) -> Callable[..., None]:
+        def hook(module: nn.Module, _args: object, output: Tensor) -> None:
+            if name not in seen:
+                seen.add(name)
+                with made.paused():
+                    take(name, module, output, made.kept.get(shortcuts[name]) if name in shortcuts else None)
+
+        return hook
+
+    handles = [layer.register_forward_hook(watcher(name)) for name, layer in layers.items()]
+    try:
+        with evaluating(dense), torch.no_grad(), made:
+            inputs.into(dense)
+    finally:
+        for handle in handles:
+            handle.remove()

@@ -19,15 +19,10 @@ def _wide(features: Float[Tensor, "N P"]) -> Float[Tensor, "N P"]:
     return features if features.dtype == torch.float64 else features.float()
 
 
-def rows(features: Tensor, *, channels_last: bool, positions: Tensor | None = None) -> Float[Tensor, "N P"]:
-    """Feature maps (B, P, …) or, with the channels last, (…, P), as one row for every position of every image.
-
-    ``positions``: the numbers of those wanted, of feature maps with the channels first; None: all.
-    """
+def rows(features: Tensor, *, channels_last: bool) -> Float[Tensor, "N P"]:
+    """Feature maps (B, P, …) or, with the channels last, (…, P), as one row for every position of every image."""
     if channels_last:
         return features.reshape(-1, features.shape[-1])
-    if positions is not None:
-        features = features.flatten(2).movedim(1, -1)[:, positions].movedim(-1, 1)
     return features.movedim(1, -1).reshape(-1, features.shape[1])
 
 

@@ -44,18 +44,16 @@ class Walk:
         """Of the kernel, for one channel."""
         return math.prod(self._kernel)
 
-    def patches(self, entering: Float[Tensor, "B S H W"], positions: Tensor | None = None) -> Float[Tensor, "N P"]:
-        """P = S·kh·kw entries, the channels outermost, of every image at so many positions; N images × positions.
+    def patches(self, entering: Float[Tensor, "B S H W"], positions: Tensor) -> Float[Tensor, "B*n P"]:
+        """P = S·kh·kw entries, the channels outermost, at these positions of every image.
 
         Args:
             entering: features.
-            positions: numbers of output positions, row by row; None: all of them.
+            positions: numbers of output positions, row by row, (n,).
         """
         padded = functional.pad(entering, self._padding, self._mode)
-        starts = [self._starts(size, axis) for axis, size in enumerate(padded.shape[2:])]
-        if positions is None:
-            positions = torch.arange(starts[0] * starts[1])
-        row, column = positions // starts[1] * self._stride[0], positions % starts[1] * self._stride[1]
+        a_row = self._starts(padded.shape[3], 1)
+        row, column = positions // a_row * self._stride[0], positions % a_row * self._stride[1]
         pixels = padded.movedim(1, -1)
         offsets = itertools.product(
             *(range(0, size * gap, gap) for size, gap in zip(self._kernel, self._dilation, strict=True))

@@ -38,24 +38,22 @@ from torch import Tensor, nn
 
 from proxy.alternating import add_patches, alternate, can_alternate
 from proxy.channel_correction import dense_layer
-from proxy.dense_features import DenseFeatures, record_dense, recorded_bytes
+from proxy.dense_features import DenseFeatures, Footprint, record_dense, recorded_bytes
 from proxy.errors import MissingInput, NotFinite
 from proxy.inputs import Inputs, all_inputs, inputs_of
 from proxy.layers import FactorizedLayer, factorized_layers
 from proxy.layout import Layout
 from proxy.modes import evaluating
-from proxy.moments import CrossMoments, blocks, rows
+from proxy.moments import CrossMoments, blocks
 from proxy.patches import Walk
 from proxy.surroundings import OperatorOutputs, Surroundings, find_surroundings
-from proxy.targets import Target
+from proxy.targets import Sample, Target, at_positions
 
 __all__ = ["reconstruct"]
 
 _RIDGE = 1e-3
 _BYTES_AT_ONCE = 2 << 30
 """Of features recorded of the dense network; the compressed one's own come on top."""
-_ROWS = 1 << 17
-"""Positions looked at, of all images together, at least. Neighbours tell much the same."""
 _ALIVE = 6
 """So many features of the largest layer's size may be alive in a forward pass."""
 
@@ -87,7 +85,7 @@ def reconstruct(
         raise MissingInput("there are no calibration images", expected="at least one batch")
     device = next(model.parameters()).device
     count = sum(len(batch) for batch in images)
-    sizes = recorded_bytes(dense, images[0][:1], factorized_layers(model))
+    sizes = recorded_bytes(dense, images[0][:1], factorized_layers(model), images=count)
     portions = _portions(sizes, count, memory)
     if portions is not None:
         whole = all_inputs(images).to(device)
@@ -100,7 +98,7 @@ def reconstruct(
     return count, tuple(refitted)
 
 
-def _portions(sizes: Mapping[str, int], images: int, memory: int | None = None) -> list[list[str]] | None:
+def _portions(sizes: Mapping[str, Footprint], images: int, memory: int | None = None) -> list[list[str]] | None:
     """Layers, in their order, whose features may be in memory together; None where those of one are too many.
 
     Args:
@@ -109,16 +107,16 @@ def _portions(sizes: Mapping[str, int], images: int, memory: int | None = None) 
         memory: bytes that they may take; None: 2 GiB.
     """
     memory = _BYTES_AT_ONCE if memory is None else memory
-    if max(sizes.values(), default=0) * images * _ALIVE > memory:
+    if max((size.whole for size in sizes.values()), default=0) * images * _ALIVE > memory:
         return None
     portions: list[list[str]] = []
     held = 0
     for name, size in sizes.items():
-        if not portions or held + size * images > memory:
+        if not portions or held + size.kept * images > memory:
             portions.append([])
             held = 0
         portions[-1].append(name)
-        held += size * images
+        held += size.kept * images
     return portions
 
 
@@ -128,7 +126,7 @@ def _in_one_pass(
     """Refit the layers as the images reach them; ``only`` some, where those before them are refitted already."""
     every = _refittable(factorized_layers(model))
     layers = {name: layer for name, layer in every.items() if only is None or name in only}
-    missing = sorted(set(layers) - set(features.outputs))
+    missing = sorted(set(layers) - set(features.samples))
     images = features.images
     met = find_surroundings(model, images[:1], layers)
     made = OperatorOutputs({found.shortcut for found in met.values() if found.shortcut is not None}, images)
@@ -137,10 +135,10 @@ def _in_one_pass(
 
     def target(name: str) -> Target:
         if name in missing:
-            raise MissingInput("the dense network's features lack a layer", layer=name, got=sorted(features.outputs))
+            raise MissingInput("the dense network's features lack a layer", layer=name, got=sorted(features.samples))
         found = met[name]
         got = None if found.shortcut is None else made.kept.get(found.shortcut)
-        return Target(features.outputs[name], found, features.shortcuts.get(name), got, _is_linear(layers[name]))
+        return Target(features.samples[name], found, got, len(images))
 
     def sweep(name: str) -> Callable[..., None]:
         def hook(module: FactorizedLayer, args: tuple[Tensor, ...]) -> None:
@@ -148,7 +146,7 @@ def _in_one_pass(
                 begun.add(name)
                 with made.paused():
                     moments = CrossMoments()
-                    add_patches(moments, module, args[0], target(name), images=len(images))
+                    add_patches(moments, module, args[0], target(name))
                     alternate(module, moments, sweeps)
 
         return hook
@@ -159,7 +157,7 @@ def _in_one_pass(
                 done[name] = None
                 with made.paused():
                     moments = CrossMoments()
-                    add_last_features(moments, module, args[0], target(name), images=len(images))
+                    add_last_features(moments, module, args[0], target(name))
                     _refit(name, module, moments, met[name])
 
         return hook
@@ -176,7 +174,7 @@ def _in_one_pass(
     return len(images), tuple(done)
 
 
-def add_last_features(moments: CrossMoments, last: nn.Module, entering: Tensor, target: Target, *, images: int) -> None:
+def add_last_features(moments: CrossMoments, last: nn.Module, entering: Tensor, target: Target) -> None:
     """Take in what a last layer mixes at some positions of every image, and the targets there.
 
     That is its input and, for a kernel beyond 1×1, the patches of it.
@@ -186,22 +184,17 @@ def add_last_features(moments: CrossMoments, last: nn.Module, entering: Tensor, 
         last: the chain's last layer.
         entering: what enters it.
         target: what should leave it.
-        images: how many there are in all: so many positions are taken of each that they are enough together.
     """
-    positions = target.at(_ROWS, images)
+    positions = target.positions()
     if isinstance(last, nn.Conv2d) and set(last.kernel_size) != {1}:
         features = Walk([last]).patches(entering, positions)
     else:
-        features = rows(entering, channels_last=isinstance(last, nn.Linear), positions=positions)
+        features = at_positions(entering, positions, channels_last=isinstance(last, nn.Linear)).flatten(0, 1)
     moments.add(features, target.rows(positions))
 
 
 def _refittable(layers: Mapping[str, FactorizedLayer]) -> dict[str, FactorizedLayer]:
     return {name: layer for name, layer in layers.items() if _is_refittable(layer.last)}
-
-
-def _is_linear(layer: FactorizedLayer) -> bool:
-    return isinstance(layer.last, nn.Linear)
 
 
 def _is_refittable(last: Any) -> bool:  # noqa: ANN401 - a convolution or linear layer
@@ -280,16 +273,17 @@ def _refit_by_passes(
         for batch in images:
             entering, got = _reach(models[0], batch, module, own.shortcut, at_input=True)
             output, wanted = _reach(models[1], batch, original, dense.shortcut, at_input=False)
-            yield entering, Target(output, own, wanted, got, _is_linear(layer))
+            sample = Sample.of(output, wanted, channels_last=isinstance(original, nn.Linear), images=count)
+            yield entering, Target(sample, own, got, count)
 
     if sweeps and can_alternate(layer):
         moments = CrossMoments()
         for entering, target in met_at(layer):
-            add_patches(moments, layer, entering, target, images=count)
+            add_patches(moments, layer, entering, target)
         alternate(layer, moments, sweeps)
     moments = CrossMoments()
     for entering, target in met_at(layer.last):
-        add_last_features(moments, layer.last, entering, target, images=count)
+        add_last_features(moments, layer.last, entering, target)
     _refit(name, layer.last, moments, own)
 
 

@@ -8,6 +8,8 @@ Deep Neural Networks*, ICCV 2017):
 
 s₀ of the dense and s of the compressed network; ε keeps channels that the BatchNorm nearly closes from asking for
 much. Seen on ResNet-20 at 20 % of its MACs: 0.8 points of accuracy.
+
+Shapes: B images, L positions of a layer's output of which n are looked at, T channels.
 """
 
 from __future__ import annotations
@@ -19,56 +21,106 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from proxy.moments import rows
 from proxy.surroundings import Surroundings
 
-__all__ = ["Target"]
+__all__ = ["Sample", "Target", "at_positions", "positions_of"]
 
 _CLOSED: Final = 1e-3
+_ENOUGH: Final = 1 << 16
+"""Positions looked at, of all images together, at least. Neighbours tell much the same: with sixteen times as many, all
+of 1,024 images in ResNet-20's first stage, the divergence was 0.2295 in place of 0.2301, and 0.2753 of 0.2754."""
 
 
-@dataclass(frozen=True)
-class Target:
-    """What should leave a layer.
+def positions_of(there: int, images: int, device: torch.device) -> Tensor:
+    """Which of a layer's positions are looked at in every image; fewer of them are the first ones of these.
+
+    Args:
+        there: how many there are.
+        images: in all.
+        device: of the result.
+    """
+    shuffled = torch.randperm(there, generator=torch.Generator().manual_seed(0))
+    return shuffled[: -(-_ENOUGH // images)].to(device)
+
+
+def at_positions(features: Tensor, positions: Tensor, *, channels_last: bool) -> Float[Tensor, "B n T"]:
+    """Feature maps (B, T, …) or, with the channels last, (B, …, T), at some of their positions, numbered row by row."""
+    if channels_last:
+        places = features.reshape(len(features), -1, features.shape[-1])
+    else:
+        places = features.flatten(2).movedim(1, -1)
+    return places[:, positions]
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """A dense layer's output at some positions, and what is added to it there. A copy: what comes next may change them.
 
     Attributes:
-        output: the dense layer's, (B, T, …) or, with the channels last, (B, …, T).
-        met: by the compressed layer's output.
-        wanted: what is added to it in the dense network.
-        got: what is added to it in the compressed one.
-        channels_last: whether it is a linear layer.
+        output: (B, n, T).
+        added: (B, n, T); None: nothing of its shape.
+        shape: of the whole output of one image.
+        channels_last: whether it is a linear layer's.
     """
 
     output: Tensor
-    met: Surroundings
-    wanted: Tensor | None
-    got: Tensor | None
+    added: Tensor | None
+    shape: torch.Size
     channels_last: bool
 
-    def at(self, wanted: int, images: int) -> Tensor | None:
-        """Which positions of every image to look at, the same ones at every call; None: all.
+    @classmethod
+    def of(cls, output: Tensor, added: Tensor | None, *, channels_last: bool, images: int) -> Sample:
+        """Of features as they are, of some of so many images."""
+        there = output[0].numel() // output.shape[-1 if channels_last else 1]
+        positions = positions_of(there, images, output.device)
+        if added is not None and added.shape == output.shape:
+            added = at_positions(added, positions, channels_last=channels_last)
+        else:
+            added = None
+        kept = at_positions(output, positions, channels_last=channels_last)
+        return cls(kept, added, output.shape[1:], channels_last)
 
-        Args:
-            wanted: how many are enough, of all images together.
-            images: how many there are in all.
-        """
-        there = self.output.shape[2:].numel()
-        each = -(-wanted // images)
-        if self.channels_last or each >= there:
-            return None
-        chosen = torch.randperm(there, generator=torch.Generator().manual_seed(0))[:each]
-        return chosen.sort().values.to(self.output.device)
+    @property
+    def there(self) -> int:
+        """L."""
+        return self.shape.numel() // self.output.shape[-1]
 
-    def rows(self, positions: Tensor | None = None) -> Float[Tensor, "N T"]:
-        """The values, one row for every one of these positions of every image."""
-        output = rows(self.output, channels_last=self.channels_last, positions=positions)
-        if self.wanted is None or self.got is None or not self.wanted.shape == self.got.shape == self.output.shape:
-            return output
-        wanted, got = (
-            rows(added, channels_last=self.channels_last, positions=positions) for added in (self.wanted, self.got)
-        )
+    @property
+    def nbytes(self) -> int:
+        """Of memory."""
+        return self.output.nbytes + (0 if self.added is None else self.added.nbytes)
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """What should leave a layer, on a batch of the images.
+
+    Attributes:
+        dense: the dense layer's output.
+        met: by the compressed layer's.
+        got: what is added to that.
+        images: of all batches.
+    """
+
+    dense: Sample
+    met: Surroundings
+    got: Tensor | None
+    images: int
+
+    def positions(self, enough: int | None = None) -> Tensor:
+        """Those looked at, (n,); of all images together no more than are enough, or all there are."""
+        found = positions_of(self.dense.there, self.images, self.dense.output.device)
+        return found if enough is None else found[: -(-enough // self.images)]
+
+    def rows(self, positions: Tensor) -> Float[Tensor, "B*n T"]:
+        """The values at these, or at the first of these, positions of every image."""
+        output, wanted = self.dense.output[:, : len(positions)], self.dense.added
+        if wanted is None or self.got is None or self.got.shape[1:] != self.dense.shape:
+            return output.flatten(0, 1)
+        got = at_positions(self.got, positions, channels_last=self.dense.channels_last)
+        missing = wanted[:, : len(positions)] - got
         gain = self.met.gain()
-        if gain is None:
-            return output + (wanted - got)
-        weight = gain / (gain.square() + _CLOSED * gain.square().mean()).clamp_min(torch.finfo(gain.dtype).tiny)
-        return output + (wanted - got) * weight.to(output)
+        if gain is not None:
+            weight = gain / (gain.square() + _CLOSED * gain.square().mean()).clamp_min(torch.finfo(gain.dtype).tiny)
+            missing = missing * weight.to(output)
+        return (output + missing).flatten(0, 1)

@@ -9,7 +9,7 @@ import proxy
 from proxy.alternating import _by_group, _Chain, add_patches, alternate, can_alternate
 from proxy.moments import CrossMoments
 from proxy.surroundings import Surroundings
-from proxy.targets import Target
+from proxy.targets import Sample, Target
 from tests.proxy.conftest import seeded
 from tests.proxy.test_calibrate import CHOICE, outputs
 
@@ -45,15 +45,15 @@ def chains(chain, groups=1):
 
 def target(chain, output):
     """Of a chain that nothing is added to."""
-    return Target(
-        output, Surroundings(norm=None, alone=False, shortcut=None), None, None, isinstance(chain.last, nn.Linear)
-    )
+    is_linear, images = isinstance(chain.last, nn.Linear), len(output)
+    sample = Sample.of(output, None, channels_last=is_linear, images=images)
+    return Target(sample, Surroundings(norm=None, alone=False, shortcut=None), None, images)
 
 
 def moments_of(chain, dense, images):
     found = CrossMoments()
     with torch.no_grad():
-        add_patches(found, chain, images, target(chain, dense(images)), images=len(images))
+        add_patches(found, chain, images, target(chain, dense(images)))
     return found
 
 
@@ -73,7 +73,7 @@ def test_kernel_times_patches_is_what_the_chain_computes(method, groups, walk):
     seen = CrossMoments()
     with torch.no_grad():
         output = chain(images)
-        add_patches(seen, chain, images, target(chain, output), images=len(images))
+        add_patches(seen, chain, images, target(chain, output))
     whole = torch.block_diag(*(each._product(0, each._factors[0]) for each in chains(chain, groups)))
     torch.testing.assert_close(whole @ seen.covariance, seen.cross, rtol=1e-3, atol=1e-4)
 

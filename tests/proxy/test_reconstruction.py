@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 import proxy
+from proxy.dense_features import Footprint
 from proxy.reconstruction import _portions
 from tests.proxy.conftest import cp_tensor
 from tests.proxy.test_calibrate import CHOICE, outputs
@@ -31,8 +32,9 @@ def test_the_refit_is_the_ridge_regression(images):
 
 
 @pytest.mark.parametrize("cls", [nn.Conv2d, nn.ConvTranspose2d])
-def test_every_group_is_refitted_on_its_own(cls, images):
+def test_every_group_is_refitted_on_its_own(cls, images, monkeypatch):
     """Against an augmented least-squares problem of each group, solved by NumPy."""
+    monkeypatch.setattr("proxy.targets._ENOUGH", 1 << 20)
     torch.manual_seed(0)
     dense = nn.Sequential(cls(3, 12, 3, padding=1), cls(12, 10, 3, stride=2, groups=2, bias=False))
     model = proxy.compress(dense, {"1": {"method": "cp3", "rank": 5}})
@@ -179,8 +181,7 @@ def test_images_too_many_for_one_pass_give_the_same(which, limit, small, residua
 def test_positions_that_are_enough_leave_the_outputs_nearly_as_close(sweeps, small, images, monkeypatch):
     every, some = (proxy.compress(small, CHOICE) for _ in range(2))
     proxy.calibrate(every, images, reference=small, level="reconstruction", sweeps=sweeps)
-    count = sum(len(batch) for batch in images)
-    monkeypatch.setattr("proxy.reconstruction._ROWS", 40 * count)  # of 144, or fewer, of an image
+    monkeypatch.setattr("proxy.targets._ENOUGH", 40 * 128)  # of 144 positions, or fewer, of 128 images
     proxy.calibrate(some, images, reference=small, level="reconstruction", sweeps=sweeps)
     assert not torch.equal(every.conv1.last.weight, some.conv1.last.weight)
     kl = [proxy.score(model, images, reference=small, metric="kl").value for model in (every, some)]
@@ -231,9 +232,10 @@ def test_it_needs_the_dense_network(small, images):
 def test_layers_are_done_in_portions_that_fit_into_memory_in_their_order(monkeypatch):
     monkeypatch.setattr("proxy.reconstruction._BYTES_AT_ONCE", 600)
     monkeypatch.setattr("proxy.reconstruction._ALIVE", 1)
-    assert _portions({"a": 3, "b": 3, "c": 1, "d": 5}, 100) == [["a", "b"], ["c", "d"]]
+    sizes = {name: Footprint(kept, 6) for name, kept in {"a": 3, "b": 3, "c": 1, "d": 5}.items()}
+    assert _portions(sizes, 100) == [["a", "b"], ["c", "d"]]
 
 
 def test_a_layer_too_large_for_any_portion_is_done_by_passes(monkeypatch):
     monkeypatch.setattr("proxy.reconstruction._BYTES_AT_ONCE", 600)
-    assert _portions({"a": 1, "b": 7}, 100) is None
+    assert _portions({"a": Footprint(1, 1), "b": Footprint(1, 7)}, 100) is None

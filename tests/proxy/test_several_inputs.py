@@ -5,6 +5,7 @@ import torch
 
 import proxy
 from proxy.inputs import all_inputs, inputs_of, labels_of
+from proxy.targets import positions_of
 from tests.proxy.conftest import seeded
 from tests.proxy.several import OneInput, TwoInputs, fitted
 
@@ -66,8 +67,10 @@ def test_reconstruction_by_passes_comes_to_the_same(two, whole):
 
 def test_an_input_that_is_added_to_a_layers_output_is_that_layers_shortcut(two, whole):
     features = proxy.record_dense(two, split(whole, "tuple"), ["depth", "mix"])
-    assert torch.equal(features.shortcuts["depth"], torch.cat(whole)[:, 3:])
-    assert set(features.outputs) == {"depth", "mix"}
+    added = torch.cat(whole)[:, 3:].flatten(2).mT
+    positions = positions_of(added.shape[1], len(added), added.device)
+    assert torch.equal(features.samples["depth"].added, added[:, positions])
+    assert set(features.samples) == {"depth", "mix"}
 
 
 @pytest.mark.parametrize("metric", ["kl", "outputs", "features"])

@@ -259,7 +259,8 @@ class Session:
             if images.are_cut:
                 return None
             names = [name for name, reason in static_reasons(network).items() if reason is None]
-            if images.count * sum(recorded_bytes(network, next(images.only())[:1], names).values()) > _RECORDED_BYTES:
+            sizes = recorded_bytes(network, next(images.only())[:1], names, images=images.count)
+            if images.count * sum(size.kept for size in sizes.values()) > _RECORDED_BYTES:
                 return None
             return proxy.record_dense(network, images.only(), names)
 
