@@ -16,8 +16,9 @@ W is linear in every factor, ``W = J f``, and with the others fixed the best cha
 
     Jᵀ(J d · X) + λ d = Jᵀ(Y − W X),   f ← f + d,   λ = 1e-3 · ⟨J f · X, J f⟩ / ‖f‖²,
 
-solved by a few steps of conjugate gradients, none of which needs a matrix larger than X. The factors take turns, the
-last one first. X and Y take one look at the images, and a sweep none.
+solved by a few steps of conjugate gradients, none of which needs a matrix larger than X, or at once where the factor is
+the last one and a matrix. The factors take turns, the last one first. X and Y take one look at the images, and a sweep
+none.
 """
 
 from __future__ import annotations
@@ -132,9 +133,38 @@ class _Chain:
 
     def fit(self, covariance: Float[Tensor, "P P"], cross: Float[Tensor, "T P"], sweeps: int) -> None:
         """Let every factor take its turn, so many times, the last one first."""
+        last = len(self._factors) - 1
         for _ in range(sweeps):
-            for number in reversed(range(len(self._factors))):
-                self._turn(number, covariance, cross)
+            if self._factors[last].ndim > 2:  # noqa: PLR2004 - of spatial_svd, which walks
+                self._turns(last, covariance, cross)
+            else:
+                self._turn_of_the_matrix(covariance, cross)
+                self._turns_before_the_matrix(covariance, cross)
+
+    def _turns(self, first: int, covariance: Tensor, cross: Tensor) -> None:
+        for number in reversed(range(first + 1)):
+            self._turn(number, covariance, cross)
+
+    def _turn_of_the_matrix(self, covariance: Tensor, cross: Tensor) -> None:
+        """Of a last factor F, (T, B): with ``W = F M`` its ridge regression is on M x, of B features."""
+        *others, final = self._factors
+        axes = ",".join(self._axes[:-1])
+        mixed = torch.einsum(f"{axes}->{self._axes[-1][1]}{self._kernel[1:]}", *others).flatten(1)
+        inner = mixed @ covariance @ mixed.mT
+        residual = cross @ mixed.mT - final @ inner
+        energy = float((final @ inner * final).sum())
+        if energy > 0:  # what never varies has nothing to fit
+            ridge = _RIDGE * energy / float(final.square().sum())
+            damped = inner + ridge * torch.eye(len(inner)).to(inner)
+            self._factors[-1] = final + torch.linalg.solve(damped, residual.mT).mT
+
+    def _turns_before_the_matrix(self, covariance: Tensor, cross: Tensor) -> None:
+        """Of the others: with ``F = Q R`` the error is ``‖R M x − Qᵀ y‖²``, and what no M changes."""
+        final = self._factors[-1]
+        basis, self._factors[-1] = torch.linalg.qr(final)
+        self._sizes["t"] = len(self._factors[-1])
+        self._turns(len(self._factors) - 2, covariance, basis.mT @ cross)
+        self._factors[-1], self._sizes["t"] = final, len(final)
 
     def _turn(self, number: int, covariance: Tensor, cross: Tensor) -> None:
         factor = self._factors[number]
