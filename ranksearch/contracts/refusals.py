@@ -23,6 +23,12 @@ def reason(error: Mapping[str, Any]) -> str:
 
 
 def reasons(errors: Sequence[Mapping[str, Any]]) -> str:
-    """Why the first one's member was refused: one that may be of several kinds has an error for each of them."""
+    """Why the first one's member was refused: one that may be of several kinds has an error for each of them.
+
+    A validator that found the value itself wrong has said what all kinds may be: pydantic's word on the others is left
+    out then.
+    """
     where = member(errors[0]["loc"])
-    return "; or ".join(reason(each) for each in errors if member(each["loc"]) == where)
+    of_it = [each for each in errors if member(each["loc"]) == where]
+    own = [each for each in of_it if each.get("type") == "value_error"]
+    return "; or ".join(reason(each) for each in own or of_it)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, Field, ValidationError, field_validator
 
+from ranksearch.contracts.goals import Constraints
 from ranksearch.contracts.refusals import member, reason, reasons
 
 
@@ -46,6 +47,14 @@ def test_each_kind_that_a_member_might_have_been_says_so_and_other_members_do_no
         {"loc": ("n", "function-after[c(), str]"), "msg": "no %"},
     ]
     assert (member(each[0]["loc"]), reasons([*each, {"loc": ("m",), "msg": "missing"}])) == ("n", "no integer; or no %")
+
+
+def test_a_validator_that_knows_all_kinds_speaks_for_them():
+    with pytest.raises(ValidationError) as problem:
+        Constraints.model_validate({"macs": "third"})
+    assert reasons(problem.value.errors()) == (
+        "'third' is neither a number nor a percentage of the original such as \"33%\""
+    )
 
 
 def test_what_is_wrong_with_the_whole_has_no_place():
