@@ -24,6 +24,7 @@ from proxy.grids import GridPoint
 from proxy.inputs import Inputs
 from proxy.layers import FactorizedLayer
 from proxy.layout import Layout
+from proxy.output_change import output_changes
 from proxy.output_distance import DenseOutputs, output_distance, reference_outputs
 from proxy.rank_rules import rank_rules
 from proxy.recipe import Recipe
@@ -74,6 +75,7 @@ __all__ = [
     "factorize",
     "feature_moments",
     "find_sites",
+    "output_changes",
     "output_distance",
     "output_moments",
     "rank_ladder",

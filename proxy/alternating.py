@@ -36,7 +36,7 @@ from proxy.moments import CrossMoments, blocks
 from proxy.patches import Walk
 from proxy.targets import Target, at_positions
 
-__all__ = ["add_patches", "alternate", "can_alternate"]
+__all__ = ["add_patches", "alternate", "can_alternate", "patch_entries", "refit_last"]
 
 _RIDGE: Final = 1e-3
 _STEPS: Final = 10
@@ -62,6 +62,12 @@ _EQUATIONS: Final[Mapping[str, tuple[str, ...]]] = {
 def can_alternate(layer: FactorizedLayer) -> bool:
     """Whether it stands for a linear layer or a convolution of two axes; others, and transposed ones, it does not."""
     return layer.method in _EQUATIONS and all(isinstance(link, nn.Linear | nn.Conv2d) for link in layer)
+
+
+def patch_entries(dense: nn.Module) -> int:
+    """P of all groups of a layer that :func:`can_alternate` takes."""
+    weight: Tensor = dense._parameters["weight"]  # type: ignore[assignment]  # noqa: SLF001 - every such layer has one
+    return Layout.of(dense).groups * weight[0].numel()
 
 
 def add_patches(moments: CrossMoments, layer: FactorizedLayer, entering: Tensor, target: Target) -> None:
@@ -107,6 +113,35 @@ def alternate(layer: FactorizedLayer, moments: CrossMoments, sweeps: int) -> Non
         stack.copy_(torch.stack(parts))  # a view of the layer's own
 
 
+def refit_last(layer: FactorizedLayer, moments: CrossMoments) -> None:
+    """Refit the last weight of a chain in place, and its bias: what :mod:`proxy.reconstruction` does to it alone.
+
+    There the moments are those of the features that enter the last layer, and every chain has its own. Here they are of
+    what the whole chain sees, so that chains of any ranks share them.
+
+    Args:
+        layer: the chain; one that :func:`can_alternate` takes.
+        moments: of its patches and targets, see :func:`add_patches`.
+    """
+    groups = Layout.of(layer.last).groups
+    stacks = [_by_group(link, groups) for link in layer]
+    mean_in, mean_out = moments.means
+    centred, refitted = [], []
+    both = zip(blocks(moments.covariance, groups), blocks(moments.cross, groups), strict=True)
+    for group, (covariance, cross) in enumerate(both):
+        chain = _Chain(layer.method, [stack[group].double() for stack in stacks])
+        chain.fit_last(covariance, cross)
+        refitted.append(chain.weights[-1])
+        centred.append(chain.kernel @ mean_in.tensor_split(groups)[group])
+    stacks[-1].copy_(torch.stack(refitted))  # a view of the layer's own
+    bias = (mean_out - torch.cat(centred)).to(stacks[-1])
+    last: nn.Conv2d | nn.Linear = layer.last
+    if last.bias is None:
+        last.bias = nn.Parameter(bias, requires_grad=False)
+    else:
+        last.bias.data.copy_(bias)
+
+
 class _Chain:
     """The factors of one group, and the kernel that they multiply out to.
 
@@ -133,13 +168,29 @@ class _Chain:
 
     def fit(self, covariance: Float[Tensor, "P P"], cross: Float[Tensor, "T P"], sweeps: int) -> None:
         """Let every factor take its turn, so many times, the last one first."""
-        last = len(self._factors) - 1
         for _ in range(sweeps):
-            if self._factors[last].ndim > 2:  # noqa: PLR2004 - of spatial_svd, which walks
-                self._turns(last, covariance, cross)
+            self.fit_last(covariance, cross)
+            if self._last_walks:
+                self._turns(len(self._factors) - 2, covariance, cross)
             else:
-                self._turn_of_the_matrix(covariance, cross)
                 self._turns_before_the_matrix(covariance, cross)
+
+    def fit_last(self, covariance: Float[Tensor, "P P"], cross: Float[Tensor, "T P"]) -> None:
+        """The last factor's turn."""
+        if self._last_walks:
+            self._turn(len(self._factors) - 1, covariance, cross)
+        else:
+            self._turn_of_the_matrix(covariance, cross)
+
+    @property
+    def kernel(self) -> Float[Tensor, "T P"]:
+        """What the chain's weights multiply out to."""
+        return self._product(0, self._factors[0])
+
+    @property
+    def _last_walks(self) -> bool:
+        """Whether the last factor is no matrix, as spatial_svd's."""
+        return self._factors[-1].ndim > 2  # noqa: PLR2004 - a matrix's axes
 
     def _turns(self, first: int, covariance: Tensor, cross: Tensor) -> None:
         for number in reversed(range(first + 1)):
