@@ -22,10 +22,13 @@ import proxy
 import ranksearch
 from ranksearch.contracts.jobs import InspectTask
 from ranksearch.contracts.profiles import ModelProfile
-from ranksearch.contracts.ranks import Method
+from ranksearch.contracts.ranks import LayerRanks, Method
 from ranksearch.contracts.resources import Blob
+from service.scheduling.sensitivity import CALIBRATION_IMAGES, choices_of, pairs_of
 from service.search.chains import Positions
+from service.search.changes import judged
 from service.search.derivation import space_of
+from service.search.space import SearchSpace
 from worker.evaluation.profile import SOLVER, inspect
 from worker.evaluation.session import Session
 
@@ -116,6 +119,22 @@ class CifarNetwork:
     def share(self, positions: Positions) -> float:
         """Of the whole network's macs."""
         return self.space.cost(positions).macs / self.profile.dense.macs
+
+    @cached_property
+    def judged(self) -> SearchSpace:
+        """The space judged by how far each layer alone moves the outputs, as the product estimates it."""
+        cells = [(name, ranks) for name, some in choices_of(self.space).items() for ranks in some]
+        numbered = [((name, number), self.factors_of(name, ranks)) for number, (name, ranks) in enumerate(cells)]
+        images = self.images.calibration[:CALIBRATION_IMAGES].split(_BATCH)
+        table: dict[str, list[float]] = {name: [] for name, _ in cells}
+        for (name, _), change in proxy.output_changes(self.dense, numbered, images):
+            table[name].append(change)
+        return judged(self.space, pairs_of(self.space, table) or {})
+
+    def factors_of(self, name: str, ranks: LayerRanks) -> proxy.Factors:
+        """Of one layer's weight."""
+        chosen = {name: ranks.model_dump(by_alias=True, exclude_none=True)}
+        return proxy.factorize(self.dense, chosen, self._factors, hashes=self._hashes, solver=SOLVER)[name]
 
     def raw(self, positions: Positions) -> nn.Module:
         """Compressed at these ranks and not calibrated."""

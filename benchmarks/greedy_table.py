@@ -1,54 +1,30 @@
-"""The independent per-layer table of a network, measured as a worker does it."""
+"""The independent table as it is usually made: the divergence measured with one layer factorised at a time."""
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
+from cifar_networks import CifarNetwork
 
-import torch
-from kernels import shared_module
-
-import ranksearch
-from ranksearch.contracts.jobs import DataSelection, SensitivityTask
-from ranksearch.contracts.resources import Blob
-from service.scheduling.sensitivity import CALIBRATION_IMAGES, VALIDATION_IMAGES, choices_of
-from service.search.space import SearchSpace
-from worker.evaluation.sensitivity import measure_sensitivity
-from worker.evaluation.session import Session
+import proxy
 
 __all__ = ["greedy_table"]
 
-
-def greedy_table(space: SearchSpace, data: Path, work: Path, depth: int) -> dict[str, list[float]]:
-    """Site → the divergence at each of its probed positions, that site alone factorised and reconstructed.
-
-    Args:
-        space: of the network.
-        data: folder of weights and images.
-        work: folder with the network's factors.
-        depth: of the network.
-    """
-    cifar = shared_module(data)
-    model = work / f"resnet{depth}.safetensors"
-    files = {_blob(model).sha256: model}
-    selections = []
-    for split, count in (("train", CALIBRATION_IMAGES), ("test", VALIDATION_IMAGES)):
-        images, labels = cifar.images(split, count)
-        path = work / f"table-{split}-{depth}"
-        ranksearch.pack_data(torch.from_numpy(images), labels, path, mean=cifar.MEAN, std=cifar.STD)
-        files[_blob(path).sha256] = path
-        selections.append(DataSelection(blob=_blob(path), start=0, stop=count))
-    task = SensitivityTask(
-        model=_blob(model),
-        choices=choices_of(space),
-        calibration=selections[0],
-        validation=selections[1],
-        level="reconstruction",
-        batch_size=64,
-        seed=0,
-    )
-    return measure_sensitivity(Session(device="cpu", cache_dir=work / f"factors{depth}"), task, files).kl
+_PROBES = 4
+"""Positions of each site, spread evenly."""
+_CALIBRATED, _SEEN = 128, 256
 
 
-def _blob(path: Path) -> Blob:
-    return Blob(sha256=hashlib.sha256(path.read_bytes()).hexdigest(), size=path.stat().st_size)
+def greedy_table(network: CifarNetwork) -> dict[str, list[float]]:
+    """Site → the divergence at each of its probed positions, that site alone factorised and its last layer refitted."""
+    space, images = network.space, list(network.images.calibration[:_CALIBRATED].split(64))
+    table: dict[str, list[float]] = {}
+    for site in space.sites:
+        chain = site.positions[0][:-1]
+        count = min(_PROBES, len(chain))
+        table[site.name] = []
+        for step in range(count):
+            ranks = site.options[chain[step * (len(chain) - 1) // max(1, count - 1)]].ranks
+            assert ranks is not None  # noqa: S101 - none of the chain is dense
+            small = proxy.assemble(network.dense, {site.name: network.factors_of(site.name, ranks)})
+            proxy.calibrate(small, images, reference=network.dense, level="reconstruction")
+            table[site.name].append(network.score(small, _SEEN).kl or 0.0)
+    return table

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from cifar_networks import CifarNetwork, network_of, positions_of
@@ -21,13 +20,14 @@ from searching import FINAL_IMAGES, SWEEPS, handed_out, measured, search, search
 from short_training import ShortTraining
 
 from service.scheduling.sensitivity import pairs_of
-from service.search.allocations import by_rule, equal_error, greedy, uniform
+from service.search.allocations import by_rule, equal_error, uniform
 from service.search.chains import Positions
+from service.search.changes import judged
 
 QUESTION = (__doc__ or "").splitlines()[0]
 CP3, MIXED = ("cp3",), ("cp3", "tucker2", "spatial_svd")
 ALONE = (("tucker2",), ("spatial_svd",))
-RULES = ("uniform", "equal_error", "vbmf", "energy", "greedy")
+RULES = ("uniform", "equal_error", "vbmf", "energy", "greedy", "estimated")
 BUDGETS = (0.2, 0.33, 0.5)
 
 
@@ -138,7 +138,7 @@ def perform(chosen: Mapping[str, Any], piece: Piece) -> Any:  # noqa: ANN401 - w
     if piece["what"] == "dense":
         return network.report(network.dense)
     if piece["what"] == "table":
-        return greedy_table(network.space, Path(chosen["data"]), Path(chosen["work"]), piece["depth"])
+        return greedy_table(network)
     if piece["what"] == "tuned":
         return fine_tuned(chosen, piece, network)
     if piece["what"] == "out":
@@ -159,7 +159,9 @@ def allocation(chosen: Mapping[str, Any], piece: Piece, network: CifarNetwork) -
     rule = piece["rule"]
     if rule == "greedy":
         pairs = pairs_of(space, Records(chosen["records"]).get(table(piece["depth"], tuple(piece["methods"]))))
-        return None if pairs is None else greedy(space, pairs, limits)
+        return None if pairs is None else equal_error(judged(space, pairs), limits)
+    if rule == "estimated":
+        return equal_error(network.judged, limits)
     if rule in {"vbmf", "energy"}:
         return by_rule(space, rule, limits)
     return (uniform if rule == "uniform" else equal_error)(space, limits)

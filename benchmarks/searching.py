@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 CALIBRATED, SEEN, FINALISTS, FINAL_IMAGES = 256, 1000, 5, 1024
+STARTS = ("uniform", "equal_error", "greedy")
+"""The product's default."""
 SWEEPS = 2
 """Over all layers of what is handed out, and of the finalists that it is chosen from."""
 SCREENED_ON, KEPT = (64, 250), 10
@@ -55,6 +57,7 @@ def search_piece(
     depth: int, methods: Sequence[str], budget: float, sampler: str, seed: int, trials: int = 100
 ) -> Piece:
     """Its name. Random search begins with no allocation; of more than 100 random trials all are looked at first."""
+    same = {} if sampler == "random" else {"starts": list(STARTS)}
     return {
         "what": "search",
         "depth": depth,
@@ -63,6 +66,7 @@ def search_piece(
         "sampler": sampler,
         "seed": seed,
         "trials": trials,
+        **same,
     }
 
 
@@ -84,11 +88,21 @@ def search(chosen: Mapping[str, Any], piece: Piece) -> dict[str, Any]:
 def _finals(network: CifarNetwork, trials: Trials) -> dict[str, Any]:
     """The best trials on more images, the best of those, and what it is worth."""
     finals = []
-    for positions, *_ in _distinct(sorted(trials, key=lambda one: one[1]))[:FINALISTS]:
+    for positions, *_ in _finalists(trials):
         score = network.score(network.reconstructed(positions_of(positions), FINAL_IMAGES), VALIDATED)
         finals.append([score.kl, score.accuracy, positions])
     won = min(finals, key=lambda one: one[0])[2]
     return {"finals": finals, "won": won, "measured": measured(network, positions_of(won))}
+
+
+def _finalists(trials: Trials) -> Trials:
+    """The best, the best warm start among them."""
+    ordered = _distinct(sorted(trials, key=lambda one: one[1]))
+    first, others = ordered[:FINALISTS], ordered[FINALISTS:]
+    starts = [one for one in others if one[3] != "sampler"]
+    if starts and all(one[3] == "sampler" for one in first):
+        first[-1] = starts[0]
+    return first
 
 
 def _distinct(trials: Trials) -> Trials:
@@ -102,7 +116,8 @@ def _searched(network: CifarNetwork, trial: RecordedTrial, piece: Piece) -> tupl
         piece["seed"],
         10,
         sampler=piece["sampler"],
-        warm_starts=() if piece["sampler"] == "random" else ("uniform", "equal_error"),
+        warm_starts=tuple(piece.get("starts", ())),
+        judged=network.judged if "greedy" in piece.get("starts", ()) else None,
     )
     return run(trial, piece["trials"], lambda index, past: choose(network.space, plan, index, past))
 

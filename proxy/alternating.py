@@ -135,7 +135,7 @@ def refit_last(layer: FactorizedLayer, moments: CrossMoments) -> None:
         centred.append(chain.kernel @ mean_in.tensor_split(groups)[group])
     stacks[-1].copy_(torch.stack(refitted))  # a view of the layer's own
     bias = (mean_out - torch.cat(centred)).to(stacks[-1])
-    last: nn.Conv2d | nn.Linear = layer.last
+    last = layer.last
     if last.bias is None:
         last.bias = nn.Parameter(bias, requires_grad=False)
     else:

@@ -53,6 +53,9 @@ _BYTES_AT_ONCE: Final = 1 << 30
 _ALIVE: Final = 5
 """So many times a layer's output is in memory: itself, its input, its gradient, what autograd keeps, and δ."""
 
+_UNMET: Final = Surroundings(norm=None, alone=False, shortcut=None)
+"""What a layer alone makes up for: nothing but its own error."""
+
 Choice = tuple[str, int]
 """A layer, and the number of the factors tried there."""
 
@@ -102,7 +105,7 @@ def output_changes(
 
 def _chain(dense: nn.Module, name: str, factors: Factors) -> FactorizedLayer:
     """A chain of its own, that the dense network does not see."""
-    chain = assemble(nn.Sequential(dense_layer(dense, name)), {"0": factors})[0]
+    chain = assemble(nn.Sequential(dense_layer(dense, name)), {"0": factors}).get_submodule("0")
     assert isinstance(chain, FactorizedLayer)  # noqa: S101 - what assemble puts there
     return chain
 
@@ -132,12 +135,12 @@ class _Measure:
         self._count = sum(len(batch) for batch in images)
 
     def of(self, chains: Mapping[Choice, FactorizedLayer]) -> dict[Choice, float]:
-        """c of each; their last layers are refitted."""
+        """C of each; their last layers are refitted."""
         if not chains:
             return {}
         with evaluating(self._dense), _without_weights(self._dense):
             self._refit(chains)
-            sums = {choice: 0.0 for choice in chains}
+            sums = dict.fromkeys(chains, 0.0)
             for part, drawn in self._pieces({name for name, _ in chains}):
                 for choice, values in self._changes(part, drawn, chains).items():
                     sums[choice] += float(values.double().square().sum())
@@ -161,7 +164,7 @@ class _Measure:
             def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
                 linear = isinstance(module, nn.Linear)
                 sample = Sample.of(output, None, channels_last=linear, images=self._count)
-                target = Target(sample, Surroundings(None, False, None), None, self._count)
+                target = Target(sample, _UNMET, None, self._count)
                 add_patches(moments.setdefault(name, CrossMoments()), layers[name], args[0], target)
 
             return hook
@@ -195,7 +198,9 @@ class _Measure:
         layers = {name: None for name, _ in chains}
         with self._watched(layers, watcher), torch.enable_grad():
             seen = self._projected(images.into(self._dense), drawn)
-            gradients = torch.autograd.grad(seen, [call.tap for call in calls], allow_unused=True)
+            gradients: Sequence[Tensor | None] = torch.autograd.grad(
+                seen, [call.tap for call in calls], allow_unused=True
+            )
         found = {choice: torch.zeros(len(images)) for choice in chains}
         with torch.no_grad():
             for call, gradient in zip(calls, gradients, strict=True):
@@ -271,9 +276,9 @@ def _without_weights(model: nn.Module) -> Iterator[None]:
     """Gradients reach features alone: of weights they are not needed, and would keep every input alive."""
     before = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in before:
-        parameter.requires_grad_(False)
+        parameter.requires_grad = False
     try:
         yield
     finally:
         for parameter in before:
-            parameter.requires_grad_(True)
+            parameter.requires_grad = True

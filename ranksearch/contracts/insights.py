@@ -141,25 +141,27 @@ class SensitivityPoint(Resource):
 
     ranks: LayerRanks
     macs_fraction: float = Field(description="of the layer's dense macs")
-    kl: float = Field(description="how far the network moves, by the table's measure, everything else being dense")
+    change: float = Field(description="how far the outputs move, by the table's measure, everything else being dense")
 
 
 class LayerSensitivity(Resource):
-    """One layer at a few of its ranks, ascending in macs."""
+    """One layer at each of its ranks, ascending in macs."""
 
     name: str
     points: list[SensitivityPoint]
 
 
 class Sensitivity(Resource):
-    """``GET /v1/studies/{id}/sensitivity``: how far each layer alone moves the network.
+    """``GET /v1/studies/{id}/sensitivity``: how far each layer alone moves the network's outputs, to first order.
 
-    It is measured for studies that ask for a ``greedy`` warm start.
+    It is estimated for studies with a ``greedy`` warm start.
     """
 
     study: str
     state: Literal["not_asked_for", "pending", "measured", "failed"]
-    measure: Literal["kl", "outputs"] = Field(
-        default="kl", description="kl in nats an image; outputs: the distance that the metric of this name is"
+    measure: Literal["logits", "outputs"] = Field(
+        default="logits",
+        description="logits: the sum over the classes of the squared changes of the centred scores, a mean over the"
+        " images; outputs: the share of the outputs' variance",
     )
     layers: list[LayerSensitivity] = Field(description="empty unless it is measured")

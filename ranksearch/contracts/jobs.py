@@ -83,25 +83,23 @@ class BaselineTask(Resource):
     measure_latency: bool = False
 
 
-SensitivityMeasure = Literal["kl", "outputs"]
-"""How far a network is from the dense one: by the divergence of class scores, or by the distance of any outputs."""
+SensitivityMeasure = Literal["logits", "outputs"]
+"""What is moved: class scores, by squares of centred changes; or any outputs, in shares of their variances."""
 
 
 class SensitivityTask(Resource):
-    """Measure the network with one layer factorised at a time, every other layer dense: the independent table.
+    """Estimate how far each layer alone, factorised, moves the network's outputs: the independent table.
 
-    Every choice is calibrated as a trial is, and measured by its distance from the dense network.
+    To first order, on the calibration images alone; the layer's last factor is refitted, whatever trials do.
     """
 
     kind: Literal["sensitivity"] = "sensitivity"
     model: Blob
     choices: dict[str, list[LayerRanks]] = Field(description="layer → what to try, one at a time")
     calibration: DataSelection
-    validation: DataSelection
-    level: Level
     batch_size: int
     seed: int
-    measure: SensitivityMeasure = "kl"
+    measure: SensitivityMeasure = "logits"
 
 
 class Race(Resource):
@@ -269,10 +267,10 @@ class TrialOutcome(Request):
 
 
 class SensitivityOutcome(Request):
-    """Layer → the distance, by the task's measure, at each of its choices, in their order."""
+    """Layer → the change, by the task's measure, at each of its choices, in their order."""
 
     kind: Literal["sensitivity"] = "sensitivity"
-    kl: dict[str, list[float]]
+    change: dict[str, list[float]]
 
 
 class CompressOutcome(Request):

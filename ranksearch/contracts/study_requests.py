@@ -72,7 +72,7 @@ class StudyRequest(Request):
     level: Level = Field(default="reconstruction", description="how trials and the compressed model are calibrated")
     sampler: Sampler = "auto"
     pruner: Pruner = Field(default="wilcoxon", description="stops a trial that is significantly worse than the best")
-    warm_starts: list[WarmStart] = Field(default=["uniform", "equal_error"], max_length=5)
+    warm_starts: list[WarmStart] = Field(default=["uniform", "equal_error", "greedy"], max_length=5)
     from_studies: list[str] = Field(
         default=[], max_length=16, description="earlier studies of the same model, whose trials the search learns from"
     )
@@ -124,6 +124,11 @@ class StudyRequest(Request):
     def smallest(self) -> bool:
         """Whether the least cost within ``max_drop`` is searched for."""
         return len(self.objectives) == 1 and self.objectives[0] != "proxy"
+
+    @property
+    def needs_sensitivity(self) -> bool:
+        """Whether it is estimated how far each layer alone moves the outputs: for studies with a ``greedy`` start."""
+        return "greedy" in self.warm_starts and len(self.objectives) == 1
 
     @property
     def measures_latency(self) -> bool:

@@ -66,7 +66,8 @@ class Backend:
 
     ``public_url`` is where users reach the service; it is set once it listens. ``sightings`` are what this process
     wrote down of the workers, ``histories`` what it read of the studies that are searched, ``documents`` which bytes
-    models and data sets are, by their ids, ``transfers`` what studies learn from earlier ones, and ``shown`` the trials
+    models and data sets are, by their ids, ``transfers`` what studies learn from earlier ones, ``judged`` their
+    spaces, as they are and judged by the changes of the outputs, and ``shown`` the trials
     of those that somebody looks at.
     """
 
@@ -90,6 +91,7 @@ class Backend:
         self.histories = Histories()
         self.documents: Remembered[Blob] = Remembered(1024)
         self.transfers: Remembered[tuple[Past, ...]] = Remembered(32)
+        self.judged: Remembered[tuple[SearchSpace, SearchSpace]] = Remembered(32)
         self.shown = ShownTrials()
         self._spaces: OrderedDict[tuple[str, tuple[str, ...], tuple[str, ...], bool], SearchSpace] = OrderedDict()
         self._lock = threading.Lock()
@@ -193,6 +195,7 @@ class Backend:
     def forget_study(self, study: str) -> None:
         """The study is deleted."""
         self.transfers.forget(study)
+        self.judged.forget(study)
         with self._lock:
             self._tasks.pop(planning_of(study), None)
 

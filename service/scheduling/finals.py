@@ -127,9 +127,23 @@ def _finalists(goal: Goal, trials: Sequence[JobRow]) -> list[JobRow]:
     first = {str(trial.positions): trial for trial in reversed(trials)}  # the earliest of those with equal ranks
     candidates = sorted(first.values(), key=lambda trial: order_of(goal, trial))
     if len(goal.request.objectives) == 1:
-        return candidates[: goal.request.finalists]
+        return _with_a_start(candidates, goal.request.finalists)
     members = front([goal.losses(result_of(trial)) for trial in candidates])
     return _spread([candidates[member] for member in members], _LARGEST_FRONT)
+
+
+def _with_a_start(candidates: Sequence[JobRow], count: int) -> list[JobRow]:
+    """So many of the best, the best warm start among them.
+
+    It was found without looking at the trials' images, and on all images it is often better than trials that were
+    chosen for being the best of many on few.
+    """
+    first, others = list(candidates[:count]), candidates[count:]
+    if count > 1 and all(trial.origin == "sampler" for trial in first):
+        start = next((trial for trial in others if trial.origin != "sampler"), None)
+        if start is not None:
+            first[-1] = start
+    return first
 
 
 def _spread(jobs: Sequence[JobRow], count: int) -> list[JobRow]:

@@ -94,7 +94,7 @@ def sensitivity(backend: Backend, caller: Principal, study_id: str) -> Sensitivi
     """
     with backend.reading() as session:
         row = existing_study(session, caller, study_id)
-        wanted = "greedy" in goal_of(row).request.warm_starts
+        wanted = goal_of(row).request.needs_sensitivity
         table = session.scalars(
             select(StudyRow).where(StudyRow.id == row.id).options(undefer(StudyRow.sensitivity))
         ).one()
@@ -161,10 +161,12 @@ def _layer(name: str, found: Weighed, at: int) -> LayerImportance:
 def _layer_sensitivity(space: SearchSpace, at: int, pairs: list[tuple[int, float]]) -> LayerSensitivity:
     site, macs = space.sites[at], space.costs["macs"][at]
     points = []
-    for position, kl in sorted(pairs, key=lambda pair: (macs[pair[0]], pair[0])):
+    for position, change in sorted(pairs, key=lambda pair: (macs[pair[0]], pair[0])):
         ranks = site.options[position].ranks
         if ranks is not None:
-            points.append(SensitivityPoint(ranks=ranks, macs_fraction=float(macs[position] / max(macs[-1], 1)), kl=kl))
+            points.append(
+                SensitivityPoint(ranks=ranks, macs_fraction=float(macs[position] / max(macs[-1], 1)), change=change)
+            )
     return LayerSensitivity(name=site.name, points=points)
 
 

@@ -137,7 +137,7 @@ def fail_job(
         after_final(session, study, job)
     elif job.kind == "sensitivity":
         detail = (job.problem or {}).get("detail", "no reason given")
-        add_reason(study, f"the layers' sensitivity could not be measured, so there is no greedy start: {detail}")
+        add_reason(study, f"the layers' sensitivity could not be estimated, so there is no greedy start: {detail}")
         after_sensitivity(session, study)
     elif job.kind == LATENCY:
         latency_event(session, study, job)

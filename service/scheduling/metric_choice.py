@@ -20,7 +20,7 @@ from ranksearch.contracts.profiles import ModelProfile
 from ranksearch.contracts.study_requests import StudyRequest
 from service.scheduling.data_checks import classes_of
 
-__all__ = ["default_metric", "fitting_metrics", "measure_of", "metric_of"]
+__all__ = ["default_metric", "fitting_metrics", "float_outputs", "measure_of", "metric_of"]
 
 _LABELLED: Final = frozenset({"accuracy", "loss"})
 
@@ -54,7 +54,7 @@ def default_metric(data: DatasetSummary, profile: ModelProfile, *, smallest: boo
     """
     if classes_of(profile) is not None and len(profile.output_specs) == 1:
         return "accuracy" if smallest and data.has_labels else "kl"
-    return "outputs" if _float_outputs(profile) else "features"
+    return "outputs" if float_outputs(profile) else "features"
 
 
 def fitting_metrics(data: DatasetSummary, profile: ModelProfile) -> list[Metric]:
@@ -63,13 +63,13 @@ def fitting_metrics(data: DatasetSummary, profile: ModelProfile) -> list[Metric]
 
 
 def measure_of(metric: str) -> SensitivityMeasure:
-    """How far a network is from the dense one, in the terms of a study of this metric."""
-    return "outputs" if metric in {"outputs", "features"} else "kl"
+    """What of the outputs' change counts, in a study of this metric."""
+    return "outputs" if metric in {"outputs", "features"} else "logits"
 
 
 def _refusal(metric: Metric, data: DatasetSummary, profile: ModelProfile) -> RankSearchError | None:
     """Why a metric cannot be measured; None where it can."""
-    classifies, outputs = classes_of(profile) is not None, _float_outputs(profile)
+    classifies, outputs = classes_of(profile) is not None, float_outputs(profile)
     if metric in _LABELLED and not data.has_labels:
         suiting = default_metric(data, profile, smallest=False)
         return DatasetError(
@@ -88,7 +88,7 @@ def _refusal(metric: Metric, data: DatasetSummary, profile: ModelProfile) -> Ran
 
 def _misfit(metric: Metric, profile: ModelProfile, expected: str) -> InputError:
     told = "; ".join(f"{spec.name or 'output'} {spec.dtype} {list(spec.shape)}" for spec in profile.output_specs)
-    other = "features" if metric == "outputs" or not _float_outputs(profile) else "outputs"
+    other = "features" if metric == "outputs" or not float_outputs(profile) else "outputs"
     compares = "what its layers compute" if other == "features" else "whatever the model answers"
     return InputError(
         "metric_does_not_fit",
@@ -99,5 +99,6 @@ def _misfit(metric: Metric, profile: ModelProfile, expected: str) -> InputError:
     )
 
 
-def _float_outputs(profile: ModelProfile) -> list[TensorSpec]:
+def float_outputs(profile: ModelProfile) -> list[TensorSpec]:
+    """Those that something can be near to."""
     return [spec for spec in profile.output_specs if "float" in spec.dtype]

@@ -93,7 +93,7 @@ def complete(backend: Backend, job_id: str, request: CompleteRequest) -> None:
             take_report(session, study, job, outcome)
         elif study is not None and isinstance(outcome, SensitivityOutcome):
             check_table(space_of_study(session, backend, study), outcome)
-            study.sensitivity = {**outcome.kl}
+            study.sensitivity = {**outcome.change}
             after_sensitivity(session, study)
         elif study is not None and isinstance(outcome, TrialOutcome):
             _measured(session, study, job, outcome, backend.settings)

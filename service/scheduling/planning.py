@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from service.scheduling.backend import Backend
 from service.scheduling.choosing import IN_LINE, ripe
-from service.scheduling.sensitivity import pairs_of
+from service.scheduling.sensitivity import judged_space
 from service.scheduling.transfer import transferred
 from service.scheduling.verdicts import Goal, direction_of, goal_of
 from service.search.plan import Choice, Past, SearchPlan
@@ -109,14 +109,13 @@ def _read(session: Session, backend: Backend, study_id: str, index: int) -> _Unp
     return _Unplanned(
         index=index,
         space=space,
-        plan=_search_plan(goal, study, space, transfer),
+        plan=_search_plan(goal, study, transfer, judged_space(backend, study, space)),
         past=backend.histories.past(session, study.id, goal),
     )
 
 
-def _search_plan(goal: Goal, study: StudyRow, space: SearchSpace, transfer: tuple[Past, ...]) -> SearchPlan:
+def _search_plan(goal: Goal, study: StudyRow, transfer: tuple[Past, ...], judged: SearchSpace | None) -> SearchPlan:
     request = goal.request
-    greedy = "greedy" in request.warm_starts
     return SearchPlan(
         limits=study.limits,
         direction=direction_of(study.metric),
@@ -126,7 +125,7 @@ def _search_plan(goal: Goal, study: StudyRow, space: SearchSpace, transfer: tupl
         max_drop=request.max_drop,
         sampler=request.sampler,
         warm_starts=tuple(request.warm_starts),
-        sensitivity=pairs_of(space, study.sensitivity) if greedy else None,
+        judged=judged,
         transfer=transfer,
     )
 

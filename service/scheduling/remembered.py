@@ -39,6 +39,11 @@ class Remembered(Generic[Value]):
                 self._values.popitem(last=False)
         return found
 
+    def known(self, key: str) -> Value | None:
+        """The value, if it is remembered."""
+        with self._lock:
+            return self._values.get(key)
+
     def forget(self, key: str) -> None:
         """Nothing of this key is wanted any more."""
         with self._lock:

@@ -16,6 +16,7 @@ from service.access.principal import Principal
 from service.scheduling.backend import JOBS, Backend, now
 from service.scheduling.events import study_event
 from service.scheduling.fairness import welcome_back
+from service.scheduling.metric_choice import float_outputs
 from service.scheduling.priorities import PRIORITY
 from service.scheduling.request_checks import CheckedRequest, checked_request
 from service.scheduling.study_views import study_views
@@ -113,13 +114,16 @@ def _insert(session: Session, caller: Principal, checked: CheckedRequest) -> Stu
     session.add(study)
     session.flush()
     shared = {"state": "waiting", "queued_at": at, "study_id": study.id, "model_id": checked.model.id}
-    rows = [{"id": new_id("job"), "attempts": 0, "crashes": 0, **shared, **row} for row in _jobs(request)]
+    rows = [{"id": new_id("job"), "attempts": 0, "crashes": 0, **shared, **row} for row in _jobs(checked)]
     session.execute(insert(JobRow), rows)
     return study
 
 
-def _jobs(request: StudyRequest) -> list[dict[str, Any]]:
-    kinds = ["baseline", *(["sensitivity"] if "greedy" in request.warm_starts else [])]
+def _jobs(checked: CheckedRequest) -> list[dict[str, Any]]:
+    request = checked.request
+    kinds = ["baseline"]
+    if request.needs_sensitivity and float_outputs(checked.profile):
+        kinds.append("sensitivity")
     once = [{"kind": kind, "priority": PRIORITY[kind], "ordinal": 0, "told": True} for kind in kinds]
     trial = {"kind": "trial", "priority": PRIORITY["trial"], "told": True}
     return [*once, *(trial | {"ordinal": ordinal} for ordinal in range(request.n_trials))]

@@ -34,7 +34,7 @@ from service.scheduling.latency_views import settings_of
 from service.scheduling.metric_choice import measure_of
 from service.scheduling.planning import space_of_study
 from service.scheduling.requested_kinds import LATENCY, REQUESTED
-from service.scheduling.sensitivity import CALIBRATION_IMAGES, VALIDATION_IMAGES, choices_of
+from service.scheduling.sensitivity import CALIBRATION_IMAGES, choices_of
 from service.storage.tables import DatasetRow, FineTuneRow, JobRow, ModelRow, StudyRow
 
 __all__ = ["described"]
@@ -93,8 +93,6 @@ def _sensitivity(
         model=_model(session, backend, study.model_id),
         choices=choices_of(space_of_study(session, backend, study)),
         calibration=_selection(session, backend, request.calibration, CALIBRATION_IMAGES),
-        validation=_selection(session, backend, request.validation, VALIDATION_IMAGES),
-        level=request.level,
         batch_size=request.batch_size,
         seed=request.seed,
         measure=measure_of(study.metric),

@@ -23,7 +23,7 @@ from service.search.space import SearchSpace
 
 Value = TypeVar("Value")
 
-__all__ = ["at_error", "at_fraction", "by_rule", "equal_error", "greedy", "uniform"]
+__all__ = ["at_error", "at_fraction", "by_rule", "equal_error", "uniform"]
 
 
 def uniform(space: SearchSpace, limits: Mapping[str, float]) -> Positions:
@@ -41,7 +41,10 @@ def uniform(space: SearchSpace, limits: Mapping[str, float]) -> Positions:
 
 
 def equal_error(space: SearchSpace, limits: Mapping[str, float]) -> Positions:
-    """The same bound on every site's relative error, by whatever method; the rest to the largest error."""
+    """The same bound on every site's error, by whatever method; the rest to the largest error.
+
+    On a space judged by the changes of the outputs (:mod:`.changes`): the greedy selection.
+    """
     chains = frontier(space, limits)
     bounds = sorted({float(error) for error in chains.errors.ravel()}, reverse=True)
     levels = _largest(chains, limits, bounds, lambda bound: at_error(chains, bound))
@@ -64,34 +67,6 @@ def by_rule(space: SearchSpace, rule: Rule, limits: Mapping[str, float]) -> Posi
     most = np.maximum(needs[:, -1], 1)
     share = chains.costs["macs"] / most[:, None]
     return chains.positions(fill(chains, levels, limits, lambda at: share[chains.rows, at]))
-
-
-def greedy(
-    space: SearchSpace, sensitivity: Mapping[str, Sequence[tuple[int, float]]], limits: Mapping[str, float]
-) -> Positions:
-    """The independent per-layer table with greedy selection, as in AIMET; by the preferred methods.
-
-    Every site takes the cheapest ranks that, with this site alone factorised, keep a bound on the divergence; the
-    same bound for all.
-
-    Args:
-        space: the free sites.
-        sensitivity: site → (position, kl) pairs; between them, kl is interpolated over the levels.
-        limits: absolute bounds.
-    """
-    chains = space.under(affordable(space, space.preferred, limits))
-    tables = []
-    for row, site in enumerate(space.sites):
-        top = int(chains.top[row])
-        on_chain = {int(at): level for level, at in enumerate(chains.on_chain(row))}
-        known = sorted((on_chain[at], kl) for at, kl in sensitivity.get(site.name, ()) if at in on_chain)
-        divergences = [max(kl, 0.0) for _, kl in known]
-        table = np.interp(np.arange(top + 1), [*(level for level, _ in known), top], [*divergences, 0.0])
-        tables.append(np.pad(np.minimum.accumulate(table), (0, chains.errors.shape[1] - top - 1), mode="edge"))
-    kl = np.array(tables)
-    bounds = sorted({float(value) for value in kl.ravel()}, reverse=True)
-    levels = _largest(chains, limits, bounds, lambda bound: np.argmax(kl <= bound, axis=1))
-    return chains.positions(fill(chains, levels, limits, lambda at: -kl[chains.rows, at]))
 
 
 def _within(chains: Chains, macs: NDArray[np.int64]) -> Levels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -64,8 +64,8 @@ class SearchPlan:
         max_drop: how much of the metric the smallest network may lose.
         sampler: as asked for.
         warm_starts: allocations to try first, in this order.
-        sensitivity: site → the divergence with that site alone at each of its sampled positions, for ``greedy``:
-            (position, kl) pairs; None while it is not measured.
+        judged: the space with every option judged by how far it alone moves the outputs (:mod:`.changes`), for
+            ``greedy`` and the error model; None while that is not known.
         transfer: trials of earlier studies of the same model, at the positions of this study's space.
     """
 
@@ -77,7 +77,7 @@ class SearchPlan:
     max_drop: float | None = None
     sampler: Sampler = "auto"
     warm_starts: tuple[WarmStart, ...] = ("uniform", "equal_error")
-    sensitivity: Mapping[str, Sequence[tuple[int, float]]] | None = None
+    judged: SearchSpace | None = None
     transfer: tuple[Past, ...] = field(default=())
 
 

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ranksearch.contracts.goals import Sampler, WarmStart
 from service.search import cmaes_sampler, error_model, nsga2, tpe
 from service.search.aims import Aim, aim, best_within, merit
-from service.search.allocations import by_rule, equal_error, greedy, uniform
+from service.search.allocations import by_rule, equal_error, uniform
 from service.search.chains import Positions
 from service.search.perturbation import anywhere, perturbed, projected
 from service.search.plan import Choice, Past, SearchPlan, sample_at
@@ -62,7 +62,8 @@ def _resolved(sampler: Sampler) -> Sampler:
 def _warm_start(space: SearchSpace, plan: SearchPlan, index: int, past: Sequence[Past], aimed: Aim) -> Choice | None:
     """The allocation that this trial is, if it is one."""
     if aimed.allocation:
-        return Choice(equal_error(space, aimed.limits), "equal_error")
+        origin: WarmStart = "equal_error" if plan.judged is None else "greedy"
+        return Choice(equal_error(plan.judged or space, aimed.limits), origin)
     if plan.objectives != ("proxy",):
         return None
     starts = plan.warm_starts
@@ -73,10 +74,10 @@ def _warm_start(space: SearchSpace, plan: SearchPlan, index: int, past: Sequence
         earlier = min(plan.transfer, key=lambda t: (merit(plan, t) or np.inf, t.number))
         sample = sample_at(space, np.array(earlier.positions))
         return Choice(projected(space, sample, aimed.limits), "transfer")
-    if "greedy" in starts and plan.sensitivity is not None and all(t.origin != "greedy" for t in past):
+    if "greedy" in starts and plan.judged is not None and all(t.origin != "greedy" for t in past):
         late = index - starts.index("greedy")  # its table came after its turn
         if late < _RETRIES:
-            return Choice(greedy(space, plan.sensitivity, aimed.limits), "greedy")
+            return Choice(equal_error(plan.judged, aimed.limits), "greedy")
     return None
 
 
@@ -89,7 +90,7 @@ def _allocation(
     if start == "equal_error":
         return equal_error(space, limits)
     if start == "greedy":
-        return None if plan.sensitivity is None else greedy(space, plan.sensitivity, limits)
+        return None if plan.judged is None else equal_error(plan.judged, limits)
     return by_rule(space, start, limits) if all(start in site.rules for site in space.sites) else None
 
 
@@ -153,6 +154,7 @@ def _by_error_model(
 ) -> Positions:
     known = [_guided(plan, t) for t in past if merit(plan, t) is not None]
     older = [_guided(plan, t) for t in plan.transfer if merit(plan, t) is not None]
+    space = space if plan.judged is None else plan.judged
     equal, weights = prior(space, frozenset(aimed.limits.items()))
     start = aimed.incumbent or min(known, key=lambda t: (t.guide, t.number), default=None)
     if start is None:
@@ -167,7 +169,7 @@ def _by_error_model(
 
 @lru_cache(maxsize=64)
 def prior(space: SearchSpace, limits: frozenset[tuple[str, float]]) -> tuple[Positions, NDArray[np.float64]]:
-    """Equal error within these limits, and the weights that make it stationary: the same for all trials of a study."""
+    """Equal error within these limits, and the weights that make it stationary: the same for all trials of a plan."""
     bounds = dict(limits)
     equal = equal_error(space, bounds)
     weights = error_model.prior_weights(space, equal, bounds)

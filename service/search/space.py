@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeAlias
@@ -122,6 +123,12 @@ class SearchSpace(PricedTable):
             for method, chain in enumerate(site.positions):
                 self._method_at[row, list(chain[:-1])] = method
                 self._level_at[row, list(chain[:-1])] = range(len(chain) - 1)
+
+    def judged_by(self, errors: NDArray[np.float64]) -> SearchSpace:
+        """The same options with other errors ``(n, width)``."""
+        other = copy(self)
+        other.errors = errors
+        return other
 
     @property
     def preferred(self) -> Selection:

@@ -100,9 +100,7 @@ def test_it_is_the_mean_square_of_what_the_jacobian_makes_of_the_refitted_layers
         pytest.importorskip("scipy")
     factors = factors_of(dense, name, method)
     expected = plainly(dense, name, factors, x)
-    draws = [
-        next(iter(proxy.output_changes(dense, [((name, 0), factors)], [x], seed=seed)))[1] for seed in range(200)
-    ]
+    draws = [next(iter(proxy.output_changes(dense, [((name, 0), factors)], [x], seed=seed)))[1] for seed in range(200)]
     mean = sum(draws) / len(draws)
     spread = torch.tensor(draws).std() / len(draws) ** 0.5
     assert mean == pytest.approx(expected, abs=float(4 * spread) + 0.02 * expected)
@@ -113,7 +111,7 @@ def moments_of(dense: nn.Module, chain: nn.Module, x: torch.Tensor) -> CrossMome
     output = dense(x).detach()
     sample = Sample.of(output, None, channels_last=isinstance(dense, nn.Linear), images=len(x))
     moments = CrossMoments()
-    add_patches(moments, chain, x, Target(sample, Surroundings(None, False, None), None, len(x)))
+    add_patches(moments, chain, x, Target(sample, Surroundings(norm=None, alone=False, shortcut=None), None, len(x)))
     return moments
 
 
@@ -140,7 +138,11 @@ def test_it_orders_choices_as_the_change_measured_does():
     dense, x = network(), images(64)
     choices = [
         ((name, rank), proxy.factorize(dense, {name: {"method": method, "rank": rank}})[name])
-        for name, method, ranks in (("one", "cp3", (2, 4, 6, 8, 12)), ("two", "cp3", (4, 8, 12, 16)), ("side", "svd", (2, 4, 6)))
+        for name, method, ranks in (
+            ("one", "cp3", (2, 4, 6, 8, 12)),
+            ("two", "cp3", (4, 8, 12, 16)),
+            ("side", "svd", (2, 4, 6)),
+        )
         for rank in ranks
     ]
     estimated = dict(proxy.output_changes(dense, choices, [x]))
@@ -155,7 +157,9 @@ def test_it_orders_choices_as_the_change_measured_does():
 
 def test_more_ranks_move_less():
     dense, x = network(), images()
-    choices = [(("two", rank), proxy.factorize(dense, {"two": {"method": "cp3", "rank": rank}})["two"]) for rank in (2, 8, 20)]
+    choices = [
+        (("two", rank), proxy.factorize(dense, {"two": {"method": "cp3", "rank": rank}})["two"]) for rank in (2, 8, 20)
+    ]
     values = [value for _, value in proxy.output_changes(dense, choices, [x])]
     assert values == sorted(values, reverse=True)
 
@@ -235,12 +239,17 @@ def test_maps_of_class_scores_count_as_the_mean_over_their_positions():
 
 
 @pytest.mark.parametrize(
-    ("layer", "shape"), [(nn.Conv1d(4, 6, 3), (4, 9)), (nn.ConvTranspose2d(4, 6, 3), (4, 5, 5)), (nn.Linear(4, 6), (7, 4))]
+    ("layer", "shape"),
+    [(nn.Conv1d(4, 6, 3), (4, 9)), (nn.ConvTranspose2d(4, 6, 3), (4, 5, 5)), (nn.Linear(4, 6), (7, 4))],
 )
 def test_layers_of_every_kind_are_taken(layer, shape):
     torch.manual_seed(0)
     dense = nn.Sequential(layer, nn.Flatten()).double().eval()
-    method = {"method": "svd", "rank": 2} if isinstance(layer, nn.Linear) else {"method": "tucker2", "ranks": {"out": 2, "in": 2}}
+    method = (
+        {"method": "svd", "rank": 2}
+        if isinstance(layer, nn.Linear)
+        else {"method": "tucker2", "ranks": {"out": 2, "in": 2}}
+    )
     factors = proxy.factorize(dense, {"0": method})["0"]
     found = dict(proxy.output_changes(dense, [(("0", 0), factors)], [torch.randn(8, *shape).double()]))
     assert found["0", 0] > 0

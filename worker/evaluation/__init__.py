@@ -26,7 +26,7 @@ from worker.evaluation.finetuned import fine_tune
 from worker.evaluation.latency_report import measure_latencies
 from worker.evaluation.memory import with_fewer_at_once
 from worker.evaluation.profile import inspect
-from worker.evaluation.sensitivity import measure_sensitivity
+from worker.evaluation.sensitivity import estimate_sensitivity
 from worker.evaluation.session import Session
 from worker.evaluation.translated import inspect_onnx
 from worker.evaluation.trial import measure_trial
@@ -62,7 +62,7 @@ def _outcome(session: Session, assignment: Assignment, tell: Callable[[Advance],
         case BaselineTask():
             made = measure_dense(session, task, files)
         case SensitivityTask():
-            made = measure_sensitivity(session, task, files)
+            made = estimate_sensitivity(session, task, files)
         case TrialTask():
             made = measure_trial(session, task, files)
         case CompressTask():

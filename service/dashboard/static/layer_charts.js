@@ -230,7 +230,7 @@ export class SensitivityChart {
   show(told) {
     this.told = told;
     this.measure = told.measure;
-    this.most = Math.max(1e-9, ...told.layers.flatMap(({ points }) => points.map(({ kl }) => kl)));
+    this.most = Math.max(1e-9, ...told.layers.flatMap(({ points }) => points.map(({ change }) => change)));
     this.chart.show(told.layers.map(({ name }) => name), "It is being measured.");
   }
 
@@ -238,9 +238,9 @@ export class SensitivityChart {
     const { accent, surface } = chart.colours;
     for (const [at, { points }] of this.told.layers.entries()) {
       const [left, wide] = chart.column(at);
-      for (const [step, { kl }] of points.entries()) {
+      for (const [step, { change }] of points.entries()) {
         ctx.fillStyle = between(surface, accent, 0.35 + (0.65 * (step + 1)) / points.length);
-        const y = chart.y(Math.max(0, kl) / this.most);
+        const y = chart.y(Math.max(0, change) / this.most);
         ctx.fillRect(left + wide * 0.15, y - 1.5, Math.max(2, wide * 0.7), 3);
       }
     }
@@ -248,6 +248,6 @@ export class SensitivityChart {
 
   #lines(at) {
     const { name, points } = this.told.layers[at];
-    return [name, ...points.map(({ macs_fraction, kl }) => `${percent(macs_fraction)} of its macs: ${this.measure} ${short(kl)}`)];
+    return [name, ...points.map(({ macs_fraction, change }) => `${percent(macs_fraction)} of its macs: ${this.measure} ${short(change)}`)];
   }
 }
