@@ -25,6 +25,7 @@ on ResNet-56, in 8 and 17 s for all ranks of all layers.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple
@@ -210,30 +211,25 @@ class _Measure:
         return found
 
     def _projected(self, outputs: object, drawn: torch.Generator) -> Float[Tensor, ""]:
-        """``⟨P v, z⟩`` of all images."""
+        """``⟨P v, z⟩`` of all images. An image's v is the same, however many others are with it."""
         floats = float_outputs(outputs)
         scales = [None] * len(floats) if self._variances is None else list(self._variances)
-        varying = sum(scale is None or scale > 0 for scale in scales)
-        terms = []
-        for (place, output), variance in zip(floats, scales, strict=True):
-            if not output.requires_grad or variance == 0:
-                continue
-            if not bool(torch.isfinite(output).all()):
-                raise NotFinite(f"the dense network's outputs are no numbers{place and f' at {place}'}")
-            v = torch.randn(output.shape, generator=drawn).to(output)
-            each = output[0].numel()
-            if variance is None:
-                v = (v - v.mean(1, keepdim=True)) * (output.shape[1] / each) ** 0.5
-            else:
-                v = v * (each * variance * varying) ** -0.5
-            terms.append((v * output).sum())
-        if not terms:
+        moving = [output.requires_grad and scale != 0 for (_, output), scale in zip(floats, scales, strict=True)]
+        if not any(moving):
             raise MissingInput(
                 "no output of the network changes smoothly with its layers",
                 got=[str(tensor.dtype) for _, tensor in output_tensors(outputs)],
-                expected="at least one of floating-point numbers that gradients reach",
+                expected="at least one of floating-point numbers that vary and that gradients reach",
             )
-        return torch.stack(terms).sum()
+        sizes = [output[0].numel() for _, output in floats]
+        rows = torch.stack([torch.randn(sum(sizes), generator=drawn) for _ in range(len(floats[0][1]))])
+        seen = torch.zeros((), device=floats[0][1].device)
+        for (place, output), scale, row, moves in zip(floats, scales, torch.split(rows, sizes, 1), moving, strict=True):
+            if not bool(torch.isfinite(output).all()):
+                raise NotFinite(f"the dense network's outputs are no numbers{place and f' at {place}'}")
+            if moves:
+                seen = seen + (_weighed(row.reshape(output.shape).to(output), scale, sum(moving)) * output).sum()
+        return seen
 
     @contextmanager
     def _watched(self, names: Iterable[str], watcher: Callable[[str], Callable[..., object]]) -> Iterator[None]:
@@ -257,6 +253,14 @@ def _portions(sizes: Mapping[str, int], memory: int) -> Iterator[list[str]]:
         held += size
     if names:
         yield names
+
+
+def _weighed(v: Tensor, variance: float | None, outputs: int) -> Tensor:
+    """P v: of class scores (N, K, …), or of one of some outputs with this variance."""
+    each = v[0].numel()
+    if variance is not None:
+        return v / math.sqrt(each * variance * outputs)
+    return (v - v.mean(1, keepdim=True)) * math.sqrt(v.shape[1] / each)
 
 
 def _inner(gradient: Tensor, change: Tensor, images: int, name: str) -> Float[Tensor, " B"]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, get_args
 
 from fastapi import APIRouter, Path
 from starlette.responses import HTMLResponse
 
-from ranksearch.contracts.insights import TrialSort
+from ranksearch.contracts.insights import SensitivityPoint, TrialSort
 from ranksearch.contracts.profiles import Latency
 from ranksearch.contracts.studies import Study, Trial, TrialState
 from service.access.principal import Principal
@@ -31,6 +32,8 @@ __all__ = ["router"]
 router = APIRouter(prefix="/studies/{study}", include_in_schema=False)
 
 _ROWS = 50
+_POINTS = 4
+"""Of each layer alone; the chart has all."""
 _SORTS: tuple[TrialSort, ...] = get_args(TrialSort)
 _STATES: tuple[TrialState, ...] = get_args(TrialState)
 
@@ -106,7 +109,7 @@ def layers(backend: TheBackend, caller: Reader, shell: TheShell, study: str) -> 
         best=solutions.best_if_any(backend, caller, study),
         importance=weighed,
         worth={layer.name: layer for layer in weighed.layers},
-        alone={layer.name: layer.points for layer in probed.layers},
+        alone={layer.name: _a_few(layer.points) for layer in probed.layers},
         alone_by=probed.measure,
     )
 
@@ -126,6 +129,12 @@ def latency(backend: TheBackend, caller: Reader, shell: TheShell, study: str) ->
     """How fast the networks of its trials are beside the dense one, where that was asked for."""
     found = latencies(backend, caller, study).items
     return _study_page(backend, caller, shell, study, "study_latency.html", tab="latency", latencies=found)
+
+
+def _a_few(points: Sequence[SensitivityPoint]) -> list[SensitivityPoint]:
+    """At most so many as a line of a table has room for, spread evenly, its ends among them."""
+    count = min(_POINTS, len(points))
+    return [points[step * (len(points) - 1) // max(1, count - 1)] for step in range(count)]
 
 
 def _found(backend: Backend, caller: Principal, study: str) -> dict[str, Any]:

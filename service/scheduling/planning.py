@@ -109,7 +109,9 @@ def _read(session: Session, backend: Backend, study_id: str, index: int) -> _Unp
     return _Unplanned(
         index=index,
         space=space,
-        plan=_search_plan(goal, study, transfer, judged_space(backend, study, space)),
+        plan=_search_plan(
+            goal, study, transfer, judged_space(backend, study, space) if goal.request.needs_sensitivity else None
+        ),
         past=backend.histories.past(session, study.id, goal),
     )
 

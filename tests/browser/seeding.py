@@ -78,6 +78,7 @@ class Seeded:
             "constraints": {"macs": "50%"},
             "n_trials": 20,
             "n_startup_trials": 4,
+            "warm_starts": ["uniform", "equal_error"],
             "finalists": 2,
             "pruner": "none",
             **changes,
@@ -105,7 +106,9 @@ class Measuring(Agent):
         if made["kind"] == "baseline" and job["task"]["metric"] == "kl":
             made["result"]["value"] = 0.0
         if made["kind"] == "sensitivity":
-            made["kl"] = {name: _alone(at, len(some)) for at, (name, some) in enumerate(job["task"]["choices"].items())}
+            made["change"] = {
+                name: _alone(at, len(some)) for at, (name, some) in enumerate(job["task"]["choices"].items())
+            }
         return made
 
 

@@ -67,6 +67,7 @@ class Workshop:
                 "validation": {"dataset": self.dataset, "start": 20, "stop": 40},
                 "constraints": {"macs": "50%"},
                 "n_trials": 12,
+                "warm_starts": ["uniform", "equal_error"],
                 "finalists": 2,
                 "pruner": "none",
                 **changes,

@@ -65,7 +65,7 @@ class Agent:
             result = synthetic.result(self.value(job)) | self.measure(job)
             return {"kind": kind, "pruned": result.pop("pruned", False), "result": result}
         if kind == "sensitivity":
-            return {"kind": kind, "kl": {name: [0.1] * len(some) for name, some in job["task"]["choices"].items()}}
+            return {"kind": kind, "change": {name: [0.1] * len(some) for name, some in job["task"]["choices"].items()}}
         if kind == "latency":
             return {"kind": kind, "report": synthetic.latency_report(job["task"])}
         made = {"kind": kind, "sha256": self.put(synthetic.model_document(salt=99)), "parity": synthetic.parity()}

@@ -73,6 +73,7 @@ class Running:
             "metric": "accuracy",
             "n_trials": 4,
             "n_startup_trials": 2,
+            "warm_starts": ["uniform", "equal_error"],  # no job but the baseline before them
             **changes,
         }
 

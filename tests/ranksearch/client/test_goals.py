@@ -151,7 +151,7 @@ def test_a_request_that_says_nothing_has_the_services_defaults(asked):
         "level": "reconstruction",
         "sampler": "auto",
         "pruner": "wilcoxon",
-        "warm_starts": ["uniform", "equal_error"],
+        "warm_starts": ["uniform", "equal_error", "greedy"],
         "from_studies": [],
         "search_images": {"calibration": 256, "validation": 1000},
         "finalists": 5,

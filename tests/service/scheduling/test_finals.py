@@ -45,6 +45,20 @@ def test_the_winners_ranks_are_the_ones_compressed(service):
     assert agent.done[-1]["task"]["ranks"] == service.get(f"/v1/studies/{study}/trials/3")["ranks"]
 
 
+def test_the_best_warm_start_is_a_finalist_though_trials_were_better(service):
+    study = service.submit(n_trials=6, finalists=2, **FEW)["id"]
+    agent = agent_of(service, {0: 0.3, 1: 0.4, 3: 0.7, 4: 0.9}, {1: 0.8, 4: 0.65})
+    agent.work()
+    assert [job["trial"] for job in agent.done if job["task"]["kind"] == "trial"][6:] == [1, 4]
+    assert service.study(study)["best_trial"] == 1
+
+
+def test_of_a_single_finalist_it_does_not_take_the_place(service):
+    study = service.submit(n_trials=6, finalists=1, **FEW)["id"]
+    agent_of(service, {1: 0.4, 4: 0.9}, {4: 0.65}).work()
+    assert service.study(study)["best_trial"] == 4
+
+
 def test_finalists_see_all_images_and_race_nobody(service):
     service.submit(n_trials=3, finalists=1, **FEW)
     agent = service.agent(measure=lambda _job: {"batch_values": [0.1, 0.2]})

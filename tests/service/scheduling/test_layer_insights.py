@@ -121,8 +121,8 @@ def test_the_sensitivity_is_told_as_it_was_measured(service, profile):
     while job := agent.claim():
         if job["task"]["kind"] == "sensitivity":
             seen = job["task"]["choices"]
-            kl = {name: [0.1 * (len(some) - at) for at in range(len(some))] for name, some in seen.items()}
-            assert agent.post(job, "complete", outcome={"kind": "sensitivity", "kl": kl}).status_code == 204
+            change = {name: [0.1 * (len(some) - at) for at in range(len(some))] for name, some in seen.items()}
+            assert agent.post(job, "complete", outcome={"kind": "sensitivity", "change": change}).status_code == 204
         else:
             agent.complete(job)
     told = service.get(path)
@@ -130,8 +130,8 @@ def test_the_sensitivity_is_told_as_it_was_measured(service, profile):
     assert told["state"] == "measured"
     assert {layer["name"]: [point["ranks"] for point in layer["points"]] for layer in told["layers"]} == seen
     for layer in told["layers"]:
-        kl = [point["kl"] for point in layer["points"]]
-        assert kl == pytest.approx([0.1 * (len(kl) - at) for at in range(len(kl))])
+        change = [point["change"] for point in layer["points"]]
+        assert change == pytest.approx([0.1 * (len(change) - at) for at in range(len(change))])
         fractions = [point["macs_fraction"] for point in layer["points"]]
         assert fractions == sorted(fractions)
         assert all(0 < fraction < 1 for fraction in fractions)

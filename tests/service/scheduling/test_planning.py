@@ -29,7 +29,7 @@ def test_the_search_is_told_what_the_study_asks_for(service, asked):
     plan = asked[0][1]
     assert (plan.objectives, plan.max_drop, plan.sampler, plan.warm_starts) == (("macs",), 0.02, "local", ("energy",))
     assert (plan.limits, plan.direction, plan.seed, plan.n_startup_trials) == ({"params": 900}, "maximize", 7, 3)
-    assert (plan.sensitivity, plan.transfer) == (None, ())
+    assert (plan.judged, plan.transfer) == (None, ())
 
 
 def test_the_search_is_told_how_earlier_trials_went(service, asked):
@@ -70,10 +70,13 @@ def test_failed_trials_are_not_told_of(service, asked):
     assert [trial.number for trial in asked[2][3]] == [0]
 
 
-def test_the_table_is_told_by_position(service, asked):
-    service.submit(n_trials=1, warm_starts=["greedy"])
+def test_options_are_judged_by_the_table_and_all_trials_see_the_same_space(service, asked):
+    service.submit(n_trials=2, warm_starts=["greedy"])
     service.agent().work()
-    assert asked[0][1].sensitivity["layer1.conv"] == [(0, 0.1), (2, 0.1), (4, 0.1), (6, 0.1)]
+    space, judged = asked[0][0], asked[0][1].judged
+    assert judged.errors[1].tolist() == pytest.approx([0.1**0.5] * 7 + [0.0, 0.0])
+    assert judged.costs is space.costs
+    assert asked[1][1].judged is judged
 
 
 def earlier_and_later(service, earlier=None, later=None, kl=lambda _job: 0.25):

@@ -118,7 +118,7 @@ def test_finals_are_told_with_their_values_on_all_images(service):
     few = {"search_images": {"calibration": 5, "validation": 10}}
     study = service.submit(n_trials=4, finalists=2, **few)["id"]
     service.agent(value=lambda job: 0.3 if job["task"]["validation"]["stop"] == 40 else 0.1 * job["trial"]).work()
-    assert history(service, study)["finals"] == [{"trial": 2, "value": 0.3}, {"trial": 3, "value": 0.3}]
+    assert history(service, study)["finals"] == [{"trial": 1, "value": 0.3}, {"trial": 3, "value": 0.3}]
 
 
 def test_before_any_trial_the_columns_are_empty(service):

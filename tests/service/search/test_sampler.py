@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from ranksearch.contracts.profiles import ModelProfile
 from service.search.allocations import equal_error, uniform
+from service.search.changes import judged
 from service.search.derivation import space_of
 from service.search.feasibility import bottom, thriftiest
 from service.search.sampler import Past, SearchPlan, choose
@@ -245,7 +246,9 @@ def test_warm_starts_come_in_the_order_asked_for_and_under_their_names():
     ruled = space_of(with_rules(synthetic.profile().model_dump(by_alias=True)), ["cp3"])
     table = {site.name: [(0, 0.4), (3, 0.1), (6, 0.01)] for site in ruled.sites}
     starts = ("energy", "greedy", "uniform", "vbmf", "equal_error")
-    plan = SearchPlan({"macs": ruled.dense.macs // 2}, "minimize", 0, 2, warm_starts=starts, sensitivity=table)
+    plan = SearchPlan(
+        {"macs": ruled.dense.macs // 2}, "minimize", 0, 2, warm_starts=starts, judged=judged(ruled, table)
+    )
     names = [choose(ruled, plan, index, ()).origin for index in range(5)]
     assert names == list(starts)
 
@@ -255,7 +258,7 @@ def test_greedy_waits_for_its_table_and_comes_when_it_is_there(space):
     past = run(space, plan, 3, lambda positions: 0.5)
     assert [trial.origin for trial in past] == ["sampler", "uniform", "sampler"]
     table = {site.name: [(0, 0.4 * at), (6, 0.0)] for at, site in enumerate(space.sites)}
-    measured = replace(plan, sensitivity=table)
+    measured = replace(plan, judged=judged(space, table))
     assert choose(space, measured, 3, past).origin == "greedy"
     past.append(Past(3, "greedy", tuple(choose(space, measured, 3, past).positions.tolist()), 0.5))
     assert choose(space, measured, 4, past).origin == "sampler"

@@ -123,8 +123,6 @@ class Work:
                 "head": [LayerRanks(method="svd", rank=2)],
             },
             "calibration": self.selection(0, 20),
-            "validation": self.selection(20, 60),
-            "level": "reconstruction",
             "batch_size": 16,
             "seed": 0,
         }

@@ -12,7 +12,7 @@ from worker.evaluation.baseline import measure_dense
 from worker.evaluation.compressed import write_compressed
 from worker.evaluation.exported import write_exported
 from worker.evaluation.profile import inspect
-from worker.evaluation.sensitivity import measure_sensitivity
+from worker.evaluation.sensitivity import estimate_sensitivity
 from worker.evaluation.trial import measure_trial
 from worker.evaluation.ways import prepared, ways_of
 
@@ -100,15 +100,14 @@ def test_a_metric_that_does_not_fit_the_outputs_is_told_by_the_baseline(session,
         measure_dense(session, measured, work.files)
 
 
-@pytest.mark.parametrize("level", ["statistics", "reconstruction"])
-def test_the_table_of_layers_alone_is_of_distances(session, work, level):
-    task = work.task("sensitivity", level=level, measure="outputs")
-    found = measure_sensitivity(session, task, work.files).kl["mix"]
-    reference = proxy.reference_outputs(work.net, work.batches(16, 40))
+def test_the_table_of_layers_alone_is_of_distances(session, work):
+    task = work.task("sensitivity", measure="outputs")
+    found = estimate_sensitivity(session, task, work.files).change["mix"]
+    reference = proxy.reference_outputs(work.net, work.batches(0, 16))
     for value, choice in zip(found, CHOICES["mix"], strict=True):
-        small = by_hand(work, {"mix": choice}, level)
-        wanted = proxy.score(small, work.batches(16, 40), reference=reference, metric="outputs").value
-        assert value == pytest.approx(wanted, rel=1e-3)
+        small = by_hand(work, {"mix": choice}, "reconstruction")
+        wanted = proxy.score(small, work.batches(0, 16), reference=reference, metric="outputs").value
+        assert value == pytest.approx(wanted, rel=0.75)  # sixteen images, one vector for each
 
 
 def test_the_document_answers_in_the_networks_structure(document, work):

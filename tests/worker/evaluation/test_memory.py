@@ -81,13 +81,13 @@ def test_the_race_sees_the_batches_of_the_task(report, work, session, room):
 
 
 def test_a_sensitivity_table_is_the_same(report, work, session, room):
-    whole = report(work.sensitivity()).outcome.kl
+    whole = report(work.sensitivity()).outcome.change
     session.forget()
     room["images"] = 3
     answer = report(work.sensitivity())
     assert answer.problem is None
     for name, values in whole.items():
-        assert answer.outcome.kl[name] == pytest.approx(values, rel=1e-3, abs=1e-6)
+        assert answer.outcome.change[name] == pytest.approx(values, rel=1e-3, abs=1e-6)
 
 
 def test_a_compressed_network_is_made_all_the_same(report, work, room):

@@ -4,7 +4,7 @@ import torch
 import proxy
 import ranksearch
 from ranksearch.contracts.ranks import LayerRanks
-from worker.evaluation.sensitivity import measure_sensitivity
+from worker.evaluation.sensitivity import estimate_sensitivity
 from worker.evaluation.session import Session
 from worker.evaluation.trial import measure_trial
 from worker.factor_files import factor_path
@@ -56,7 +56,7 @@ def test_what_a_trial_used_is_offered_even_if_it_was_here(session, work, fleet):
 
 
 def test_a_sensitivity_table_asks_for_all_its_choices_at_once(session, work, fleet):
-    measure_sensitivity(session, work.sensitivity(), work.files)
+    estimate_sensitivity(session, work.sensitivity(), work.files)
     assert fleet.asked == [[key_of(work, "second", rank) for rank in (4, 9)]]
 
 
