@@ -16,7 +16,7 @@ from greedy_table import greedy_table
 from page import PAGES, options, shared_data
 from pars_page import write
 from records import Piece, Records, queue_options, work_off
-from searching import FINAL_IMAGES, SWEEPS, handed_out, measured, search, search_piece
+from searching import FINAL_IMAGES, STARTS, SWEEPS, handed_out, measured, search, search_piece
 from short_training import ShortTraining
 
 from service.scheduling.sensitivity import pairs_of
@@ -50,7 +50,10 @@ def main() -> None:
     if not chosen.page_only:
         wanted = [piece for piece in pieces if re.search(chosen.only, str(piece))]
         work_off(wanted, perform, Records(chosen.records), chosen)
-    write(QUESTION, pieces, Records(chosen.records), chosen)
+    records = Records(chosen.records)
+    known = {str(piece) for piece, _ in records}
+    pieces += [piece for piece in map(before, pieces) if str(piece) in known and piece not in pieces]
+    write(QUESTION, pieces, records, chosen)
 
 
 def quick_pieces() -> list[Piece]:
@@ -117,7 +120,14 @@ def allocations(depth: int, methods: tuple[str, ...], budget: float, rules: tupl
 def tuned(depth: int, methods: tuple[str, ...], budget: float, row: str, epochs: float) -> Piece:
     """The fine-tuning of a row's ranks, of the search's first seed."""
     same = {"depth": depth, "methods": list(methods), "budget": budget}
-    return {"what": "tuned", **same, "row": row, "epochs": epochs}
+    starts = {"starts": list(STARTS)} if row == "auto" else {}
+    return {"what": "tuned", **same, "row": row, "epochs": epochs, **starts}
+
+
+def before(piece: Piece) -> Piece:
+    """The same of the search as it was without the estimate of each layer's change, of which there are records."""
+    kept = {word: value for word, value in piece.items() if word != "starts"}
+    return {**kept, "of": before(kept["of"])} if "of" in kept else kept
 
 
 def out(row: Piece) -> Piece:
@@ -174,7 +184,8 @@ def fine_tuned(chosen: Mapping[str, Any], piece: Piece, network: CifarNetwork) -
     """Accuracy on ``test[5000:]`` after fine-tuning from the network with its last layers, or all, refitted."""
     same = (piece["depth"], piece["methods"], piece["budget"])
     if piece["row"] == "auto":
-        found = Records(chosen["records"]).get(search_piece(*same, "auto", 0))
+        search = search_piece(*same, "auto", 0)
+        found = Records(chosen["records"]).get(out(search) if "sweeps" in piece else search)
         at = None if found is None else positions_of(found["won"])
     else:
         at = allocation(chosen, {**piece, "rule": piece["row"]}, network)

@@ -135,7 +135,7 @@ WarmStarts = Annotated[
     typer.Option(
         "--warm-starts",
         help="Allocations that are tried first: uniform, equal_error, vbmf, energy, greedy; or none. "
-        "Without it: uniform,equal_error.",
+        "Without it: uniform,equal_error,greedy.",
         rich_help_panel=_SEARCH,
     ),
 ]

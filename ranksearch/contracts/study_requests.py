@@ -78,7 +78,10 @@ class StudyRequest(Request):
     )
     search_images: SearchImages = Field(default_factory=SearchImages)
     finalists: int = Field(
-        default=5, ge=0, le=100, description="best trials that are measured again, on all images, before one is chosen"
+        default=5,
+        ge=0,
+        le=100,
+        description="best trials, the best warm start among them, that are measured again, on all images",
     )
     finetune: FineTuneOption | None = Field(
         default=None, description="what is fine-tuned once the search is complete; None: nothing"
