@@ -147,8 +147,8 @@ def write(question: str, pieces: Sequence[Piece], records: Records, chosen: argp
     )
     page.text(
         "Ours is the product's default: warm starts uniform, equal error and `greedy, estimated`, which count as"
-        " trials, then the error model on the same estimate, a first-order one by one backward pass over 256 images; the best"
-        " start is always a finalist. `greedy table, measured` is the usual one: the divergence with one layer"
+        " trials, then the error model on the same estimate, of first order, by one backward pass over 256 images; the"
+        " best start is always a finalist. `greedy table, measured` is the usual one: the divergence with one layer"
         " factorised at a time, at four ranks each. `by relative errors` is the search as it was without the estimate."
         " The best allocation of the goals is the best of uniform, equal error, VBMF, equal energy and the measured"
         " table; the estimated one is a part of ours, and told beside."
