@@ -131,7 +131,7 @@ class StudyRequest(Request):
     @property
     def needs_sensitivity(self) -> bool:
         """Whether it is estimated how far each layer alone moves the outputs: for studies with a ``greedy`` start."""
-        return "greedy" in self.warm_starts and len(self.objectives) == 1
+        return "greedy" in self.warm_starts
 
     @property
     def measures_latency(self) -> bool:

@@ -107,8 +107,8 @@ def test_its_greedy_start_stands_on_a_table_of_distances(segmentation):
     *_, study = segmentation
     told = study._studies.sensitivity(study.id)
     assert (told.state, told.measure) == ("measured", "outputs")
-    assert all(point.kl >= 0 for layer in told.layers for point in layer.points)
-    assert max(point.kl for layer in told.layers for point in layer.points) > 0
+    assert all(point.change >= 0 for layer in told.layers for point in layer.points)
+    assert max(point.change for layer in told.layers for point in layer.points) > 0
 
 
 def test_the_pulled_network_answers_in_the_same_structure_and_nearly_as_well(segmentation, folder):

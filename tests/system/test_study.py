@@ -37,7 +37,7 @@ def test_a_trial_costs_what_was_planned(client, study):
 
 def test_begins_with_the_strong_allocations(client, study):
     origins = [trial.origin for trial in client.studies.trials(study.id)]
-    assert origins == ["uniform", "equal_error", *["sampler"] * 4]
+    assert origins == ["uniform", "equal_error", "greedy", *["sampler"] * 3]
 
 
 def test_no_two_trials_have_the_same_ranks(client, study):
