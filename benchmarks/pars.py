@@ -92,7 +92,7 @@ def all_pieces(epochs: float) -> list[Piece]:
         pieces += [search_piece(20, alone, budget, "auto", 0) for budget in (0.5, 0.33, 0.2)]
     pieces += [tuned(56, CP3, b, row, epochs) for b in (0.33, 0.2) for row in ("auto", "equal_error", "uniform")]
     pieces += [tuned(20, CP3, b, row, 4 * epochs) for row in ("auto", "equal_error") for b in (0.33, 0.2)]
-    pieces += [table(56, CP3), *(one for b in BUDGETS for one in allocations(56, CP3, b, ("greedy",)))]
+    pieces += [table(56, CP3), *(one for b in BUDGETS for one in allocations(56, CP3, b, ("greedy", "estimated")))]
     pieces += [search_piece(56, CP3, budget, "auto", seed) for seed in (1, 2) for budget in BUDGETS]
     pieces += [search_piece(56, MIXED, budget, "auto", 0) for budget in BUDGETS]
     pieces += [out(piece) for piece in pieces if piece["what"] in {"search", "allocation"}]
