@@ -13,7 +13,7 @@ from cifar_networks import PROTOCOL
 from page import PAGES, Page
 from plot import line_plot
 from records import RECORDED, Piece, Records
-from searching import FINAL_IMAGES, KEPT, PROTOCOL_OF_TRIALS, SCREENED_ON, SWEEPS
+from searching import FINAL_IMAGES, KEPT, PROTOCOL_OF_TRIALS, SCREENED_ON, SWEEPS, sampler_of
 from short_training import RECIPE
 
 __all__ = ["write"]
@@ -200,11 +200,6 @@ def named(search: Piece) -> str:
 def row_of(training: Piece) -> str:
     """Whose ranks are fine-tuned."""
     return sampler_of({**training, "sampler": training["row"]})
-
-
-def sampler_of(search: Piece) -> str:
-    """Its name; that of a search without the estimated start, ``errors``."""
-    return "errors" if search["sampler"] == "auto" and "starts" not in search else str(search["sampler"])
 
 
 def table(page: Page, found: Found, depth: int, methods: Sequence[str]) -> None:

@@ -32,6 +32,7 @@ __all__ = [
     "handed_out",
     "measured",
     "run",
+    "sampler_of",
     "search",
     "search_piece",
 ]
@@ -56,8 +57,11 @@ Trials: TypeAlias = list[list[Any]]
 def search_piece(
     depth: int, methods: Sequence[str], budget: float, sampler: str, seed: int, trials: int = 100
 ) -> Piece:
-    """Its name. Random search begins with no allocation; of more than 100 random trials all are looked at first."""
-    same = {} if sampler == "random" else {"starts": list(STARTS)}
+    """Its name. Random search begins with no allocation; of more than 100 random trials all are looked at first.
+
+    Only the product's default has the greedy start and what it is made of; the other samplers begin with two.
+    """
+    same = {"starts": list(STARTS)} if sampler == "auto" else {}
     return {
         "what": "search",
         "depth": depth,
@@ -68,6 +72,11 @@ def search_piece(
         "trials": trials,
         **same,
     }
+
+
+def sampler_of(search: Piece) -> str:
+    """Its name; that of a search without the estimated start, ``errors``."""
+    return "errors" if search["sampler"] == "auto" and "starts" not in search else str(search["sampler"])
 
 
 def search(chosen: Mapping[str, Any], piece: Piece) -> dict[str, Any]:
@@ -116,7 +125,7 @@ def _searched(network: CifarNetwork, trial: RecordedTrial, piece: Piece) -> tupl
         piece["seed"],
         10,
         sampler=piece["sampler"],
-        warm_starts=tuple(piece.get("starts", ())),
+        warm_starts=() if piece["sampler"] == "random" else tuple(piece.get("starts", STARTS[:2])),
         judged=network.judged if "greedy" in piece.get("starts", ()) else None,
     )
     return run(trial, piece["trials"], lambda index, past: choose(network.space, plan, index, past))

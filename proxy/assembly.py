@@ -106,7 +106,7 @@ def factorize(
 
 def _chosen(model: nn.Module, ranks: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[DenseLayer, str, Ranks]]:
     """Layer name → (module, method, ranks) of the layers to factorise, checked."""
-    reasons = static_reasons(model)
+    reasons = static_reasons(model, ranks)
     modules = dict(model.named_modules(remove_duplicate=False))
     chosen = {}
     for name, choice in ranks.items():
@@ -124,7 +124,7 @@ def _parsed(
 ) -> tuple[DenseLayer, str, Ranks] | None:
     module = modules.get(name)
     if module is None:
-        raise _unknown(name, list(modules), list(reasons))
+        raise _unknown(name, list(modules), [name for name, module in modules.items() if layer_kind(module)])
     if not isinstance(choice, Mapping) or "method" not in choice:
         raise RankOutOfRange(
             "a layer's choice names its method",

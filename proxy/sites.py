@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -213,14 +213,20 @@ def layer_kind(module: nn.Module) -> str:
     return next((kind for known, kind in _KINDS.items() if isinstance(module, known)), "")
 
 
-def static_reasons(model: nn.Module) -> dict[str, str | None]:
-    """Layer name → why it cannot be factorised as far as the modules tell, or None; no forward pass needed."""
+def static_reasons(model: nn.Module, only: Collection[str] | None = None) -> dict[str, str | None]:
+    """Layer name → why it cannot be factorised as far as the modules tell, or None; no forward pass needed.
+
+    Args:
+        model: any module.
+        only: the layers that are asked about; None: all.
+    """
     owners: dict[int, int] = {}
     for module in model.modules():
         for parameter in module._parameters.values():  # noqa: SLF001 - unlike parameters(), tells who owns what
             if parameter is not None:
                 owners[id(parameter)] = owners.get(id(parameter), 0) + 1
-    return {name: _static_reason(module, owners) for name, module in _layers(model)}
+    asked = [(name, module) for name, module in _layers(model) if only is None or name in only]
+    return {name: _static_reason(module, owners) for name, module in asked}
 
 
 def _static_reason(  # noqa: PLR0911 - one return for each reason
