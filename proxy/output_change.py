@@ -20,7 +20,7 @@ divergence of 0.178 with it and of 0.143 without).
 given, are taken as they were decomposed.
 
 Seen against the divergence measured with one layer factorised at a time, 256 images: Spearman's ρ 0.99 on ResNet-20 and
-on ResNet-56, in 8 and 17 s for all ranks of all layers.
+on ResNet-56, in 5 and 15 s for all ranks of all layers.
 """
 
 from __future__ import annotations
@@ -272,7 +272,8 @@ def _inner(gradient: Tensor, change: Tensor, images: int, name: str) -> Float[Te
             got=f"{len(change)} rows",
             expected=f"a multiple of {images}",
         )
-    return (gradient.float() * change.float()).reshape(images, -1).sum(1).cpu()
+    products = gradient.float() * change.float()
+    return products.sum(tuple(range(1, products.ndim))).reshape(images, -1).sum(1).cpu()
 
 
 @contextmanager
