@@ -246,10 +246,12 @@ def goals(page: Page, found: Found) -> None:
         own, tuned = found.rows(depth, methods), found.tuned(depth, methods)
         dense = found.dense(depth)
         for budget, (untrained, ahead, trained) in GOALS.items():
-            ours = own.get(budget, {}).get("auto 100")
+            at_budget = own.get(budget, {})
+            ours = at_budget.get("auto 100", at_budget.get("errors 100"))
             if ours is None:
                 continue
-            where = f"ResNet-{depth}, {'+'.join(methods)}, {budget:.0%}"
+            before = "" if ours.name == "auto 100" else f" ({WORDS[ours.name]})"
+            where = f"ResNet-{depth}, {'+'.join(methods)}, {budget:.0%}{before}"
             level = ours.best_level
             below = dense - ours.mean(level)
             goal = f"within {untrained:g} of dense, no gradient step"
