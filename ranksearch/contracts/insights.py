@@ -125,8 +125,8 @@ class Importance(Resource):
 
     ``error_model``: what a squared relative error of 1 in this layer would cost the guide (the statistic that the
     search follows: 0 is the dense network), by a Bayesian linear model of the trials, which holds near the
-    best one. ``rank_correlation``: where the study uses another sampler, Spearman's correlation, over the trials, of the
-    layer's relative error with the guide.
+    best one. ``rank_correlation``: where the study uses another sampler, Spearman's correlation, over the trials, of
+    the layer's relative error with the guide.
     """
 
     study: str
