@@ -282,6 +282,9 @@ class Fleet:
             return {"kind": kind, "profile": json.loads(profile(self._layers).model_dump_json(by_alias=True))}
         if kind == "compress":
             return {"kind": kind, "sha256": self._artifact, "parity": synthetic.parity()}
+        if kind == "sensitivity":
+            choices = job["task"]["choices"].items()
+            return {"kind": kind, "change": {name: [1 / (at + 1) for at in range(len(some))] for name, some in choices}}
         value = 0.5 + int(hashlib.sha256(job["id"].encode()).hexdigest()[:6], 16) / 2**25
         result = {
             "value": value,
