@@ -28,6 +28,8 @@ from tests.postgres import PostgresServer, find_binaries
 QUESTION = (__doc__ or "").splitlines()[0]
 CROWD_SECONDS = 10.0
 """That a trial takes where many workers are connected."""
+FIRST = frozenset({"baseline", "sensitivity"})
+"""What a study has done before its first trial."""
 USERS = {"anna": 400, "ben": 120, "carla": 60}
 """Of equal weight; and how many trials each has queued."""
 
@@ -193,7 +195,7 @@ def crowd(one: Fleet, seconds: float) -> dict[str, float]:
     """Two hundred connected workers, a hundred open streams."""
     before = one.memory()
     studies = [one.submit(2000, sampler="random") for _ in range(10)]
-    _some(one, len(studies), 1, kind="baseline")  # or all workers would wait for these, and claim in one moment
+    _some(one, 2 * len(studies), 1, kinds=FIRST)  # or all workers would wait for these, and claim in one moment
     watchers = [Watcher(one, studies[number % len(studies)]) for number in range(STREAMS)]
     workers = []
     for number in range(CROWD):  # as a fleet comes: one after another, not all in one moment
@@ -244,19 +246,19 @@ def by_studies(one: Fleet, marks: tuple[int, ...]) -> dict[int, dict[str, float]
         for _ in range(new):
             one.submit(100)
         there = mark
-        _some(one, new, WORKERS, kind="baseline")  # theirs, which go first, but not before what is under way
+        _some(one, 2 * new, WORKERS, kinds=FIRST)  # theirs, which go first, but not before what is under way
         found[mark] = _typical(trials_of(_some(one, 40, 1)))
     return found
 
 
-def _some(one: Fleet, jobs: int, workers: int, kind: str | None = None) -> list[SyntheticWorker]:
-    """Workers that stop once they have done so many jobs together, of that kind if one is named, or nothing is left."""
+def _some(one: Fleet, jobs: int, workers: int, kinds: frozenset[str] | None = None) -> list[SyntheticWorker]:
+    """Workers that stop once they have done so many jobs together, of these kinds if named, or nothing is left."""
     crew = [SyntheticWorker(one, f"s{number}") for number in range(workers if jobs > workers else 1)]
     if jobs <= 0:
         return []
     for worker in crew:
         worker.start()
-    while _done(crew, kind) < jobs and any(worker.alive for worker in crew):
+    while _done(crew, kinds) < jobs and any(worker.alive for worker in crew):
         time.sleep(0.01)
     for worker in crew:
         worker.stopping.set()
@@ -264,8 +266,8 @@ def _some(one: Fleet, jobs: int, workers: int, kind: str | None = None) -> list[
     return crew
 
 
-def _done(crew: list[SyntheticWorker], kind: str | None) -> int:
-    return sum(kind in {None, job.kind} for worker in crew for job in list(worker.jobs))
+def _done(crew: list[SyntheticWorker], kinds: frozenset[str] | None) -> int:
+    return sum(kinds is None or job.kind in kinds for worker in crew for job in list(worker.jobs))
 
 
 def _typical(seen: list[Claimed]) -> dict[str, float]:
