@@ -91,9 +91,11 @@ def test_without_scripts_the_pages_can_be_read_and_sorted(browser, seeded, sessi
         page = context.new_page()
         page.goto("/workers")
         names = page.locator("tbody th")
-        page.get_by_role("link", name="Worker", exact=True).click()
+        with page.expect_navigation():
+            page.get_by_role("link", name="Worker", exact=True).click()
         ascending = [name.split("\n")[0] for name in names.all_inner_texts()]
-        page.get_by_role("link", name="Worker", exact=True).click()
+        with page.expect_navigation():
+            page.get_by_role("link", name="Worker", exact=True).click()
         descending = [name.split("\n")[0] for name in names.all_inner_texts()]
         assert ascending == sorted(ascending)
         assert descending == ascending[::-1]

@@ -116,7 +116,7 @@ def test_a_signal_ends_it_cleanly_with_open_streams_and_claims(launched, end):  
 def test_a_killed_service_leaves_a_directory_that_can_be_used_again(launched):  # noqa: F811 - the fixture
     first = launched()
     study, agent = prepared(first, salt=1)
-    agent.work(2)
+    agent.work(3)  # the baseline, the table of layers, a trial
     first.process.kill()
     first.process.wait()
     (first.data_dir / "service.json").unlink()
