@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from proxy.channel_correction import dense_layer
+from proxy.hooks import removed_after
 from proxy.inputs import Inputs, all_inputs, inputs_of
 from proxy.modes import evaluating
 from proxy.surroundings import OperatorOutputs, find_surroundings
@@ -107,9 +108,5 @@ def _watch(
         return hook
 
     handles = [layer.register_forward_hook(watcher(name)) for name, layer in layers.items()]
-    try:
-        with evaluating(dense), torch.no_grad(), made:
-            inputs.into(dense)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with removed_after(handles), evaluating(dense), torch.no_grad(), made:
+        inputs.into(dense)

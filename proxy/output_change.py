@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final, NamedTuple
 
 import torch
@@ -40,6 +40,7 @@ from proxy.channel_correction import dense_layer
 from proxy.dense_features import recorded_bytes
 from proxy.errors import MissingInput, NotFinite, ShapeMismatch
 from proxy.factors import Factors
+from proxy.hooks import removed_after
 from proxy.inputs import Inputs, inputs_of
 from proxy.layers import FactorizedLayer
 from proxy.modes import evaluating
@@ -231,14 +232,10 @@ class _Measure:
                 seen = seen + (_weighed(row.reshape(output.shape).to(output), scale, sum(moving)) * output).sum()
         return seen
 
-    @contextmanager
-    def _watched(self, names: Iterable[str], watcher: Callable[[str], Callable[..., object]]) -> Iterator[None]:
-        handles = [dense_layer(self._dense, name).register_forward_hook(watcher(name)) for name in names]
-        try:
-            yield
-        finally:
-            for handle in handles:
-                handle.remove()
+    def _watched(
+        self, names: Iterable[str], watcher: Callable[[str], Callable[..., object]]
+    ) -> AbstractContextManager[None]:
+        return removed_after(dense_layer(self._dense, name).register_forward_hook(watcher(name)) for name in names)
 
 
 def _portions(sizes: Mapping[str, int], memory: int) -> Iterator[list[str]]:

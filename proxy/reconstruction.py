@@ -40,6 +40,7 @@ from proxy.alternating import add_patches, alternate, can_alternate
 from proxy.channel_correction import dense_layer
 from proxy.dense_features import DenseFeatures, Footprint, record_dense, recorded_bytes
 from proxy.errors import MissingInput, NotFinite
+from proxy.hooks import removed_after
 from proxy.inputs import Inputs, all_inputs, inputs_of
 from proxy.layers import FactorizedLayer, factorized_layers
 from proxy.layout import Layout
@@ -165,12 +166,8 @@ def _in_one_pass(
     swept = {name: layer for name, layer in layers.items() if sweeps and can_alternate(layer)}
     handles = [layer.register_forward_pre_hook(sweep(name)) for name, layer in swept.items()]
     handles += [layer.last.register_forward_pre_hook(refit(name)) for name, layer in layers.items()]
-    try:
-        with evaluating(model), torch.no_grad(), made:
-            images.into(model)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with removed_after(handles), evaluating(model), torch.no_grad(), made:
+        images.into(model)
     return len(images), tuple(done)
 
 
@@ -215,11 +212,8 @@ def _forward_order(model: nn.Module, image: Inputs) -> dict[str, FactorizedLayer
         return hook
 
     handles = [layer.register_forward_hook(note(name)) for name, layer in factorized_layers(model).items()]
-    try:
+    with removed_after(handles):
         image.into(model)
-    finally:
-        for handle in handles:
-            handle.remove()
     return order
 
 
