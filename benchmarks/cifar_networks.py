@@ -53,15 +53,17 @@ class Images:
 
     Args:
         data: the folder with the images and their loader.
+        device: on which they and the networks are.
     """
 
-    def __init__(self, data: Path) -> None:
+    def __init__(self, data: Path, device: str = "cpu") -> None:
         self._cifar = shared_module(data)
+        self.device = torch.device(device)
 
     def train(self, count: int) -> tuple[Tensor, Tensor]:
         """The first training images and their labels."""
         pixels, labels = self._cifar.images("train", count)
-        return _channels_last(self._cifar.preprocess(pixels)), labels
+        return self._placed(pixels, labels)
 
     @cached_property
     def calibration(self) -> Tensor:
@@ -72,7 +74,11 @@ class Images:
     def test(self) -> tuple[Tensor, Tensor]:
         """All 10,000."""
         pixels, labels = self._cifar.images("test")
-        return _channels_last(self._cifar.preprocess(pixels)), labels
+        return self._placed(pixels, labels)
+
+    def _placed(self, pixels: np.ndarray, labels: Tensor) -> tuple[Tensor, Tensor]:
+        images: Tensor = self._cifar.preprocess(pixels)
+        return images.to(self.device, memory_format=torch.channels_last), labels.to(self.device)
 
     def batches(self, start: int, stop: int) -> Batches:
         """Test images from ``start`` to ``stop``."""
@@ -82,11 +88,7 @@ class Images:
     def network(self, depth: int) -> nn.Module:
         """The trained dense network."""
         network: nn.Module = self._cifar.resnet(depth)
-        return network
-
-
-def _channels_last(images: Tensor) -> Tensor:
-    return images.contiguous(memory_format=torch.channels_last)
+        return network.to(self.device)
 
 
 class CifarNetwork:
@@ -103,7 +105,7 @@ class CifarNetwork:
         self.images = images
         self.depth = depth
         self.dense = images.network(depth)
-        self._factors = _Factors(Session(device="cpu", cache_dir=work / f"factors{depth}"))
+        self._factors = _Factors(Session(device=str(images.device), cache_dir=work / f"factors{depth}"))
         self.profile = _profile(self._factors.session, self.dense, work, depth)
         self.space = space_of(self.profile, list(methods), list(KEPT_DENSE))
         self._hashes = proxy.weight_hashes(self.dense)
@@ -221,15 +223,15 @@ def _profile(session: Session, dense: nn.Module, work: Path, depth: int) -> Mode
     return ModelProfile.model_validate_json(kept.read_text())
 
 
-_NETWORKS: dict[tuple[str, int, tuple[str, ...]], CifarNetwork] = {}
-_IMAGES: dict[Path, Images] = {}
+_NETWORKS: dict[tuple[str, str, int, tuple[str, ...]], CifarNetwork] = {}
+_IMAGES: dict[tuple[Path, str], Images] = {}
 
 
 def network_of(options: Mapping[str, Any], depth: int, methods: Sequence[Method]) -> CifarNetwork:
     """The network of a process, made at its first use; the one before it is dropped, as they are large."""
-    data, work = Path(options["data"]), Path(options["work"])
-    images = _IMAGES.setdefault(data, Images(data))
-    key = (str(work), depth, tuple(methods))
+    data, work, device = Path(options["data"]), Path(options["work"]), options.get("device", "cpu")
+    images = _IMAGES.setdefault((data, device), Images(data, device))
+    key = (str(work), device, depth, tuple(methods))
     if key not in _NETWORKS:
         _NETWORKS.clear()
         _NETWORKS[key] = CifarNetwork(images, work, depth, methods)

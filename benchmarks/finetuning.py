@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable
 
 import torch
-from page import Page, options, shared_data
+from page import Page, device_option, options, shared_data
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=float, default=2.0, help="of the training to the end (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="in which the loops take turns (default: %(default)s)")
     parser.add_argument("--steps", type=int, default=20, help="of a round (default: %(default)s)")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    device_option(parser)
     chosen = parser.parse_args()
     sys.path.insert(0, str(chosen.data))
     import cifar  # noqa: PLC0415 - lies in the folder that the user named

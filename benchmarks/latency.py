@@ -18,7 +18,7 @@ from pathlib import Path
 import torch
 from cifar_networks import CifarNetwork, Images
 from kernels import shared_module
-from page import Page, options, shared_data
+from page import Page, device_option, options, shared_data
 
 import ranksearch
 from ranksearch.contracts.jobs import DataSelection, LatencyTask
@@ -45,11 +45,12 @@ def main() -> None:
     shared_data(parser)
     parser.add_argument("--work", type=Path, default=Path(".ranksearch/benchmarks"), help="keeps profiles and factors")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU (default: %(default)s)")
+    device_option(parser)
     chosen = parser.parse_args()
     reports: dict[tuple[int, Method], LatencyReport] = {}
     with tempfile.TemporaryDirectory() as folder:
         for depth in (20,) if chosen.quick else (56, 20):
-            network = Timed(chosen.data, chosen.work, Path(folder), depth, chosen.threads)
+            network = Timed(chosen.data, chosen.work, Path(folder), depth, chosen.threads, chosen.device)
             start = time.perf_counter()
             for method in METHODS:
                 reports[depth, method] = network.report(method)
@@ -69,12 +70,13 @@ class Timed:
         folder: for what is written meanwhile.
         depth: 20 or 56.
         threads: of the CPU.
+        device: on which torch runs them.
     """
 
-    def __init__(self, data: Path, work: Path, folder: Path, depth: int, threads: int) -> None:
+    def __init__(self, data: Path, work: Path, folder: Path, depth: int, threads: int, device: str) -> None:
         cifar, self._images = shared_module(data), Images(data)
         self._work, self._folder, self._depth = work, folder, depth
-        self._session = Session(device="cpu", cache_dir=work / f"factors{depth}", threads=threads)
+        self._session = Session(device=device, cache_dir=work / f"factors{depth}", threads=threads)
         self._files: dict[str, Path] = {}
         ranksearch.pack(cifar.resnet(depth), (torch.zeros(2, 3, 32, 32),), folder / f"model{depth}")
         pixels, labels = cifar.images("train", CALIBRATED)

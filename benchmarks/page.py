@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-__all__ = ["PAGES", "Page", "options", "shared_data"]
+__all__ = ["PAGES", "Page", "device_option", "machine", "options", "shared_data"]
 
 PAGES = Path(__file__).parent / "pages"
 
@@ -36,6 +36,11 @@ def shared_data(parser: argparse.ArgumentParser) -> None:
         default=Path(os.environ.get("RANKSEARCH_SHARED_DATA", "../shared/data")),
         help="folder with resnet20.safetensors, the CIFAR-10 images and mnist.npz (default: %(default)s)",
     )
+
+
+def device_option(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--device``."""
+    parser.add_argument("--device", default="cpu", help="torch's name of it, such as cuda (default: %(default)s)")
 
 
 class Page:
@@ -66,10 +71,11 @@ class Page:
         today = dt.datetime.now(dt.UTC).date().isoformat()
         versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in packages)
         command = shlex.join(["python", *[os.path.relpath(sys.argv[0])], *sys.argv[1:]])
+        where = machine(getattr(chosen, "device", "cpu"))
         conditions = [
             f"- {today}",
             f"- `{command}`",
-            f"- {machine()}",
+            f"- {where}",
             f"- Python {platform.python_version()}, {versions}",
         ]
         text = "\n\n".join([f"# {self._title}", "\n".join(conditions), *self._parts]) + "\n"
@@ -77,17 +83,25 @@ class Page:
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(text)
         if chosen.json:
-            record: Mapping[str, Any] = {"date": today, "command": command, "machine": machine(), **self.figures}
+            record: Mapping[str, Any] = {"date": today, "command": command, "machine": where, **self.figures}
             chosen.json.write_text(json.dumps(record, indent=2) + "\n")
         print(text)
 
 
-def machine() -> str:
-    """Processor, cores, memory."""
+def machine(device: str = "cpu") -> str:
+    """Processor, cores, memory; and what else was computed on."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         named = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
         model = named[0] if named else model
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, no accelerator used"
+    return f"{model}, {os.cpu_count()} cores, {memory:.0f} GiB, {_accelerator(device)}"
+
+
+def _accelerator(device: str) -> str:
+    if device == "cpu":
+        return "no accelerator used"
+    import torch  # noqa: PLC0415 - some benchmarks do without
+
+    return torch.cuda.get_device_name(device)

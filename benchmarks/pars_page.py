@@ -12,7 +12,7 @@ import numpy as np
 from cifar_networks import PROTOCOL
 from page import PAGES, Page
 from plot import line_plot
-from records import RECORDED, Piece, Records
+from records import Piece, Records
 from searching import FINAL_IMAGES, KEPT, PROTOCOL_OF_TRIALS, SCREENED_ON, SWEEPS, sampler_of
 from short_training import RECIPE
 
@@ -133,7 +133,7 @@ def write(question: str, pieces: Sequence[Piece], records: Records, chosen: argp
     """Tables, goals, plots."""
     found = Found(pieces, records)
     page = Page("Ranks by search, by rule and by chance", question)
-    page.text(f"{PROTOCOL} {PROTOCOL_OF_TRIALS} {RECORDED}")
+    page.text(f"{PROTOCOL} {PROTOCOL_OF_TRIALS} {records.conditions(pieces)}")
     page.text(
         f"`raw`: factors as decomposed. `statistics`: BatchNorm re-estimated on {FINAL_IMAGES:,} images."
         " `reconstruction`: last layers refitted on the same images."

@@ -16,7 +16,7 @@ import torch
 from cifar_networks import PROTOCOL, VALIDATED, CifarNetwork, network_of
 from page import PAGES, Page, options, shared_data
 from plot import line_plot
-from records import RECORDED, Piece, Records, queue_options, work_off
+from records import Piece, Records, queue_options, work_off
 from scipy.stats import kendalltau
 from short_training import RECIPE, ShortTraining
 from torch import Tensor
@@ -53,7 +53,7 @@ def main() -> None:
     if not chosen.page_only:
         work_off(pieces, measure, records, chosen)
     found = [value for piece in pieces if (value := records.get(piece)) is not None]
-    write(chosen, found)
+    write(chosen, found, records.conditions(pieces))
 
 
 def vectors(chosen: argparse.Namespace) -> list[Piece]:
@@ -160,7 +160,7 @@ def taus(found: list[dict[str, Any]], tuned: Sequence[float]) -> dict[str, dict[
     return answer
 
 
-def write(chosen: argparse.Namespace, found: list[dict[str, Any]]) -> None:
+def write(chosen: argparse.Namespace, found: list[dict[str, Any]], conditions: str) -> None:
     """The page."""
     page = Page("How far a proxy can be trusted", QUESTION)
     count = len(found)
@@ -171,7 +171,7 @@ def write(chosen: argparse.Namespace, found: list[dict[str, Any]]) -> None:
         f" whole network's; they differ by {spread([one['macs'] for one in found]):.1%}): uniform, equal relative"
         f" error, and draws from each towards random levels, by {', '.join(f'{s:.0%}' for s in SHARES)}. {PROTOCOL}"
         f" Each was reconstructed on 1,024 images and fine-tuned once on the first {chosen.train:,} training images:"
-        f" {RECIPE}. Proxies on {CALIBRATED} calibration and {SEEN:,} validation images. {RECORDED}"
+        f" {RECIPE}. Proxies on {CALIBRATED} calibration and {SEEN:,} validation images. {conditions}"
     )
     page.text(
         f"Accuracy after fine-tuning on `test[5000:]`: {report.min():.1%} to {report.max():.1%}, standard deviation"

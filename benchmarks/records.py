@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
@@ -16,19 +17,17 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import torch
+from page import device_option, machine
 
 from worker.allocator import keep_freed_memory
 
-__all__ = ["RECORDED", "Piece", "Records", "queue_options", "work_off"]
+__all__ = ["Piece", "Records", "queue_options", "work_off"]
 
 Piece: TypeAlias = dict[str, Any]
 """A piece of work: what it is called and its parameters, all JSON."""
 
-
-RECORDED = (
-    "Run without `--page-only`, two processes of one thread each, on a machine that did other work as well; what was"
-    " computed is under [data](data)."
-)
+_FIRST = "AMD EPYC, 2 cores, 24 GiB, no accelerator used, torch 2.14, which did other work as well"
+"""Where those were done that do not say so."""
 
 
 class Records:
@@ -54,24 +53,35 @@ class Records:
         last = {str(piece): (piece, found) for piece, found in self}
         return [last[str(piece)] for piece in pieces if str(piece) in last]
 
-    def add(self, piece: Piece, found: object) -> None:
-        """Record a piece."""
+    def add(self, piece: Piece, found: object, on: str | None = None) -> None:
+        """Record a piece, and the machine that did it."""
+        record = {"piece": piece, "found": found} | ({} if on is None else {"on": on})
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as file:
-            file.write(json.dumps({"piece": piece, "found": found}, separators=(",", ":")) + "\n")
+            file.write(json.dumps(record, separators=(",", ":")) + "\n")
 
     def __iter__(self) -> Iterator[tuple[Piece, Any]]:
         """All pieces with what was found, in the order in which they were done."""
+        for record in self._read():
+            yield record["piece"], record["found"]
+
+    def conditions(self, pieces: Sequence[Piece]) -> str:
+        """Where these pieces were done, as a page tells it."""
+        last = {str(record["piece"]): record.get("on", _FIRST) for record in self._read()}
+        machines = Counter(last[str(piece)] for piece in pieces if str(piece) in last)
+        told = "; ".join(f"{count} of the pieces on {machine}" for machine, count in machines.most_common())
+        return f"Run without `--page-only`, in processes of one thread each: {told}. All is under [data](data)."
+
+    def _read(self) -> Iterator[dict[str, Any]]:
         if self.path.is_file():
-            for line in self.path.read_text().splitlines():
-                record = json.loads(line)
-                yield record["piece"], record["found"]
+            yield from map(json.loads, self.path.read_text().splitlines())
 
 
 def queue_options(parser: argparse.ArgumentParser, records: Path) -> None:
     """Adds what a benchmark of many pieces takes."""
     parser.add_argument("--processes", type=int, default=2, help="one thread each (default: %(default)s)")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="begin nothing new after so long")
+    device_option(parser)
     parser.add_argument("--again", action="store_true", help="compute what is recorded once more; the last counts")
     parser.add_argument("--page-only", action="store_true", help="write the page from what is recorded")
     parser.add_argument("--records", type=Path, default=records, help="where results are kept (default: %(default)s)")
@@ -96,7 +106,7 @@ def work_off(
         chosen: the options; ``minutes`` after the call nothing new is begun.
     """
     deadline = time.monotonic() + 60 * chosen.minutes
-    options = vars(chosen)
+    options, on = vars(chosen), f"{machine(chosen.device)}, torch {torch.__version__}"
     waiting = list(pieces)
     running: dict[Future[Any], Piece] = {}
     again: set[str] = set()
@@ -112,7 +122,7 @@ def work_off(
             for future in done:
                 piece, found = running.pop(future), future.result()
                 if found is not None:
-                    records.add(piece, found)
+                    records.add(piece, found, on)
                 elif str(piece) not in again:
                     again.add(str(piece))
                     waiting.append(piece)

@@ -19,7 +19,7 @@ import optuna
 from cifar_networks import PROTOCOL, CifarNetwork, network_of, positions_of
 from page import PAGES, Page, options, shared_data
 from plot import line_plot
-from records import RECORDED, Piece, Records, queue_options, work_off
+from records import Piece, Records, queue_options, work_off
 from searching import PROTOCOL_OF_TRIALS, RecordedTrial, best_so_far, run, sampler_of, search, search_piece
 
 from service.search.allocations import equal_error, uniform
@@ -176,7 +176,7 @@ def write(pieces: Sequence[Piece], records: Records, chosen: argparse.Namespace)
         f"ResNet-20, cp3, 20 % of the MACs. {PROTOCOL} {PROTOCOL_OF_TRIALS.split(' The best')[0]} All but random"
         " search begin with uniform and equal error, the default with the greedy start besides; TPE, CMA-ES and GP then"
         " search offsets from the better of them."
-        f" Least kl so far, in nats: mean over the seeds, and its range. {RECORDED}"
+        f" Least kl so far, in nats: mean over the seeds, and its range. {records.conditions(pieces)}"
     )
     searches: dict[str, list[dict[str, Any]]] = {}
     for piece, found in known:

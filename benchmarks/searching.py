@@ -213,7 +213,7 @@ def _right(network: CifarNetwork, small: Any) -> np.ndarray:  # noqa: ANN401 - a
     """Which images of the report are told right."""
     batches = network.images.batches(VALIDATED, 10_000)
     answers = proxy.reference_logits(small, batches)
-    own = [(logits.argmax(1) == labels).numpy() for logits, (_, labels) in zip(answers, batches, strict=True)]
+    own = [(logits.argmax(1) == labels).cpu().numpy() for logits, (_, labels) in zip(answers, batches, strict=True)]
     return np.concatenate(own)
 
 

@@ -25,7 +25,7 @@ class ShortTraining:
 
     Args:
         dense: whose answers are aimed at.
-        images: preprocessed ``(N, 3, 32, 32)``.
+        images: preprocessed ``(N, 3, 32, 32)``, on the device of all networks.
         labels: ``(N,)``.
         seen: how many images are seen; more than N: several passes.
         seed: of their order and how they are altered.
@@ -65,12 +65,12 @@ class ShortTraining:
         return self._altered[step]
 
     def _alter(self, images: Tensor) -> Tensor:
-        flipped = torch.rand(len(images), generator=self._generator) < 0.5  # noqa: PLR2004 - every second one
+        flipped = (torch.rand(len(images), generator=self._generator) < 0.5).to(images.device)  # noqa: PLR2004 - in two
         images = torch.where(flipped[:, None, None, None], images.flip(-1), images)
         framed = functional.pad(images, (_FRAME,) * 4)
-        corners = torch.randint(0, 2 * _FRAME + 1, (len(images), 2), generator=self._generator)
-        rows = corners[:, :1] + torch.arange(images.shape[2])
-        columns = corners[:, 1:] + torch.arange(images.shape[3])
-        which = torch.arange(len(images))[:, None, None]
+        corners = torch.randint(0, 2 * _FRAME + 1, (len(images), 2), generator=self._generator).to(images.device)
+        rows = corners[:, :1] + torch.arange(images.shape[2], device=images.device)
+        columns = corners[:, 1:] + torch.arange(images.shape[3], device=images.device)
+        which = torch.arange(len(images), device=images.device)[:, None, None]
         cropped = framed.permute(0, 2, 3, 1)[which, rows[:, :, None], columns[:, None, :]]
         return cropped.permute(0, 3, 1, 2)  # channels last in memory

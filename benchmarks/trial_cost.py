@@ -6,6 +6,7 @@ passes of the same compressed network over the same batches, alternating in one 
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import tempfile
@@ -13,7 +14,7 @@ import time
 from pathlib import Path
 
 import torch
-from page import Page, options, shared_data
+from page import Page, device_option, options, shared_data
 from torch import nn
 
 import proxy
@@ -38,6 +39,7 @@ def main() -> None:
     parser = options(QUESTION)
     shared_data(parser)
     parser.add_argument("--images", type=int, default=1000, help="validation images (default: %(default)s)")
+    device_option(parser)
     chosen = parser.parse_args()
     rounds = 3 if chosen.quick else 7
     keep_freed_memory()  # as the child does
@@ -54,7 +56,7 @@ def main() -> None:
     for depth in (20,) if chosen.quick else (20, 56):
         for level in LEVELS:
             with tempfile.TemporaryDirectory() as folder:
-                trial, bare, assembly = measure(cifar, depth, Path(folder), chosen.images, rounds, level)
+                trial, bare, assembly = measure(cifar, depth, Path(folder), chosen, rounds, level)
             ratio = statistics.median(t / b for t, b in zip(trial, bare, strict=True))
             medians = (f"{statistics.median(x):.3f}" for x in (bare, trial, assembly))
             rows.append((f"ResNet-{depth}", level, *medians, f"{ratio:.2f}"))
@@ -66,12 +68,12 @@ def main() -> None:
 
 
 def measure(
-    cifar: object, depth: int, work: Path, validation: int, rounds: int, level: Level
+    cifar: object, depth: int, work: Path, chosen: argparse.Namespace, rounds: int, level: Level
 ) -> tuple[list[float], ...]:
     """Seconds of trials, of the bare passes and of the assemblies."""
     dense = cifar.resnet(depth)  # type: ignore[attr-defined]  # a module from a data folder
-    session = Session(device="cpu", cache_dir=work / "factors")
-    task, files = prepared(cifar, dense, work, validation)
+    session = Session(device=chosen.device, cache_dir=work / "factors")
+    task, files = prepared(cifar, dense, work, chosen.images)
     network = session.network(task.model, files[task.model.sha256])
     ranks = {
         site.name: LayerRanks.model_validate(
@@ -91,16 +93,18 @@ def measure(
         outcome = measure_trial(session, task, files)
         trials.append(time.perf_counter() - start)
         assemblies.append(outcome.result.seconds.assembly)
-        passes.append(forward_seconds(small, calibration) + forward_seconds(small, images))
+        passes.append(sum(forward_seconds(small, some, session.device) for some in (calibration, images)))
     return trials, passes, assemblies
 
 
 @torch.no_grad()
-def forward_seconds(network: nn.Module, images: Images) -> float:
+def forward_seconds(network: nn.Module, images: Images, device: torch.device) -> float:
     """Of one bare pass in eval mode."""
     start = time.perf_counter()
     for batch in images.only():
         network(batch)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
     return time.perf_counter() - start
 
 

@@ -147,6 +147,7 @@ def work(tmp_path):
     return Work(tmp_path)
 
 
-@pytest.fixture
-def session(tmp_path):
-    return Session(device="cpu", cache_dir=tmp_path / "factors")
+@pytest.fixture(params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
+def session(tmp_path, request):
+    """On every kind of device that this machine has."""
+    return Session(device=request.param, cache_dir=tmp_path / "factors")
