@@ -101,7 +101,7 @@ def work_off(
     Args:
         pieces: the most important first.
         perform: called in another process with the chosen options and a piece; None means that it needs a piece
-            that is not there yet: it is tried once more, at the end.
+            that is not there yet: it is tried again, at the end, once another one is done.
         records: where results go.
         chosen: the options; ``minutes`` after the call nothing new is begun.
     """
@@ -109,7 +109,7 @@ def work_off(
     options, on = vars(chosen), f"{machine(chosen.device)}, torch {torch.__version__}"
     waiting = list(pieces)
     running: dict[Future[Any], Piece] = {}
-    again: set[str] = set()
+    stalled: list[Piece] = []
     with ProcessPoolExecutor(chosen.processes, get_context("spawn"), initializer=_alone) as pool:
         while waiting or running:
             while waiting and len(running) < chosen.processes and time.monotonic() < deadline:
@@ -121,12 +121,13 @@ def work_off(
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
                 piece, found = running.pop(future), future.result()
-                if found is not None:
-                    records.add(piece, found, on)
-                elif str(piece) not in again:
-                    again.add(str(piece))
-                    waiting.append(piece)
                 print(time.strftime("%H:%M:%S"), "done" if found is not None else "not ready", piece, flush=True)
+                if found is None:
+                    stalled.append(piece)
+                    continue
+                records.add(piece, found, on)
+                waiting += stalled  # perhaps for this one
+                stalled.clear()
 
 
 def _alone() -> None:

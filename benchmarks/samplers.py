@@ -74,10 +74,10 @@ def all_pieces() -> list[Piece]:
     return [
         *(race(sampler, seed) for seed in range(REPORTED) for sampler in NAMES if sampler != "gp"),
         *(race(sampler, seed) for seed in range(REPORTED, SEEDS) for sampler in ("auto", "errors")),
-        *(front(sampler, 0) for sampler in ("errors", "nsga2")),
+        *(front(sampler, 0) for sampler in ("auto", "errors", "nsga2")),
         race("gp", 0, 50),
         *(race(sampler, seed) for seed in range(REPORTED, SEEDS) for sampler in NAMES if sampler not in _TWICE),
-        *(front(sampler, seed) for seed in (1, 2) for sampler in ("errors", "nsga2")),
+        *(front(sampler, seed) for seed in (1, 2) for sampler in ("auto", "errors", "nsga2")),
         *(race("gp", seed, 50) for seed in (1, 2)),
     ]
 
@@ -122,7 +122,13 @@ class Front:
         limits = network.limits(piece["budget"])
         self._space = network.space
         self._plan = SearchPlan(
-            limits, "minimize", piece["seed"], 10, sampler=piece["sampler"], objectives=("proxy", "macs")
+            limits,
+            "minimize",
+            piece["seed"],
+            10,
+            sampler=piece["sampler"],
+            objectives=("proxy", "macs"),
+            judged=network.judged if "greedy" in piece.get("starts", ()) else None,
         )
 
     def __call__(self, index: int, past: list[Past]) -> Choice:
@@ -255,11 +261,11 @@ def fronts(page: Page, known: Sequence[tuple[Piece, dict[str, Any]]], *, quick: 
     found = [(piece, one) for piece, one in known if piece["what"] == "front"]
     if not found:
         return
-    names = {"auto": NAMES["errors"], "nsga2": "NSGA-II"}
+    names = NAMES | {"nsga2": "NSGA-II"}
     lines: dict[str, list[list[float]]] = {}
     for piece, one in found:
         own = [volume(one, count) for count in range(1, len(one["trials"]) + 1)]
-        lines.setdefault(names[piece["sampler"]], []).append(own)
+        lines.setdefault(names[sampler_of(piece)], []).append(own)
     marks = (10, 20, 40, FRONT_TRIALS)
     page.text(
         f"Fronts of kl and macs up to {FRONT_LIMIT:.0%} of the MACs: the share of the rectangle from nothing to that"
