@@ -115,6 +115,8 @@ def restrict_files(policy: Policy) -> None:
         _allow(descriptor, listed_paths(), _Right.READ_DIR)
         _allow(descriptor, policy.writes, _WRITE & handled)
         _allow(descriptor, policy.devices, _CONTROL & handled)
+        if policy.driver:  # CUDA names its threads, and gives up where it cannot
+            _allow(descriptor, [Path("/proc/self/task")], (_Right.WRITE_FILE | _Right.TRUNCATE) & handled)
         call("syscall", _RESTRICT_SELF, descriptor, 0)
     finally:
         os.close(descriptor)

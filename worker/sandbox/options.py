@@ -61,6 +61,7 @@ class SandboxOptions:
             reads=[*self.reads, *reads],
             writes=[*writes, *shared, *service],
             devices=device_files(device),
+            driver=not on_cpu,
             local_sockets=bool(service),
             data_bytes=self.memory_limit if on_cpu else None,
             witness=witness,

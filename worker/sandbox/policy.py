@@ -19,6 +19,7 @@ class Policy(BaseModel):
     reads: list[Path] = Field(default=[], description="may be read, besides Python, its libraries and this package")
     writes: list[Path] = Field(default=[], description="may be read, written, made and removed")
     devices: list[Path] = Field(default=[], description="device files that may be read, written and controlled")
+    driver: bool = Field(default=False, description="a GPU's driver runs in it: it names threads, and makes a socket")
     local_sockets: bool = Field(default=False, description="CUDA's multi-process service is reached through one")
     data_bytes: int | None = Field(default=None, description="private memory it may ask for; None: not limited so")
     file_bytes: int = Field(default=64 << 30, description="largest file it may write")

@@ -68,8 +68,27 @@ def local_sockets(policy: Policy) -> str | None:
     """Unix sockets: a desktop's bus, a container engine, an agent of keys."""
     if policy.local_sockets:
         return "CUDA's multi-process service is in use here, and is reached through one"
-    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX):
-        return "a local socket can be made"
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as made:
+        if not policy.driver:
+            return "a local socket can be made"
+        return _conversation(made)
+    return None
+
+
+def _conversation(made: socket.socket) -> str | None:
+    """A GPU's driver makes a socket and listens on it; nobody may be reached through one."""
+    for what, attempt in (
+        ("connected", lambda: made.connect("/run/none")),
+        ("sent to", lambda: made.sendto(b"", "/run/none")),
+        ("accepted from", made.accept),
+    ):
+        try:
+            attempt()
+        except PermissionError:
+            continue
+        except OSError:
+            pass
+        return f"a local socket can be {what}"
     return None
 
 

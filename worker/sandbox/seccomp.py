@@ -3,7 +3,7 @@
 The list names what is refused, not what is allowed: torch, CUDA's driver and the C library use hundreds of calls, and
 others with every version. Refused are sockets, new processes, signals to others, looking into others, changing modes
 and owners of files, everything that only administrators do, and the ways around these rules (``io_uring``, other
-calling conventions, undoing what was set before).
+calling conventions, undoing what was set before). A GPU's driver makes a local socket; nobody is reached through it.
 
 A filter is a program of the classic Berkeley packet filter over ``struct seccomp_data``: number, architecture,
 instruction pointer, six arguments. It can compare an argument, but not look behind a pointer; ``clone3`` keeps its
@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from worker.sandbox.kernel import Unavailable, prctl
 from worker.sandbox.policy import Policy
-from worker.sandbox.system_calls import ARCHITECTURES, CONDITIONAL, REFUSED
+from worker.sandbox.system_calls import ARCHITECTURES, CONDITIONAL, CONVERSING, REFUSED
 
 __all__ = ["install_filter"]
 
@@ -80,7 +80,8 @@ def _filter(machine: str, policy: Policy) -> list[_Step]:
     audit_number, column = ARCHITECTURES[machine]
     number = {name: numbers[column] for name, numbers in CONDITIONAL.items()}
     own = [os.getpid()]
-    families = [int(socket.AF_UNIX)] if policy.local_sockets else []
+    families = [int(socket.AF_UNIX)] if policy.local_sockets or policy.driver else []
+    unheard = {} if policy.local_sockets else CONVERSING
     steps = [
         *(_Step(_LOAD, _ARCHITECTURE), _Step(_EQUAL, audit_number, 1, 0), _fail(errno.EPERM)),
         *(_Step(_LOAD, _NUMBER), _Step(_AT_LEAST, _OTHER_CONVENTION, 0, 1), _fail(errno.EPERM)),
@@ -93,7 +94,7 @@ def _filter(machine: str, policy: Policy) -> list[_Step]:
     ]
     for name in ("kill", "tgkill", "rt_sigqueueinfo", "rt_tgsigqueueinfo"):
         steps += _only(number[name], 0, own)
-    for numbers in REFUSED.values():
+    for numbers in (*REFUSED.values(), *unheard.values()):
         if numbers[column] is not None:
             steps += _when(numbers[column], [_fail(errno.EPERM)])
     return [*steps, _pass()]

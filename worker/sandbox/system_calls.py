@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["ARCHITECTURES", "CONDITIONAL", "REFUSED"]
+__all__ = ["ARCHITECTURES", "CONDITIONAL", "CONVERSING", "REFUSED"]
 
 Numbers = tuple[int | None, int | None]
 
@@ -24,6 +24,16 @@ CONDITIONAL: Final[dict[str, Numbers]] = {
     "ioctl": (16, 29),
 }
 """Refused depending on their arguments."""
+
+CONVERSING: Final[dict[str, Numbers]] = {
+    "connect": (42, 203),
+    "accept": (43, 202),
+    "accept4": (288, 242),
+    "sendto": (44, 206),
+    "sendmsg": (46, 211),
+    "sendmmsg": (307, 269),
+}
+"""Refused as well where a socket may be made and nobody is to be reached through it."""
 
 _PROCESSES: Final[dict[str, Numbers]] = {
     "fork": (57, None),
