@@ -24,6 +24,7 @@ from ranksearch.documents.graph import (
     references,
 )
 from ranksearch.documents.operators import aten_operators, size_operators
+from ranksearch.documents.views import free_views
 
 __all__ = ["DocumentNetwork", "example_inputs"]
 
@@ -70,6 +71,7 @@ class DocumentNetwork(nn.Module):
         self.output_specs = tuple(output_specs)
         self._graph = graph
         self._released = _released_after(graph)
+        self._free_views = free_views(graph)
 
     def example_inputs(self, batch: int = 2, *, seed: int = 0) -> tuple[Tensor, ...]:
         """Random inputs of this network, on its device; see :func:`example_inputs`."""
@@ -89,16 +91,18 @@ class DocumentNetwork(nn.Module):
             raise TypeError(f"the network takes {len(self.input_specs)} inputs, got {len(inputs)}")
         results: list[Any] = [None] * len(self._graph.nodes)
         for index, node in enumerate(self._graph.nodes):
-            results[index] = self._run(node, inputs, results)
+            results[index] = self._run(index, node, inputs, results)
             for done in self._released[index]:
                 results[done] = None
         return self._output(self._graph.output, inputs, results)
 
-    def _run(self, node: Node, inputs: tuple[Tensor, ...], results: list[Any]) -> Any:  # noqa: ANN401 - any result
+    def _run(self, index: int, node: Node, inputs: tuple[Tensor, ...], results: list[Any]) -> Any:  # noqa: ANN401 - any result
         if isinstance(node, Call):
             return self.get_submodule(node.module)(self._value(node.argument, inputs, results))
         args = [self._value(value, inputs, results) for value in node.args]
         kwargs = {name: self._value(value, inputs, results) for name, value in node.kwargs.items()}
+        if index in self._free_views:
+            return torch.reshape(*args, **kwargs)
         of_sizes = size_operators().get(node.op)
         return aten_operators()[node.op](*args, **kwargs) if of_sizes is None else of_sizes(*args)
 
