@@ -160,7 +160,8 @@ class Session:
     def __init__(self, *, device: str, cache_dir: Path, threads: int = 0) -> None:
         if threads:
             torch.set_num_threads(threads)
-        torch.backends.cudnn.benchmark = False  # a trial repeated must give the same value
+        torch.backends.cudnn.benchmark = False  # a trial repeated must give the same value,
+        torch.backends.cudnn.allow_tf32 = False  # and on a GPU that of a CPU: seen were six digits instead of three
         self.device = torch.device(device)
         self.factors = DiskCache(cache_dir, device=self.device)
         self._networks: Recent[nn.Module] = Recent(_NETWORKS)

@@ -1,5 +1,6 @@
 """A session on tiny documents, as the child has it."""
 
+import copy
 import hashlib
 
 import pytest
@@ -39,7 +40,13 @@ class Net(torch.nn.Module):
 
 
 class Work:
-    """Documents in a folder, and tasks on them."""
+    """Documents in a folder, and tasks on them.
+
+    Attributes:
+        device: on which what a test expects is computed: a GPU's decompositions are as good as a CPU's, not the same.
+    """
+
+    device = torch.device("cpu")
 
     def __init__(self, folder):
         self.folder = folder
@@ -136,10 +143,11 @@ class Work:
     def compressed(self, level="reconstruction", sweeps=0):
         """What a trial should have measured."""
         ranks = {name: {"method": choice.method, "rank": choice.rank} for name, choice in self.ranks.items()}
-        small = proxy.compress(self.net, ranks)
-        images = [images for images, _ in self.batches(0, 20)]
-        proxy.calibrate(small, images, reference=self.net, level=level, sweeps=sweeps)
-        return small
+        dense = copy.deepcopy(self.net).to(self.device)
+        small = proxy.compress(dense, ranks)
+        images = [images.to(self.device) for images, _ in self.batches(0, 20)]
+        proxy.calibrate(small, images, reference=dense, level=level, sweeps=sweeps)
+        return small.cpu()
 
 
 @pytest.fixture
@@ -150,4 +158,7 @@ def work(tmp_path):
 @pytest.fixture(params=["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"])
 def session(tmp_path, request):
     """On every kind of device that this machine has."""
-    return Session(device=request.param, cache_dir=tmp_path / "factors")
+    made = Session(device=request.param, cache_dir=tmp_path / "factors")
+    if "work" in request.fixturenames:
+        request.getfixturevalue("work").device = made.device
+    return made

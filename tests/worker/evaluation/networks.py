@@ -56,6 +56,8 @@ CHOICES = {"mix": [LayerRanks(method="cp3", rank=rank) for rank in (4, 12)]}
 class FusedWork:
     """Documents of :class:`Fused` in a folder, and tasks on them; the data set's inputs are in another order."""
 
+    device = torch.device("cpu")
+
     def __init__(self, folder):
         self.folder = folder
         self.files = {}

@@ -1,5 +1,7 @@
 """Several inputs, a structure of outputs, parts without convolutions: every kind of task on one such network."""
 
+import copy
+
 import onnxruntime
 import pytest
 import torch
@@ -31,11 +33,12 @@ def document(session, work):
 
 def by_hand(work, ranks, level="reconstruction", dense=None):
     """Compressed and calibrated without a worker."""
-    dense = dense or work.net
+    dense = copy.deepcopy(dense or work.net).to(work.device)
     chosen = {name: {"method": choice.method, "rank": choice.rank} for name, choice in ranks.items()}
     small = proxy.compress(dense, chosen)
-    proxy.calibrate(small, work.batches(0, 16), reference=dense, level=level)
-    return small
+    batches = [proxy.Inputs(given).to(work.device) for given, _ in work.batches(0, 16)]
+    proxy.calibrate(small, batches, reference=dense, level=level)
+    return small.cpu()
 
 
 def test_the_profile_names_inputs_and_outputs(session, work):

@@ -1,5 +1,7 @@
 """A trial's network trained, with what is told on the way."""
 
+import copy
+
 import pytest
 import torch
 
@@ -54,11 +56,11 @@ def test_it_tells_what_was_before_then_every_step_and_writes_what_it_measured(tr
 
 def test_the_result_is_what_the_numerics_make_of_the_same_images(trained, work, document):
     outcome, _, output = trained()
-    network, (images, labels) = ranksearch.load(document), work.batches(0, 20, size=20)[0]
+    network, (images, labels) = ranksearch.load(document).to(work.device), work.batches(0, 20, size=20)[0]
     recipe = proxy.Recipe(**work.finetune(document).recipe.model_dump())
-    tuning = proxy.FineTuning(network, images, labels, reference=work.net, recipe=recipe)
+    tuning = proxy.FineTuning(network, images, labels, reference=copy.deepcopy(work.net).to(work.device), recipe=recipe)
     list(tuning.run())
-    ours, wanted = ranksearch.load(output / outcome.sha256), tuning.result()
+    ours, wanted = ranksearch.load(output / outcome.sha256), tuning.result().cpu()
     with torch.no_grad():
         torch.testing.assert_close(ours(images), wanted(images), rtol=1e-4, atol=1e-5)
 

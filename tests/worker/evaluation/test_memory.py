@@ -109,11 +109,11 @@ def test_it_is_noted_in_the_log(report, work, room, caplog):
     assert "goes on with 8 images at once" in caplog.text
 
 
-def test_where_one_image_is_too_many_it_is_labelled_and_worth_a_larger_device(report, work, room):
+def test_where_one_image_is_too_many_it_is_labelled_and_worth_a_larger_device(report, work, session, room):
     room["images"] = 0
     answer = report(work.trial())
     assert (answer.problem.code, answer.retry) == ("evaluation_out_of_memory", True)
-    assert answer.problem.extra["device"] == "cpu"
+    assert answer.problem.extra["device"] == session.device_name
     assert answer.problem.extra["memory_bytes"] > 0
     assert "single images" in answer.problem.detail
     assert "GiB" in answer.problem.expected

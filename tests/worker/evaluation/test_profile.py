@@ -55,7 +55,7 @@ def test_the_factors_are_kept_for_the_trials(session, work, monkeypatch):
         }
     }
     hashes = session.hashes(work.model, network)
-    site = next(site for site in proxy.find_sites(network, torch.zeros(1, 3, 8, 8)) if site.name == "second")
+    site = next(site for site in proxy.find_sites(network, session.example_inputs(network)) if site.name == "second")
     key = proxy.factor_key(hashes["second"], "cp3", ranks["second"], site.weight_shape, solver="epc")
     assert session.factors.get(key) is not None
 
@@ -142,6 +142,7 @@ def test_grouped_and_transposed_layers_go_all_the_way(session, work, monkeypatch
         for site, point in zip(profile.sites, points, strict=True)
     }
     small = proxy.compress(network, ranks, session.factors)
+    small.cpu()
     assert proxy.cost(small, images).macs == sum(point.macs for point in points)
 
     ranksearch.pack(small, (images,), work.folder / "small")

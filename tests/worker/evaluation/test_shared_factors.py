@@ -65,7 +65,7 @@ def test_what_the_fleet_has_is_not_decomposed_again_and_gives_the_same(session, 
     elsewhere = Fleet(tmp_path / "elsewhere")
     key = key_of(work, "second", 9)
     elsewhere.content[key] = factor_path(tmp_path / "factors", key).read_bytes()
-    other = Session(device="cpu", cache_dir=elsewhere.folder)
+    other = Session(device=str(session.device), cache_dir=elsewhere.folder)
     other.factors.fetch = elsewhere.fetch
     decomposed = []
     real = proxy.assembly.decompose_many

@@ -147,7 +147,7 @@ def test_latency_is_measured_where_it_is_asked_for(session, work):
     latency = measure_trial(session, work.trial(measure_latency=True), work.files).result.latency
     assert latency.latency_ms > 0
     assert latency.dense_latency_ms > 0
-    assert (latency.device, latency.dtype, latency.batch) == ("cpu", "float32", 1)
+    assert (latency.device, latency.dtype, latency.batch) == (session.device_name, "float32", 1)
     assert measure_trial(session, work.trial(), work.files).result.latency is None
 
 
