@@ -69,8 +69,13 @@ def aim(space: SearchSpace, plan: SearchPlan, index: int, past: Sequence[Past]) 
 
 def best_within(space: SearchSpace, plan: SearchPlan, past: Sequence[Past], limits: Mapping[str, float]) -> Past | None:
     """The complete trial of the best merit that costs at most ``limits`` by the profile."""
-    by_merit = sorted((t for t in past if t.complete), key=lambda t: (merit(plan, t), t.number))
-    return next((t for t in by_merit if space.fits(np.array(t.positions), limits)), None)
+    complete = [t for t in past if t.complete]
+    while complete:  # mostly the first fits
+        best = min(complete, key=lambda t: (merit(plan, t), t.number))
+        if space.fits(np.array(best.positions), limits):
+            return best
+        complete = [t for t in complete if space.fits(np.array(t.positions), limits)]
+    return None
 
 
 def _corrected(space: SearchSpace, plan: SearchPlan, past: Sequence[Past]) -> dict[str, float]:

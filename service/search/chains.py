@@ -56,6 +56,13 @@ class PricedTable:
         """Whether the network costs at most ``limits``, all of them."""
         return all(self.total(word, at) <= limit for word, limit in limits.items())
 
+    def fitting(self, at: NDArray[np.int64], limits: Mapping[str, float]) -> NDArray[np.bool_]:
+        """Which of several networks, ``(k, n)``, cost at most ``limits``: ``(k,)``."""
+        fit = np.ones(len(at), bool)
+        for word, limit in limits.items():
+            fit &= self._rest[word] + self.costs[word][self.rows, at].sum(axis=1) <= limit
+        return fit
+
     def error(self, at: NDArray[np.int64]) -> NDArray[np.float64]:
         """Relative error of every site, ``(n,)``."""
         chosen: NDArray[np.float64] = self.errors[self.rows, at]
