@@ -16,7 +16,7 @@ from greedy_table import greedy_table
 from page import PAGES, options, shared_data
 from pars_page import write
 from records import Piece, Records, queue_options, work_off
-from searching import FINAL_IMAGES, STARTS, SWEEPS, handed_out, measured, search, search_piece
+from searching import FINAL_IMAGES, STARTS, SWEEPS, handed_out, measured, search, search_piece, with_finals_for_trials
 from short_training import ShortTraining
 
 from service.scheduling.sensitivity import pairs_of
@@ -95,6 +95,7 @@ def all_pieces(epochs: float) -> list[Piece]:
     pieces += [table(56, CP3), *(one for b in BUDGETS for one in allocations(56, CP3, b, ("greedy", "estimated")))]
     pieces += [search_piece(56, CP3, budget, "auto", seed) for seed in (1, 2) for budget in BUDGETS]
     pieces += [search_piece(56, MIXED, budget, "auto", 0) for budget in BUDGETS]
+    pieces += [with_finals_for_trials(search_piece(20, CP3, budget, "auto", 0)) for budget in (0.2, 0.33)]
     pieces += [out(piece) for piece in pieces if piece["what"] in {"search", "allocation"}]
     pieces += [refitted(piece) for piece in pieces if piece["what"] == "tuned"]
     return [piece for at, piece in enumerate(pieces) if piece not in pieces[:at]]

@@ -22,6 +22,7 @@ LEVELS = ("raw", "statistics", "reconstruction", "all_layers")
 WORDS = {
     "auto 100": "**ours, 100 trials**",
     "errors 100": "by relative errors, 100",
+    "finals 100": "ours, trials as finals, 100",
     "random 100": "random search, 100",
     "random 1000": "random search, 1,000",
     "uniform": "uniform",
@@ -149,7 +150,9 @@ def write(question: str, pieces: Sequence[Piece], records: Records, chosen: argp
         "Ours is the product's default: warm starts uniform, equal error and `greedy, estimated`, which count as"
         " trials, then the error model on the same estimate, of first order, by one backward pass over 256 images; the"
         " best start is always a finalist. `greedy table, measured` is the usual one: the divergence with one layer"
-        " factorised at a time, at four ranks each. `by relative errors` is the search as it was without the estimate."
+        " factorised at a time, at four ranks each. `by relative errors` is the search as it was without the estimate,"
+        " `trials as finals` the default with every trial measured as a finalist is, at some fifteen times the price:"
+        " what better trials could win at most."
         " The best allocation of the goals is the best of uniform, equal error, VBMF, equal energy and the measured"
         " table; the estimated one is a part of ours, and told beside."
     )

@@ -31,10 +31,12 @@ __all__ = [
     "best_so_far",
     "handed_out",
     "measured",
+    "reported",
     "run",
     "sampler_of",
     "search",
     "search_piece",
+    "with_finals_for_trials",
 ]
 
 CALIBRATED, SEEN, FINALISTS, FINAL_IMAGES = 256, 1000, 5, 1024
@@ -74,8 +76,15 @@ def search_piece(
     }
 
 
+def with_finals_for_trials(search: Piece) -> Piece:
+    """The same search, every trial of which is measured as a finalist is: what better trials could win at most."""
+    return {**search, "as_final": True}
+
+
 def sampler_of(search: Piece) -> str:
     """Its name; that of a search without the estimated start, ``errors``."""
+    if "as_final" in search:
+        return "finals"
     return "errors" if search["sampler"] == "auto" and "starts" not in search else str(search["sampler"])
 
 
@@ -87,19 +96,19 @@ def search(chosen: Mapping[str, Any], piece: Piece) -> dict[str, Any]:
     screened = piece["sampler"] == "random" and piece["trials"] > 100  # noqa: PLR2004 - more would take hours
     trials, sampling = _screened(network, trial, piece) if screened else _searched(network, trial, piece)
     found = {"trials": trials, "sampling": sampling, "evaluated": trial.evaluated}
-    return (
-        found
-        if piece.get("unreported")
-        else found | _finals(network, trials) | {"seconds": time.process_time() - clock}
-    )
+    if piece.get("unreported"):
+        return found
+    found |= reported(network, trials, measured_already="as_final" in piece)
+    return found | {"seconds": time.process_time() - clock}
 
 
-def _finals(network: CifarNetwork, trials: Trials) -> dict[str, Any]:
+def reported(network: CifarNetwork, trials: Trials, *, measured_already: bool = False) -> dict[str, Any]:
     """The best trials on more images, the best of those, and what it is worth."""
-    finals = []
-    for positions, *_ in _finalists(trials):
-        score = network.score(network.reconstructed(positions_of(positions), FINAL_IMAGES), VALIDATED)
-        finals.append([score.kl, score.accuracy, positions])
+    finals = [[kl, accuracy, positions] for positions, kl, accuracy, _ in _finalists(trials)]
+    if not measured_already:
+        for final in finals:
+            score = network.score(network.reconstructed(positions_of(final[2]), FINAL_IMAGES), VALIDATED)
+            final[:2] = score.kl, score.accuracy
     won = min(finals, key=lambda one: one[0])[2]
     return {"finals": finals, "won": won, "measured": measured(network, positions_of(won))}
 
@@ -168,17 +177,21 @@ class RecordedTrial:
 
     def __init__(self, network: CifarNetwork, records: Records, piece: Piece) -> None:
         self._network = network
+        self._images, self._sweeps, self._seen = (CALIBRATED, 0, SEEN)
+        if "as_final" in piece:
+            self._images, self._sweeps, self._seen = FINAL_IMAGES, SWEEPS, VALIDATED
         self._known: dict[tuple[int, ...], tuple[float, float]] = {}
         self.evaluated = 0
         for known, found in records:
-            if "trials" in known and all(known[word] == piece[word] for word in ("depth", "methods")):
+            if "trials" in known and all(known.get(w) == piece.get(w) for w in ("depth", "methods", "as_final")):
                 self._known |= {tuple(one[0]): (one[1], one[2]) for one in found["trials"]}
 
     def __call__(self, positions: Positions) -> tuple[float, float]:
         """Its kl and accuracy."""
         key = tuple(int(at) for at in positions)
         if key not in self._known:
-            score = self._network.score(self._network.reconstructed(positions, CALIBRATED), SEEN)
+            small = self._network.reconstructed(positions, self._images, sweeps=self._sweeps)
+            score = self._network.score(small, self._seen)
             self._known[key] = (score.kl or 0.0, score.accuracy or 0.0)
             self.evaluated += 1
         return self._known[key]

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from worker.allocator import keep_freed_memory
-from worker.protocol import Advance, Assignment, Fetched, Hello, Report, Wants, from_agent
+from worker.protocol import Advance, Assignment, Fetched, Hello, Ready, Report, Wants, from_agent
 from worker.sandbox import Policy, confine, switched_off
 
 __all__ = ["main"]
@@ -34,6 +34,8 @@ def main(argv: list[str] | None = None) -> None:
     from worker.evaluation import Session, evaluate  # noqa: PLC0415 - torch takes seconds: first watch the agent
 
     session = Session(device=options.device, cache_dir=options.cache_dir, threads=options.threads)
+    if options.device != "cpu":
+        _say(pipe, Ready(problem=session.device_problem()))
     while True:
         assignment = assignments.get()
         session.factors.fetch = _asking(pipe, answers, assignment.number)
@@ -56,7 +58,7 @@ def _reserve_standard_output() -> BinaryIO:
     return pipe
 
 
-def _say(pipe: BinaryIO, message: Hello | Report | Wants | Advance) -> None:
+def _say(pipe: BinaryIO, message: Hello | Ready | Report | Wants | Advance) -> None:
     pipe.write(message.line())
     pipe.flush()
 

@@ -16,7 +16,7 @@ from ranksearch.contracts.jobs import Outcome, Task
 from ranksearch.contracts.resources import SandboxMeasure
 from ranksearch.local import module_environment
 from worker.child_process import LONGEST_LINE, ChildProcess
-from worker.protocol import Advance, Assignment, Fetched, Hello, Report, from_child
+from worker.protocol import Advance, Assignment, Fetched, Hello, Ready, Report, from_child
 from worker.sandbox import SandboxOptions, memory_held
 from worker.workspace import Workspace
 
@@ -111,7 +111,7 @@ class Evaluator:
 
         Raises:
             EvaluationFailed: it did not start.
-            UnavailableError: a measure that is required is not in force.
+            UnavailableError: a measure that is required is not in force, or the device does not work.
         """
         self._running_child()
         return self._measures
@@ -152,7 +152,7 @@ class Evaluator:
         Raises:
             EvaluationFailed: the task gave no result.
             Interrupted: ``unwanted`` said so.
-            UnavailableError: a measure that is required is not in force.
+            UnavailableError: as :meth:`confinement`.
         """
         child = self._running_child()
         self._number += 1
@@ -192,14 +192,21 @@ class Evaluator:
             environment=_environment(workspace.shared),
             directory=workspace.shared,
         )
-        line = self._child.receive(_START_SECONDS)
+        hello = self._parsed(Hello.model_validate_json, self._first_line(self._child))
+        self._measures = [*hello.sandbox, *self._own_measures(self._child)]
+        self._check_required()
+        if self._device != "cpu":
+            self._check_device(self._parsed(Ready.model_validate_json, self._first_line(self._child)))
+        return self._child
+
+    def _first_line(self, child: ChildProcess) -> bytes:
+        """The next of those that a child says unasked."""
+        line = child.receive(_START_SECONDS)
         if line is None:
             raise self._ended(f"the evaluating process did not start within {_START_SECONDS:g} s")
         if not line:
-            raise self._crashed(self._child, "at its start")
-        self._measures = [*self._parsed(Hello.model_validate_json, line).sandbox, *self._own_measures(self._child)]
-        self._check_required()
-        return self._child
+            raise self._crashed(child, "at its start")
+        return line
 
     def _command_line(self, workspace: Workspace) -> list[str]:
         command = [
@@ -236,6 +243,19 @@ class Evaluator:
                 got="; ".join(f"{measure.name}: {measure.reason}" for measure in lacking),
                 expected="every measure in force",
                 mend="see docs/sandbox.md for what each measure needs, or start without --require-sandbox",
+            )
+
+    def _check_device(self, told: Ready) -> None:
+        """A worker whose device does not work would fail every job that it takes."""
+        if told.problem is not None:
+            self._end_child(politely=False)
+            raise UnavailableError(
+                "device_unusable",
+                f"the evaluating process cannot use {self._device}",
+                got=told.problem,
+                expected="a device that computes",
+                mend="try --no-sandbox: if that helps, the driver needs what docs/sandbox.md lists as refused;"
+                " otherwise ask ranksearch doctor, or evaluate with --devices cpu",
             )
 
     def _send(self, child: ChildProcess, message: Assignment | Fetched) -> None:

@@ -1,6 +1,7 @@
 """What the agent and its evaluating child say to each other: one JSON object a line, over the child's pipes.
 
-The child says :class:`Hello` when it has confined itself. Then the agent sends a :class:`Assignment`, and the child
+The child says :class:`Hello` when it has confined itself, and :class:`Ready` once it has tried its GPU, if it has one.
+Then the agent sends a :class:`Assignment`, and the child
 answers one :class:`Report` to each, in order. In between it may say which factors it :class:`Wants` of others; the
 agent looks for them and answers :class:`Fetched`. How far a training is, it says in an :class:`Advance`, which is not
 answered. The child gets paths of local files and never a token or a URL:
@@ -18,7 +19,18 @@ from ranksearch.contracts.finetuning import TuningPoint, TuningScore
 from ranksearch.contracts.jobs import Outcome, Task
 from ranksearch.contracts.resources import Problem, SandboxMeasure
 
-__all__ = ["MOST_FACTORS", "Advance", "Assignment", "Fetched", "Hello", "Report", "Wants", "from_agent", "from_child"]
+__all__ = [
+    "MOST_FACTORS",
+    "Advance",
+    "Assignment",
+    "Fetched",
+    "Hello",
+    "Ready",
+    "Report",
+    "Wants",
+    "from_agent",
+    "from_child",
+]
 
 MOST_FACTORS = 1000
 """In one message; what is beyond is computed here."""
@@ -38,6 +50,12 @@ class Hello(Message):
     """The child's first line, before it loads torch: what it is confined by."""
 
     sandbox: list[SandboxMeasure]
+
+
+class Ready(Message):
+    """The second line of a child on a GPU, or another accelerator: whether it works, confined as the child is."""
+
+    problem: str | None = Field(default=None, description="why nothing can be computed on it")
 
 
 class Assignment(Message):

@@ -314,6 +314,7 @@ class UnavailableError(RankSearchError):
         "wait_timeout": 504,
         "extra_missing": 501,
         "sandbox_unavailable": 501,
+        "device_unusable": 501,
     }
 
 

@@ -4,11 +4,14 @@ import time
 
 import psutil
 import pytest
+import torch
 
+from ranksearch.contracts.errors import UnavailableError
 from tests.worker.stand_ins import CRASH, GOOD, SLOW, child, job
 from worker import child_process
 from worker import evaluator as evaluator_module
 from worker.evaluator import EvaluationFailed, Evaluator, Interrupted
+from worker.sandbox import SandboxOptions
 
 
 @pytest.fixture
@@ -120,6 +123,21 @@ def test_a_child_that_ends_at_its_start_is_told(tmp_path):
     made = Evaluator(cache_dir=tmp_path, command=[sys.executable, "-c", "raise SystemExit(3)"])
     with pytest.raises(EvaluationFailed, match="exit status 3 at its start"):
         made.confinement()
+    made.stop()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for a machine whose torch sees no GPU")
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_device_that_does_not_work_is_told_before_any_job_is_taken(tmp_path, enabled):
+    """As it was with CUDA in a sandbox that kept it from starting: every evaluation failed, one after the other."""
+    made = Evaluator(device="cuda:0", cache_dir=tmp_path, sandbox=SandboxOptions(enabled=enabled))
+    with pytest.raises(UnavailableError) as refused:
+        made.confinement()
+    assert refused.value.code == "device_unusable"
+    assert "cuda:0" in refused.value.detail
+    assert "NVIDIA" in refused.value.got or "CUDA" in refused.value.got
+    assert "--no-sandbox" in refused.value.mend
+    assert made.pid is None
     made.stop()
 
 

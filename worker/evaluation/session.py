@@ -196,6 +196,15 @@ class Session:
         """As results name it."""
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else str(self.device)
 
+    def device_problem(self) -> str | None:
+        """Why nothing can be computed on the device; None: it works."""
+        try:
+            ones = torch.ones(2, 2, device=self.device)
+            found = float((ones @ ones).sum())
+        except (RuntimeError, AssertionError) as error:  # AssertionError: a torch without this kind of device
+            return str(error).partition("\n")[0]
+        return None if found == 8 else f"it computes {found:g} where 8 is right"  # noqa: PLR2004 - 2³
+
     @property
     def memory_bytes(self) -> int | None:
         """Of the device."""
