@@ -1,11 +1,10 @@
 """What the agent and its evaluating child say to each other: one JSON object a line, over the child's pipes.
 
 The child says :class:`Hello` when it has confined itself, and :class:`Ready` once it has tried its GPU, if it has one.
-Then the agent sends a :class:`Assignment`, and the child
-answers one :class:`Report` to each, in order. In between it may say which factors it :class:`Wants` of others; the
-agent looks for them and answers :class:`Fetched`. How far a training is, it says in an :class:`Advance`, which is not
-answered. The child gets paths of local files and never a token or a URL:
-whatever a hostile network does in there, it holds no credentials.
+Then the agent sends a :class:`Assignment`, and the child answers one :class:`Report` to each, in order. In between it
+may say which factors it :class:`Wants` of others; the agent looks for them and answers :class:`Fetched`. How far a
+training is, it says in an :class:`Advance`, which is not answered. The child gets paths of local files and never a
+token or a URL: whatever a hostile network does in there, it holds no credentials.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from statistics import median, quantiles
@@ -61,7 +62,19 @@ class Turns:
         )
 
 
+@contextmanager
+def _as_networks_are_run() -> Iterator[None]:
+    """With TF32 where a GPU has it, as by torch's default; a session's evaluations do without."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = True
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
+
+
 @torch.inference_mode()
+@_as_networks_are_run()
 def in_turns(
     calls: Sequence[Callable[[], object]],
     device: torch.device,

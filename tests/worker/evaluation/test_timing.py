@@ -107,3 +107,18 @@ def test_a_few_rounds_tell_nothing():
 def test_the_spread_is_from_quartile_to_quartile():
     found = Turns([[1.0, 2.0, 3.0, 4.0, 5.0]], [5]).timing(0)
     assert (found.median_ms, found.iqr_ms) == (3000, 2000)
+
+
+def test_networks_are_timed_with_the_arithmetic_that_torch_runs_them_with(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)  # as a session has it
+    seen = []
+    medians_ms([lambda: seen.append(torch.backends.cudnn.allow_tf32)], CPU, seconds=1.0, rounds=1)
+    assert set(seen) == {True}
+    assert torch.backends.cudnn.allow_tf32 is False
+
+
+def test_the_sessions_arithmetic_comes_back_after_a_call_that_fails(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    with pytest.raises(ZeroDivisionError):
+        medians_ms([lambda: 1 / 0], CPU, seconds=1.0, rounds=1)
+    assert torch.backends.cudnn.allow_tf32 is False
