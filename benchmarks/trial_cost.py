@@ -24,7 +24,8 @@ from ranksearch.contracts.jobs import DataSelection, TrialTask
 from ranksearch.contracts.ranks import LayerRanks
 from ranksearch.contracts.resources import Blob
 from worker.allocator import keep_freed_memory
-from worker.evaluation.session import Images, Session
+from worker.evaluation.images import Images
+from worker.evaluation.session import Session
 from worker.evaluation.stopwatch import Stopwatch
 from worker.evaluation.trial import calibrated, measure_trial
 

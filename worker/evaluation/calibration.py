@@ -9,7 +9,7 @@ from torch import nn
 
 import proxy
 from ranksearch.contracts.goals import Level
-from worker.evaluation.session import Images
+from worker.evaluation.images import Images
 
 __all__ = ["Reference", "calibrate"]
 

@@ -19,9 +19,10 @@ from ranksearch.documents import load
 from worker.evaluation.checkpoints import read_checkpoint, write_checkpoint
 from worker.evaluation.document import write_document
 from worker.evaluation.faults import ran_out_of_memory
+from worker.evaluation.images import Images
 from worker.evaluation.measured import first_image
 from worker.evaluation.pieces import in_pieces
-from worker.evaluation.session import Images, Session
+from worker.evaluation.session import Session
 from worker.evaluation.training_images import TrainingImages
 from worker.protocol import Advance
 

@@ -7,8 +7,9 @@ from torch import nn
 import proxy
 from ranksearch.contracts.profiles import Cost, Latency
 from ranksearch.contracts.studies import Seconds, TrialResult
+from worker.evaluation.images import Images
 from worker.evaluation.latency import measure_latency, one_image
-from worker.evaluation.session import Images, Session
+from worker.evaluation.session import Session
 
 __all__ = ["first_image", "latency_of", "result_of"]
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from math import prod
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,133 +12,25 @@ from torch import Tensor, nn
 import proxy
 from proxy.dense_features import recorded_bytes
 from proxy.sites import static_reasons
-from ranksearch.contracts.dataset_inputs import matched_inputs
-from ranksearch.contracts.errors import DatasetError
 from ranksearch.contracts.goals import Level, Metric
 from ranksearch.contracts.jobs import DataSelection
-from ranksearch.contracts.model_summaries import TensorSpec
 from ranksearch.contracts.resources import Blob
-from ranksearch.documents import example_inputs, load, load_data
+from ranksearch.documents import example_inputs, load
 from worker.devices import main_memory
 from worker.evaluation.faults import ran_out_of_memory, refused_images
+from worker.evaluation.images import Images
 from worker.evaluation.kept_networks import KeptNetworks
 from worker.evaluation.pieces import in_pieces
+from worker.evaluation.recent import Recent
 from worker.factor_cache import DiskCache
 
-__all__ = ["Images", "Session"]
+__all__ = ["Session"]
 
 _NETWORKS = 2
 _SELECTIONS = 4
-_RESIDENT_BYTES = 1 << 30
 _RECORDED_BYTES = 1 << 30
 
-Batch = tuple[proxy.Inputs, Tensor | None]
 Value = TypeVar("Value")
-
-
-class Recent(Generic[Value]):
-    """The most recently used values of a function of a key."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._values: OrderedDict[object, Value] = OrderedDict()
-
-    def get(self, key: object, make: Callable[[], Value]) -> Value:
-        """The value under this key, made if it is not there."""
-        if key not in self._values:
-            value = make()
-            self._values[key] = value
-            if len(self._values) > self._size:
-                self._values.popitem(last=False)
-        self._values.move_to_end(key)
-        return self._values[key]
-
-    def keys(self) -> list[object]:
-        """What is kept, the least recently used first."""
-        return list(self._values)
-
-    def clear(self) -> None:
-        """Forget all of them."""
-        self._values.clear()
-
-
-class Images:
-    """The images of one selection, in batches on a device; kept there where they are few enough.
-
-    Iterating again gives the same batches, which is what makes two trials comparable.
-
-    Args:
-        path: a data set document.
-        selection: which of its images.
-        batch_size: images a batch; the last one may hold fewer.
-        device: where the batches are wanted.
-        specs: what the network takes: shapes, names and types of its inputs.
-        at_once: images that a forward pass may take at once: fewer than a batch where memory is short.
-
-    Raises:
-        DatasetError: the document is not usable, its inputs are not the network's, or it holds fewer images than
-            selected.
-    """
-
-    def __init__(
-        self,
-        path: Path,
-        selection: DataSelection,
-        batch_size: int,
-        device: torch.device,
-        specs: Sequence[TensorSpec],
-        at_once: int | None = None,
-    ) -> None:
-        self._data = load_data(path)
-        self._device = device
-        self._order = matched_inputs(self._data.summary.inputs, specs)
-        self._dtypes: list[torch.dtype] = [getattr(torch, spec.dtype) for spec in specs]
-        if selection.stop > len(self._data):
-            raise DatasetError(
-                "dataset_slice_out_of_range",
-                "the selection reaches beyond the data set",
-                got=f"images {selection.start} to {selection.stop}",
-                expected=f"at most {len(self._data)}",
-            )
-        edges = range(selection.start, selection.stop, batch_size)
-        self._bounds = [(start, min(start + batch_size, selection.stop)) for start in edges]
-        self.count = selection.stop - selection.start
-        self.at_once = min(at_once or batch_size, batch_size)
-        self.are_cut = self.at_once < batch_size
-        each = sum(prod(spec.shape) * dtype.itemsize for spec, dtype in zip(specs, self._dtypes, strict=True))
-        self._resident = not self.are_cut and self.count * each <= _RESIDENT_BYTES
-        self._kept: list[Batch] | None = None
-
-    def __iter__(self) -> Iterator[Batch]:
-        if not self._resident:
-            return (self._batch(start, stop) for start, stop in self._bounds)
-        if self._kept is None:
-            self._kept = [self._batch(start, stop) for start, stop in self._bounds]
-        return iter(self._kept)
-
-    def __len__(self) -> int:
-        return len(self._bounds)
-
-    @property
-    def shapes(self) -> tuple[tuple[int, ...], ...]:
-        """Of one image, ``(C, H, W)``, input by input."""
-        return tuple(self._data.summary.inputs[at].shape for at in self._order)
-
-    def only(self) -> Iterator[proxy.Inputs]:
-        """The batches without their labels."""
-        return (images for images, _ in self)
-
-    def pieces(self) -> Iterator[proxy.Inputs]:
-        """The same, in pieces of at most ``at_once``."""
-        return (piece for images in self.only() for piece in images.pieces(self.at_once))
-
-    def _batch(self, start: int, stop: int) -> Batch:
-        labels = self._data.labels
-        stored = self._data.inputs(start, stop)
-        tensors = [stored[at].to(self._device, dtype) for at, dtype in zip(self._order, self._dtypes, strict=True)]
-        if self._device.type == "cpu":  # seen on CPUs: factorised networks run twice as fast on this layout
-            tensors = [_channels_last(tensor) for tensor in tensors]
-        return proxy.Inputs(tuple(tensors)), None if labels is None else labels[start:stop].to(self._device)
 
 
 class Session:
@@ -302,10 +192,6 @@ class Session:
                 return proxy.reference_outputs(network, images.only(), memory=_RECORDED_BYTES)
 
         return self._references.get(_key(blob, selection, images), _taking(images, outputs))
-
-
-def _channels_last(tensor: Tensor) -> Tensor:
-    return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor  # noqa: PLR2004 - images
 
 
 def _key(blob: Blob, selection: DataSelection, images: Images) -> tuple[object, ...]:
