@@ -70,6 +70,7 @@ def checked_request(
     check_label_range("calibration", calibrated, profile)
     check_label_range("validation", validated, profile)
     metric = metric_of(request, validated, profile)
+    _check_drop(request, metric)
     _check_methods(request.methods)
     _check_earlier(session, caller, request, hold=hold)
     limits = _limits(request, profile)
@@ -117,6 +118,19 @@ def _check_earlier(session: Session, caller: Principal, request: StudyRequest, *
                 expected=f"a study of {request.model}",
                 mend=f"remove {earlier} from from_studies",
             )
+
+
+def _check_drop(request: StudyRequest, metric: Metric) -> None:
+    """Accuracy is a share: who writes 2 for two points would be given a network that knows nothing any more."""
+    if metric == "accuracy" and request.max_drop is not None and request.max_drop >= 1:
+        points = request.max_drop if request.max_drop < 100 else 1.0  # noqa: PLR2004 - of a hundred
+        raise InputError(
+            "invalid_request",
+            "no network can lose so much accuracy, which is a share of the images",
+            got=f"max_drop {request.max_drop:g}, {100 * request.max_drop:g} points",
+            expected="less than 1",
+            mend=f"for {points:g} point{'' if points == 1 else 's'} send max_drop {points / 100:g}",
+        )
 
 
 def _check_methods(methods: Sequence[Method]) -> None:

@@ -196,6 +196,23 @@ def test_a_method_named_twice(service):
     assert service.submit(methods=["cp3", "svd"])  # as its advice says
 
 
+@pytest.mark.parametrize(
+    ("points", "advice"),
+    [(1, "for 1 point send max_drop 0.01"), (2.5, "for 2.5 points send max_drop 0.025"), (100, "for 1 point send")],
+)
+def test_points_of_accuracy_where_a_share_is_meant(service, points, advice):
+    asked = {"objectives": ["macs"], "constraints": {}, "metric": "accuracy"}
+    answer = service.http.post("/v1/studies", json=service.request(**asked, max_drop=points))
+    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+    assert f"{100 * points:g} points" in answer.json()["got"]
+    assert advice in answer.json()["mend"]
+    assert service.submit(**asked, max_drop=0.99)
+
+
+def test_a_drop_in_nats_may_be_more_than_one(service):
+    assert service.submit(objectives=["macs"], constraints={}, metric="kl", max_drop=2)
+
+
 def test_dense_among_the_methods_is_taken_for_what_it_says(service):
     """Every layer may stay dense in any case."""
     with_dense, without = (service.submit(methods=methods, n_trials=4)["id"] for methods in (["dense", "cp3"], ["cp3"]))
