@@ -7,7 +7,7 @@ from typing import Any
 from torch._ops import OpOverload
 from torch.fx import Node
 
-__all__ = ["aliased_argument", "bound_arguments", "is_in_place"]
+__all__ = ["aliased_argument", "bound_arguments", "is_in_place", "shared_argument"]
 
 
 def bound_arguments(node: Node) -> dict[str, Any]:
@@ -20,6 +20,12 @@ def bound_arguments(node: Node) -> dict[str, Any]:
     return bound
 
 
+def shared_argument(operator: OpOverload) -> tuple[int, str] | None:
+    """Place and name of the argument whose memory an operator's result may share, or that it writes to."""
+    arguments = enumerate(operator._schema.arguments)  # noqa: SLF001 - as above
+    return next(((at, argument.name) for at, argument in arguments if argument.alias_info is not None), None)
+
+
 def is_in_place(node: Node) -> bool:
     """Whether the node writes to one of its arguments."""
     return isinstance(node.target, OpOverload) and node.target._schema.is_mutable  # noqa: SLF001 - as above
@@ -30,8 +36,6 @@ def aliased_argument(node: Node) -> Node | None:
     if not isinstance(node.target, OpOverload):
         is_item = node.op == "call_function" and getattr(node.target, "__name__", "") == "getitem"
         return node.args[0] if is_item and isinstance(node.args[0], Node) else None
-    for argument in node.target._schema.arguments:  # noqa: SLF001 - as above
-        if argument.alias_info is not None:
-            value = bound_arguments(node).get(argument.name)
-            return value if isinstance(value, Node) else None
-    return None
+    shared = shared_argument(node.target)
+    value = None if shared is None else bound_arguments(node).get(shared[1])
+    return value if isinstance(value, Node) else None

@@ -6,6 +6,7 @@ a GPU's kernels, lay the same tensor out otherwise, and then there may be no suc
 
 from __future__ import annotations
 
+from ranksearch.documents.bound_arguments import shared_argument
 from ranksearch.documents.graph import Call, Graph, Node, NodeRef, Value
 from ranksearch.documents.operators import aten_operators
 
@@ -44,7 +45,8 @@ def _shared(node: Node) -> Value:
     operator = None if isinstance(node, Call) else aten_operators().get(node.op)
     if isinstance(node, Call) or operator is None:
         return None
-    for at, argument in enumerate(operator._schema.arguments):  # noqa: SLF001 - as above
-        if argument.alias_info is not None:
-            return node.args[at] if at < len(node.args) else node.kwargs.get(argument.name)
-    return None
+    shared = shared_argument(operator)
+    if shared is None:
+        return None
+    at, name = shared
+    return node.args[at] if at < len(node.args) else node.kwargs.get(name)
