@@ -151,7 +151,7 @@ def write(question: str, pieces: Sequence[Piece], records: Records, chosen: argp
         " trials, then the error model on the same estimate, of first order, by one backward pass over 256 images; the"
         " best start is always a finalist. `greedy table, measured` is the usual one: the divergence with one layer"
         " factorised at a time, at four ranks each. `by relative errors` is the search as it was without the estimate,"
-        " `trials as finals` the default with every trial measured as a finalist is, at some fifteen times the price:"
+        " `trials as finals` the default with every trial measured as a finalist is, at several times the price:"
         " what better trials could win at most."
         " The best allocation of the goals is the best of uniform, equal error, VBMF, equal energy and the measured"
         " table; the estimated one is a part of ours, and told beside."
