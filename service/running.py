@@ -25,6 +25,7 @@ from service.connections import bounded_heads
 from service.scheduling.backend import Backend
 from service.settings import Settings
 from service.storage.engine import Database
+from service.storage.fitness import unfit
 from service.storage.migrations import newest_revision, schema_revision, schema_state
 
 __all__ = ["DataDirInUse", "Server", "announce", "check_database", "keep_token", "lock_data_dir", "log_as_set", "serve"]
@@ -127,11 +128,13 @@ def check_database(settings: Settings) -> None:
     """Refuse early, and in a few words, what no start could use.
 
     Raises:
-        UnavailableError: the database does not answer, or a newer program has changed its schema.
+        UnavailableError: the database does not answer, its server is too old, it cannot hold any text, or a newer
+            program has changed its schema.
     """
     database = Database(settings.url)
     try:
-        revision = schema_revision(database)
+        fault = unfit(database)
+        revision = None if fault else schema_revision(database)
     except SQLAlchemyError as problem:
         raise UnavailableError(
             "storage_unavailable",
@@ -141,6 +144,8 @@ def check_database(settings: Settings) -> None:
         ) from None
     finally:
         database.close()
+    if fault is not None:
+        raise UnavailableError("service_not_ready", fault.what, got=fault.got, expected=fault.expected, mend=fault.mend)
     if schema_state(revision) == "unknown":
         raise UnavailableError(
             "service_not_ready",

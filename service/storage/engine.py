@@ -48,6 +48,9 @@ _REST_SECONDS = 1.0
 """A connection that was unused for longer is asked whether it lives before it is used."""
 _POSTGRESQL = {
     "application_name": "ranksearch",
+    # Otherwise the database's own encoding is spoken, and where that is SQL_ASCII psycopg gives bytes for text, which
+    # SQLAlchemy's first question to a server does not expect.
+    "client_encoding": "utf8",
     "connect_timeout": 10,
     # A server that vanished is noticed after a minute, not after the two hours that systems wait by themselves.
     "keepalives_idle": 30,
