@@ -140,7 +140,8 @@ class Agent:
                     claim = self._claim.model_copy(update={"holds": self._evaluator.holds})
                     job = self._jobs.claim(claim, patience=0, draining=self._told)
                 except UnavailableError as error:
-                    log.warning("%s; trying again in %.1f s", error.detail, pause)
+                    why = "" if error.got is None else f" ({error.got})"
+                    log.warning("%s%s; trying again in %.1f s", error.detail, why, pause)
                     # Jitter: a fleet that lost its service must not come back in one beat.
                     self._stopping.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - no secret
                     pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)

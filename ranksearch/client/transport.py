@@ -30,6 +30,11 @@ Body = Callable[[], Iterator[bytes]]
 _FIRST_CONTACT_PATIENCE: Final = 2.0
 """Seconds to keep trying a service that has never answered: more likely a wrong URL than a restart."""
 
+_TRUST: Final = (
+    "where the service's certificate is signed by an authority of your own, name that one's certificate:"
+    " SSL_CERT_FILE=/path/to/root.crt"
+)
+
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 """Failures before a single byte left: any call may be repeated after these."""
 
@@ -65,6 +70,8 @@ class Transport:
             transport=transport,
             timeout=httpx.Timeout(timeout, connect=min(timeout, 10.0)),
             trust_env=not address.on_this_machine,
+            # Made here, as SSL_CERT_FILE is heeded on this machine too, where the environment's proxies are not.
+            verify=httpx.create_ssl_context() if address.url.startswith("https:") else True,
         )
 
     def close(self) -> None:
@@ -197,7 +204,7 @@ class Transport:
             "service_unreachable",
             f"no answer from {self.address.url}",
             got=f"{type(error).__name__}: {error}" if str(error) else type(error).__name__,
-            mend=self.address.mend,
+            mend=_TRUST if "CERTIFICATE_VERIFY_FAILED" in str(error) else self.address.mend,
         )
 
     def refusal(self, response: httpx.Response) -> RankSearchError:

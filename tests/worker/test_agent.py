@@ -74,10 +74,11 @@ def test_the_lease_is_renewed_while_the_evaluation_runs(serve):
     assert service.named("release")
 
 
-def test_a_service_that_is_away_is_asked_again(serve):
-    away = [UnavailableError("service_unreachable", "away")]
+def test_a_service_that_is_away_is_asked_again_and_the_log_says_why_it_was(serve, caplog):
+    away = [UnavailableError("service_unreachable", "no answer", got="Name or service not known")]
     service = serve(Service([job()], errors={"claim": away}), GOOD, lambda s: s.named("complete"))
     assert len(service.named("claim")) >= 2
+    assert "no answer (Name or service not known); trying again in 0.5 s" in caplog.messages
 
 
 def test_a_result_survives_a_service_that_is_away(serve):
