@@ -172,7 +172,7 @@ def serve(settings: Settings) -> None:
         url = _url(host, listener.getsockname()[1])
 
         def accepting(backend: Backend) -> None:
-            backend.public_url = url
+            backend.public_url = backend.public_url or url
             announce(settings.data_dir, url)
             log.info("listening", extra={"url": url, "data_dir": str(settings.data_dir)})
 

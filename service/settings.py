@@ -41,6 +41,11 @@ class Settings(BaseModel):
     )
     host: str = Field(default="127.0.0.1", description="to listen on")
     port: int = Field(default=8000, ge=0, le=65535, description="the same; 0: any free one; service.json says which")
+    public_url: str | None = Field(
+        default=None,
+        description="where users and workers reach this service, as behind a proxy; told to those who need a worker;"
+        " default: where it listens",
+    )
     forwarded_allow_ips: str = Field(
         default="127.0.0.1",
         description="reverse proxies whose X-Forwarded-For and X-Forwarded-Proto are believed: addresses, or *",
@@ -129,6 +134,14 @@ class Settings(BaseModel):
         if known == "sqlite" and rest in ("", "/", "/:memory:"):
             raise ValueError("the database must be a file, sqlite:///FILE: one in memory ends with its connection")
         return f"{known}://{rest}"
+
+    @field_validator("public_url")
+    @classmethod
+    def _reachable(cls, url: str | None) -> str | None:
+        """It is copied into a command as it stands."""
+        if url is None or re.fullmatch(r"https?://[\w.:\[\]-]+(/[\w./~-]*)?", url):
+            return url and url.rstrip("/")
+        raise ValueError("it must be a URL such as https://ranksearch.example.com")
 
     @field_validator("oidc_issuer", "oidc_redirect_url")
     @classmethod

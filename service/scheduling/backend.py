@@ -64,11 +64,11 @@ _SEEN_SECONDS = 5.0
 class Backend:
     """The service's resources, and the transactions that use them.
 
-    ``public_url`` is where users reach the service; it is set once it listens. ``sightings`` are what this process
-    wrote down of the workers, ``histories`` what it read of the studies that are searched, ``documents`` which bytes
-    models and data sets are, by their ids, ``transfers`` what studies learn from earlier ones, ``judged`` their
-    spaces, as they are and judged by the changes of the outputs, and ``shown`` the trials
-    of those that somebody looks at.
+    ``public_url`` is where users reach the service; where no setting says so, it is set once it listens.
+    ``sightings`` are what this process wrote down of the workers, ``histories`` what it read of the studies that are
+    searched, ``documents`` which bytes models and data sets are, by their ids, ``transfers`` what studies learn from
+    earlier ones, ``judged`` their spaces, as they are and judged by the changes of the outputs, and ``shown`` the
+    trials of those that somebody looks at.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Backend:
         self.records = records
         self.bell = bell
         self.metrics = metrics
-        self.public_url: str | None = None
+        self.public_url = settings.public_url
         self.sightings = Sightings(_SEEN_SECONDS)
         self.histories = Histories()
         self.documents: Remembered[Blob] = Remembered(1024)

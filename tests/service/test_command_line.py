@@ -19,6 +19,7 @@ VALUES = {
     "log_level": "debug",
     "log_format": "json",
     "metrics_open": "true",
+    "public_url": "https://ranksearch.example.org",
     "oidc_issuer": "https://login.example.org",
     "oidc_redirect_url": "https://ranksearch.example.org/v1/oidc/callback",
     "oidc_auto_create": "true",
@@ -81,6 +82,15 @@ def test_a_value_that_cannot_be_used_is_named_with_its_option_and_variable():
         read("--data-dir", "/d", RANKSEARCH_SERVICE_LEASE_SECONDS="soon")
     assert "--lease-seconds (RANKSEARCH_SERVICE_LEASE_SECONDS)" in str(caught.value)
     assert caught.value.got == "soon"
+
+
+@pytest.mark.parametrize(
+    "url", ["ranksearch.example.org", "https://", "https://a b", "https://a; rm -rf", "https://a/?b=c"]
+)
+def test_a_public_address_that_could_not_stand_in_a_command_is_refused(url):
+    with pytest.raises(InputError) as caught:
+        read("--data-dir", "/d", RANKSEARCH_SERVICE_PUBLIC_URL=url)
+    assert "https://ranksearch.example.com" in str(caught.value)
 
 
 def test_a_secret_that_cannot_be_used_is_not_shown():

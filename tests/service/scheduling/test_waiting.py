@@ -33,6 +33,15 @@ def test_no_worker(service):
     assert "no worker is connected" in waiting_for(service, study)
 
 
+def test_a_worker_is_told_the_service_s_public_address(start):
+    service = start(public_url="https://ranksearch.example.org/")
+    service.prepare()
+    service.http.delete("/v1/workers/inspector")
+    assert "ranksearch worker --url https://ranksearch.example.org --token" in waiting_for(
+        service, service.submit()["id"]
+    )
+
+
 def test_a_draining_worker_is_none(service):
     study = service.submit()["id"]
     connect(service, "w")
