@@ -2,10 +2,11 @@
 # make test   everything the tests need, and the tests, on up to four cores; TESTS=… runs some of them
 # make check  lint, types, arrows
 # make soak   minutes of killing workers, services and the database
+# make rehearsal   docker/README.md word for word on machines made for it; as root, a quarter of an hour
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test soak check wheel clean
+.PHONY: demo test soak rehearsal check wheel clean
 
 demo: .venv/.demo
 	$(BIN)/ranksearch demo $(DEMO)
@@ -15,6 +16,9 @@ test: .venv/.dev
 
 soak: .venv/.dev
 	$(BIN)/pytest -s -m soak tests/system
+
+rehearsal: .venv/.dev
+	$(BIN)/python -m tests.docker.rehearsal $(REHEARSAL)
 
 check: .venv/.dev
 	$(BIN)/ruff check .
