@@ -18,19 +18,11 @@ from torch import nn
 
 import ranksearch
 from tests.docker.dockerfile import ROOT
-from tests.docker.rehearsal.guide import Guide
+from tests.docker.rehearsal.guide import GUIDE, NAME, Guide
 from tests.docker.rehearsal.images import stand_in
 from tests.docker.rehearsal.machine import Machine, base_system
 from tests.docker.rehearsal.network import Network
 
-NAME = "ranksearch.internal"
-SAID = {
-    "ranksearch.example.com": NAME,
-    " --gpus all": "",
-    "  ranksearch-worker:cuda --url": "  --env SSL_CERT_FILE=/etc/ranksearch/root.crt --add-host {host} \\\n"
-    "  ranksearch-worker:cuda --url",
-}
-"""What a reader with a name of his own network, and without a GPU, writes instead."""
 ENGINE = ("docker.io", "docker-cli", "docker-compose", "docker-buildx", "iptables", "openssl", "git", "sudo")
 PLAIN = ("ca-certificates", "curl", "iproute2", "mount", "procps", "python3", "python3-venv")
 MISSING = [name for name in ("mmdebstrap", "ip", "iptables", "nsenter", "unshare") if shutil.which(name) is None]
@@ -66,7 +58,12 @@ def main() -> None:
         stand_in(b, {"bookworm": python}, "python")
         for machine in (a, b, laptop):
             bring_repository(machine)
-        follow(a, b, laptop)
+        try:
+            follow(a, b, laptop)
+        except BaseException:
+            a.run("docker ps --all; cd ~/repository/docker; docker compose logs --tail 40")
+            b.run("docker ps --all; docker logs --tail 40 ranksearch-worker || true")
+            raise
     print("-- all of it went as docker/README.md says", flush=True)
 
 
@@ -79,8 +76,7 @@ def bring_repository(machine: Machine) -> None:
 
 def follow(a: Machine, b: Machine, laptop: Machine) -> None:
     """The guide, from nothing to a network that comes back smaller."""
-    own = {word: text.replace("{host}", f"{NAME}:{a.address}") for word, text in SAID.items()}
-    guide = Guide(ROOT / "docker" / "README.md", own)
+    guide = Guide(GUIDE, host=f"{NAME}:{a.address}")
     for machine in (a, laptop):
         machine.run(f"echo '{a.address} {NAME}' >> /etc/hosts", quiet=True)  # in place of a name server's entry
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -82,6 +85,7 @@ class Machine:
         self.root.mkdir(parents=True)
         run_here("tar", "--extract", "--file", str(self._system), "--directory", str(self.root))
         shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
+        (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost {self.name}\n")
         if TRUSTED.is_dir():  # of a proxy between this machine and the indexes
             shutil.copytree(TRUSTED, self.root / TRUSTED.relative_to("/"), dirs_exist_ok=True)
             run_here("chroot", str(self.root), "update-ca-certificates", check=False)
@@ -108,8 +112,11 @@ class Machine:
         assert self._process is not None
         if self.images is not None:
             self.run("docker ps --quiet | xargs --no-run-if-empty docker kill > /dev/null", quiet=True)
-        run_here("kill", str(self._first_process()), check=False)
-        self._process.wait(60)
+            os.kill(self._first_process(), signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(30)
+        self._process.kill()  # and with it the first process of its own, and with that all others
+        self._process.wait(30)
         self._network.unplug(self.name)
         shutil.rmtree(self.root, ignore_errors=True)
 
