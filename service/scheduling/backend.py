@@ -133,8 +133,14 @@ class Backend:
 
     @staticmethod
     def tell_after(session: Session, event: Mapping[str, Any]) -> None:
-        """Insert an event, a row of :class:`EventRow`, at the end of the transaction."""
+        """Insert an event, a row of :class:`EventRow`, at the end of the transaction; ascending in number."""
         session.info.setdefault(_EVENTS, []).append(event)
+
+    @staticmethod
+    def last_told(session: Session, study: str) -> int:
+        """The number of the last event of a study that this transaction is going to insert; 0 where there is none."""
+        events: Sequence[Mapping[str, Any]] = session.info.get(_EVENTS, ())
+        return next((event["number"] for event in reversed(events) if event["study_id"] == study), 0)
 
     @staticmethod
     def charge_after(session: Session, user: str, seconds: float) -> None:

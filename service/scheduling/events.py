@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel
 from sqlalchemy import select
 from sqlalchemy.orm import Session
+from sqlalchemy.orm.attributes import set_committed_value
 
 from ranksearch.contracts.studies import Event, EventKind
 from service.access.principal import Principal
@@ -111,8 +112,9 @@ def is_settled(session: Session, study: StudyRow) -> bool:
 
 
 def _append(session: Session, study: StudyRow, kind: EventKind, told: BaseModel) -> None:
-    study.last_event += 1
+    number = 1 + max(study.last_event, Backend.last_told(session, study.id))
+    set_committed_value(study, "last_event", number)  # it is written with the events, which is a statement less
     data: dict[str, Any] = told.model_dump(mode="json", by_alias=True)
-    event = {"study_id": study.id, "number": study.last_event, "kind": kind, "data": data, "created_at": now(session)}
+    event = {"study_id": study.id, "number": number, "kind": kind, "data": data, "created_at": now(session)}
     Backend.tell_after(session, event)
     Backend.ring_after(session, study_topic(study.id))

@@ -108,10 +108,11 @@ def test_with_rings_for_others_they_are_one_statement(service, study):
     if service.backend.database.is_shared:
         (said,) = asked
         assert said.count("INSERT INTO rs_events") == 2
+        assert "UPDATE rs_studies" in said
         assert "UPDATE rs_users" in said
         assert "pg_notify" in said
     else:
-        assert [one.split()[0] for one in asked if "BEGIN" not in one] == ["INSERT", "UPDATE"]
+        assert [one.split()[0] for one in asked if "BEGIN" not in one] == ["INSERT", "UPDATE", "UPDATE"]
 
 
 def test_a_trial_costs_a_shared_server_few_round_trips(service):
