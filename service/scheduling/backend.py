@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlalchemy.orm import Session, undefer
 
 from ranksearch.contracts.errors import NotFoundError
@@ -237,7 +237,7 @@ def locked_study(session: Session, study: str) -> StudyRow:
     Raises:
         NotFoundError: it was deleted.
     """
-    row = session.scalars(select(StudyRow).where(StudyRow.id == study).with_for_update()).first()
+    row = session.scalars(_LOCKED, {"study": study}).first()
     if row is None:
         raise NotFoundError("study_not_found", "there is no such study", got=study)
     return row
@@ -256,3 +256,7 @@ def planning_of(study: str) -> str:
 def study_topic(study: str) -> str:
     """The bell's topic for a study's events."""
     return f"study:{study}"
+
+
+# Asked for every trial: to put it together takes as long as to ask it.
+_LOCKED = select(StudyRow).where(StudyRow.id == bindparam("study")).with_for_update()

@@ -36,10 +36,11 @@ from sqlalchemy.orm import Session
 
 from ranksearch.contracts.jobs import ClaimRequest
 from service.scheduling.backend import now
-from service.scheduling.fairness import Account, Load, queue
+from service.scheduling.fairness import Account, AccountRow, Load, queue
 from service.scheduling.fitting import Abilities, fits
 from service.scheduling.priorities import PRIORITY
 from service.scheduling.requested_kinds import LATENCY, REQUESTED
+from service.storage.fixed_lists import one_of
 from service.storage.tables import JobRow, ModelRow, StudyRow
 
 __all__ = ["IN_LINE", "PATIENCE", "Candidate", "Proposal", "choose", "ripe"]
@@ -86,16 +87,23 @@ class Candidate:
     requirements: dict[str, Any] | None
 
 
-def choose(session: Session, worker: ClaimRequest, *, only_trials: bool = False) -> Proposal | None:
+def choose(
+    session: Session,
+    worker: ClaimRequest,
+    *,
+    only_trials: bool = False,
+    waiting: Sequence[AccountRow] | None = None,
+) -> Proposal | None:
     """The proposal for a worker; None where there is nothing for it.
 
     Args:
         session: to read with.
         worker: what it is and may do.
         only_trials: nothing that goes before new trials waits, as far as the caller saw.
+        waiting: the accounts of those who wait for something, where the caller has just read them.
     """
     at = now(session)
-    accounts, load = queue(session, at)
+    accounts, load = queue(session, at, waiting)
     for account in accounts:
         if account.full:
             continue
@@ -191,8 +199,8 @@ def _made_line() -> CompoundSelect[str, int, float, str, int, int | None, dict[s
         StudyRow.requirements,
     )
     mine = select(*columns).join(ModelRow, ModelRow.id == StudyRow.model_id).where(StudyRow.user_id == _USER)
-    searching = mine.where(StudyRow.state.in_(("queued", "running")))
-    made = (*ripe(_AT), JobRow.priority == PRIORITY[LATENCY], JobRow.kind.in_(REQUESTED))
+    searching = mine.where(one_of(StudyRow.state, ("queued", "running")))
+    made = (*ripe(_AT), JobRow.priority == PRIORITY[LATENCY], one_of(JobRow.kind, REQUESTED))
     requested = mine.join(JobRow, JobRow.study_id == StudyRow.id).where(*made)
     return union_all(searching, requested)
 

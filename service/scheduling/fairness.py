@@ -20,10 +20,14 @@ from sqlalchemy.orm import Session
 from service.scheduling.backend import Backend, now
 from service.scheduling.priorities import PRIORITY
 from service.scheduling.requested_kinds import REQUESTED
+from service.storage.fixed_lists import one_of
 from service.storage.tables import JobRow, ModelRow, StudyRow, UserRow
 
 __all__ = [
+    "ACCOUNT",
+    "IN_QUEUE",
     "Account",
+    "AccountRow",
     "Load",
     "accounts_with",
     "charge_leases",
@@ -33,7 +37,10 @@ __all__ = [
     "welcome_back",
 ]
 
-_IN_QUEUE = ("queued", "running")
+ACCOUNT = (UserRow.id, UserRow.weight, UserRow.max_parallel, UserRow.usage_seconds)
+"""The columns of which an :class:`Account` is made."""
+AccountRow = tuple[str, float, int | None, float]
+_GOES_ON = ("queued", "running")
 _OWNER: ColumnElement[str] = func.coalesce(StudyRow.user_id, ModelRow.user_id)
 """An inspection has no study, and belongs to its model's user."""
 
@@ -126,13 +133,20 @@ def running_of(session: Session, user: str) -> int:
     return session.scalar(leased) or 0
 
 
-def queue(session: Session, at: float) -> tuple[list[Account], Load]:
+def queue(session: Session, at: float, rows: Sequence[AccountRow] | None = None) -> tuple[list[Account], Load]:
     """The accounts of those who wait for something, whose turn comes first being first; and what is under lease.
 
     One alone, who may have as many jobs as there are, is not compared with anybody, and nothing is counted for that.
+
+    Args:
+        session: to read with.
+        at: the moment.
+        rows: the :data:`ACCOUNT` of all who are :data:`IN_QUEUE`, where they were just read with something else.
     """
-    load, rows = Load(session, at), session.execute(_IN_QUEUE_ACCOUNTS).all()
-    if len(rows) == 1 and rows[0].max_parallel is None:
+    load = Load(session, at)
+    if rows is None:
+        rows = session.execute(_IN_QUEUE_ACCOUNTS).all()
+    if len(rows) == 1 and rows[0][2] is None:
         user, weight, _, usage = rows[0]
         return [Account(user, weight, None, usage, 0)], load
     return _by_share(rows, load), load
@@ -145,7 +159,7 @@ def accounts_with(session: Session, user: str, load: Load) -> list[Account]:
 
 def _users_in_queue() -> CompoundSelect[str]:
     """Those who have studies that are not paused and have not ended, or something else that waits for a worker."""
-    studies = select(StudyRow.user_id).where(StudyRow.state.in_(_IN_QUEUE))
+    studies = select(StudyRow.user_id).where(one_of(StudyRow.state, _GOES_ON))
     inspections = select(ModelRow.user_id).join(JobRow).where(*_waiting("inspect"))
     requested = select(StudyRow.user_id).join(JobRow).where(*_waiting(*REQUESTED))
     return union(studies, inspections, requested)
@@ -153,10 +167,10 @@ def _users_in_queue() -> CompoundSelect[str]:
 
 def _accounts(users: CompoundSelect[str], *more: str) -> Select[str, float, int | None, float]:
     of_them = UserRow.id.in_(users) if not more else or_(UserRow.id.in_(users), UserRow.id.in_(more))
-    return select(UserRow.id, UserRow.weight, UserRow.max_parallel, UserRow.usage_seconds).where(of_them)
+    return select(*ACCOUNT).where(of_them)
 
 
-def _by_share(rows: Iterable[Row[str, float, int | None, float]], load: Load) -> list[Account]:
+def _by_share(rows: Iterable[AccountRow], load: Load) -> list[Account]:
     accounts = [
         Account(user, weight, most, usage + load.seconds(user), load.running(user))
         for user, weight, most, usage in rows
@@ -197,7 +211,7 @@ def charge_leases(session: Session, study: StudyRow, at: float) -> None:
 
 def _waiting(*kinds: str) -> tuple[ColumnElement[bool], ...]:
     """Jobs of these kinds, of one priority, that wait; found through the index on that."""
-    return JobRow.state == "waiting", JobRow.priority == PRIORITY[kinds[0]], JobRow.kind.in_(kinds)
+    return JobRow.state == "waiting", JobRow.priority == PRIORITY[kinds[0]], one_of(JobRow.kind, kinds)
 
 
 def _study(session: Session, study: str) -> StudyRow:
@@ -209,5 +223,7 @@ def _seconds(since: float | None, until: float | None, at: float) -> float:
     return 0.0 if since is None else max(0.0, min(at, math.inf if until is None else until) - since)
 
 
-_IN_QUEUE_ACCOUNTS = _accounts(_users_in_queue())
-"""Asked at every claim: to put it together takes as long as to answer it."""
+# Asked at every claim: to put it together takes as long as to answer it.
+IN_QUEUE: ColumnElement[bool] = UserRow.id.in_(_users_in_queue())
+"""For a query's ``where`` or ``on``: the users who wait for something."""
+_IN_QUEUE_ACCOUNTS = select(*ACCOUNT).where(IN_QUEUE)

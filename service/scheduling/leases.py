@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from functools import partial
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.errors import ConflictError, EvaluationError, NotFoundError
@@ -109,10 +109,9 @@ def locked_job(session: Session, job_id: str, study: StudyRow | None = None) -> 
     Raises:
         NotFoundError: no such job.
     """
-    wanted = [job_id] if study is None or study.best_job is None else [job_id, study.best_job]
-    locked = select(JobRow, database_now()).where(JobRow.id.in_(wanted)).with_for_update(of=JobRow)
+    best = None if study is None else study.best_job
     jobs = {}
-    for job, at in session.execute(locked):
+    for job, at in session.execute(_LOCKED_JOBS, {"job": job_id, "best": best or job_id}):
         set_clock(session, at)
         jobs[job.id] = job
     if job_id not in jobs:
@@ -191,3 +190,8 @@ _STUDY_OF_JOB = (
     .with_for_update(of=StudyRow)
 )
 """With the names that its events tell: one question less."""
+_LOCKED_JOBS = (
+    select(JobRow, database_now())
+    .where(or_(JobRow.id == bindparam("job"), JobRow.id == bindparam("best")))
+    .with_for_update(of=JobRow)
+)

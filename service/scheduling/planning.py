@@ -14,9 +14,9 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Row, bindparam, select
+from sqlalchemy import bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, load_only
 
 from service.scheduling.backend import Backend
 from service.scheduling.choosing import IN_LINE, ripe
@@ -66,21 +66,22 @@ def draft(backend: Backend, study_id: str) -> Draft | None:
         SQLAlchemyError: the database could not be read.
     """
     with backend.looking() as session:
-        job = _next(session, study_id)
-        if job is None or job.kind != "trial" or job.trial_number is not None:
+        found = session.execute(_NEXT, {"study": study_id}).first()
+        if found is None or found.kind != "trial" or found.trial_number is not None:
             return None
+        study, job, ordinal = found[:3]
         try:
-            wanted = _read(session, backend, study_id, job.ordinal)
+            wanted = _read(session, backend, study, ordinal)
         except SQLAlchemyError:
             raise
         except Exception as problem:  # noqa: BLE001 - told in the draft
-            return Draft(job.id, problem=problem)
+            return Draft(job, problem=problem)
     start = time.perf_counter()
     try:
         choice = choose(wanted.space, wanted.plan, wanted.index, wanted.past)
     except Exception as problem:  # noqa: BLE001 - told in the draft
-        return Draft(job.id, problem=problem)
-    return Draft(job.id, _planned(wanted.space, choice), time.perf_counter() - start)
+        return Draft(job, problem=problem)
+    return Draft(job, _planned(wanted.space, choice), time.perf_counter() - start)
 
 
 def enter(job: JobRow, draft: Draft, number: int) -> None:
@@ -97,13 +98,7 @@ def space_of_study(session: Session, backend: Backend, study: StudyRow) -> Searc
     return backend.space(session, study.model_id, request.methods, request.keep_dense, latency=latency)
 
 
-def _next(session: Session, study: str) -> Row[str, str, int, int | None] | None:
-    """What the study gives out next."""
-    return session.execute(_NEXT, {"study": study}).first()
-
-
-def _read(session: Session, backend: Backend, study_id: str, index: int) -> _Unplanned:
-    study = session.get_one(StudyRow, study_id)
+def _read(session: Session, backend: Backend, study: StudyRow, index: int) -> _Unplanned:
     goal, space = goal_of(study), space_of_study(session, backend, study)
     transfer = backend.transfers.of(study.id, lambda: transferred(session, goal, space))
     return _Unplanned(
@@ -147,8 +142,13 @@ def _planned(space: SearchSpace, choice: Choice) -> dict[str, Any]:
 
 
 _NEXT = (
-    select(JobRow.id, JobRow.kind, JobRow.ordinal, JobRow.trial_number)
-    .where(JobRow.study_id == bindparam("study"), *ripe(database_now()))
+    select(StudyRow, JobRow.id, JobRow.ordinal, JobRow.kind, JobRow.trial_number)
+    .join(JobRow, JobRow.study_id == StudyRow.id)
+    .where(StudyRow.id == bindparam("study"), *ripe(database_now()))
     .order_by(*IN_LINE)
     .limit(1)
+    .options(
+        load_only(StudyRow.model_id, StudyRow.request, StudyRow.metric, StudyRow.limits, StudyRow.dense_result)
+    )
 )
+"""What a study gives out next, with what is to be known of the study to choose its ranks."""

@@ -11,7 +11,7 @@ import logging
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import ColumnElement, and_, bindparam, exists, func, select
+from sqlalchemy import bindparam, exists, func, select
 from sqlalchemy.orm import Session, aliased
 
 from ranksearch.contracts.errors import EvaluationError, NotFoundError
@@ -21,7 +21,7 @@ from service.scheduling.attempts import hand_back
 from service.scheduling.backend import OPTUNA, Backend, locked_study, now, planning_of, set_clock
 from service.scheduling.choosing import IN_LINE, Proposal, choose, ripe
 from service.scheduling.events import trial_event
-from service.scheduling.fairness import running_of
+from service.scheduling.fairness import ACCOUNT, IN_QUEUE, running_of
 from service.scheduling.leases import expire, lease_of
 from service.scheduling.lifecycle import begin, end_if_overdue
 from service.scheduling.planning import Draft, draft, enter
@@ -99,12 +99,14 @@ def take_next(backend: Backend, worker: ClaimRequest) -> Taken | None:
 def _proposal(backend: Backend, worker: ClaimRequest) -> Proposal | None:
     """What the worker should be given; None where there is nothing for it."""
     with backend.looking() as session:
-        some_wait, some_go_first, some_are_overdue, is_out, at = session.execute(_LOOK, {"worker": worker.worker}).one()
+        seen = session.execute(_LOOK, {"worker": worker.worker}).all()
+        some_wait, some_go_first, some_are_overdue, is_out, at = seen[0][:_LOOKED_AT]
         if is_out or not (some_wait or some_are_overdue):
             return None
         if not some_are_overdue:
             set_clock(session, at)
-            return choose(session, worker, only_trials=not some_go_first)
+            waiting = [account for row in seen if (account := row[_LOOKED_AT:])[0] is not None]
+            return choose(session, worker, only_trials=not some_go_first, waiting=waiting)
     expire(backend)
     with backend.looking() as session:
         return choose(session, worker)
@@ -162,15 +164,13 @@ def _next_job(
 
     Of a paused study that is something that was asked for, and nothing else.
     """
-    if planned is not None:
-        which: ColumnElement[bool] = JobRow.id == planned.job
-    elif proposal.study is None:
-        which = JobRow.id == proposal.job
+    if planned is not None or proposal.study is None:
+        statement, which = _THE_JOB, proposal.job if planned is None else planned.job
     else:
-        which = JobRow.study_id == proposal.study
+        statement, which = _NEXT_JOB, proposal.study
     if study is not None and study.state == "paused":
-        which = and_(which, JobRow.kind.in_(REQUESTED))
-    row = session.execute(_NEXT_JOB.where(which), {"worker": worker}).first()
+        statement = statement.where(JobRow.kind.in_(REQUESTED))
+    row = session.execute(statement, {"worker": worker, "which": which}).first()
     if row is None or row[1]:
         return None
     job, _, at, last = row
@@ -226,13 +226,16 @@ def _count_passed_over(session: Session, served: StudyRow, passed_over: str | No
 
 _OUT = select(WorkerRow.left | WorkerRow.draining).where(WorkerRow.id == bindparam("worker")).scalar_subquery()
 """Whether a worker must not be given anything; nothing where it is not known."""
-_LOOK = select(
-    exists().where(JobRow.state == "waiting"),
-    exists().where(JobRow.state == "waiting", JobRow.priority < PRIORITY["trial"]),
-    exists().where(JobRow.state == "leased", JobRow.lease_expires_at < database_now()),
-    _OUT,
-    database_now(),
-)
+_SEEN = select(
+    exists().where(JobRow.state == "waiting").label("some_wait"),
+    exists().where(JobRow.state == "waiting", JobRow.priority < PRIORITY["trial"]).label("some_go_first"),
+    exists().where(JobRow.state == "leased", JobRow.lease_expires_at < database_now()).label("some_are_overdue"),
+    _OUT.label("is_out"),
+    database_now().label("at"),
+).subquery("seen")
+_LOOKED_AT = len(_SEEN.c)
+_LOOK = select(*_SEEN.c, *ACCOUNT).select_from(_SEEN.outerjoin(UserRow, IN_QUEUE))
+"""With the accounts of those who wait for something: one question less. Without any there is one row all the same."""
 _TRIAL = aliased(JobRow)
 _LAST_NUMBER = (
     select(func.max(_TRIAL.trial_number))
@@ -241,10 +244,11 @@ _LAST_NUMBER = (
     .scalar_subquery()
 )
 """Of the trials in the job's study; nothing where none was planned yet."""
-_NEXT_JOB = (
+_LOCKED_JOB = (
     select(JobRow, _OUT, database_now(), _LAST_NUMBER)
     .where(*ripe(database_now()))
-    .order_by(*IN_LINE)
-    .limit(1)
     .with_for_update(of=JobRow, skip_locked=True)
 )
+# Asked at every claim: to put one together takes as long as to answer it.
+_THE_JOB = _LOCKED_JOB.where(JobRow.id == bindparam("which"))
+_NEXT_JOB = _LOCKED_JOB.where(JobRow.study_id == bindparam("which")).order_by(*IN_LINE).limit(1)
