@@ -167,7 +167,7 @@ def _best(
 
 def _line(session: Session, user: str, at: float) -> list[Candidate]:
     """The user's studies that search, or of whose trials something was asked for, by priority and age."""
-    rows = session.execute(_LINE, {"user": user, "at": at})
+    rows = session.connection().execute(_LINE, {"user": user, "at": at})
     line = {row[0]: Candidate(*row) for row in rows}  # of one that searches, something may be asked for, too
     return sorted(line.values(), key=lambda one: (-one.priority, one.created_at, one.study))
 
@@ -182,7 +182,7 @@ def _first_with_a_trial(session: Session, line: Sequence[Candidate], at: float) 
     """The first that has one to give out. Each is looked up through an index, some at a time."""
     for start in range(0, len(line), _AT_ONCE):
         some = line[start : start + _AT_ONCE]
-        found = set(session.scalars(_WITH_A_TRIAL, {"studies": [one.study for one in some], "at": at}))
+        found = set(session.connection().scalars(_WITH_A_TRIAL, {"studies": [one.study for one in some], "at": at}))
         if found:
             return next(one for one in some if one.study in found)
     return None

@@ -77,7 +77,7 @@ def _read(session: Session, study: str, goal: Goal, history: _History) -> list[P
     """Take in what has ended since; what runs is answered."""
     running = []
     after = {"study": study, "first_open": history.first_open, "until": history.until}
-    for row in session.execute(_LATER, after):
+    for row in session.connection().execute(_LATER, after):
         if row.state in _RUNS:
             running.append(_past(row, goal))
             history.ended.pop(row.trial_number, None)

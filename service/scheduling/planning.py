@@ -147,8 +147,6 @@ _NEXT = (
     .where(StudyRow.id == bindparam("study"), *ripe(database_now()))
     .order_by(*IN_LINE)
     .limit(1)
-    .options(
-        load_only(StudyRow.model_id, StudyRow.request, StudyRow.metric, StudyRow.limits, StudyRow.dense_result)
-    )
+    .options(load_only(StudyRow.model_id, StudyRow.request, StudyRow.metric, StudyRow.limits, StudyRow.dense_result))
 )
 """What a study gives out next, with what is to be known of the study to choose its ranks."""

@@ -99,7 +99,7 @@ def take_next(backend: Backend, worker: ClaimRequest) -> Taken | None:
 def _proposal(backend: Backend, worker: ClaimRequest) -> Proposal | None:
     """What the worker should be given; None where there is nothing for it."""
     with backend.looking() as session:
-        seen = session.execute(_LOOK, {"worker": worker.worker}).all()
+        seen = session.connection().execute(_LOOK, {"worker": worker.worker}).all()
         some_wait, some_go_first, some_are_overdue, is_out, at = seen[0][:_LOOKED_AT]
         if is_out or not (some_wait or some_are_overdue):
             return None

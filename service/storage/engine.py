@@ -35,6 +35,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import ORMExecuteState, Session
 from sqlalchemy.pool import ConnectionPoolEntry, PoolProxiedConnection
 
+from service.storage.brief_cursor import BriefCursor
 from service.storage.task_locks import FileLocks, ServerLocks, TaskLocks
 
 __all__ = ["Database", "engine_options", "is_away", "prepare_engine"]
@@ -96,6 +97,7 @@ def prepare_engine(engine: Engine, *, always_immediate: bool = False) -> None:
         _prepare_sqlite(engine, always_immediate=always_immediate)
     else:
         _ask_after_rest(engine)
+        _describe_when_read(engine)
     engine.dispose()
 
 
@@ -117,6 +119,13 @@ def _ask_after_rest(engine: Engine) -> None:
             alive = False
         if not alive:
             raise InvalidatePoolError  # which drops all connections that are older than this moment, and tries anew
+
+
+def _describe_when_read(engine: Engine) -> None:
+    @event.listens_for(engine, "connect")
+    def _connect(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+        raw: Any = connection
+        raw.cursor_factory = BriefCursor
 
 
 def _prepare_sqlite(engine: Engine, *, always_immediate: bool) -> None:
