@@ -14,10 +14,12 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlalchemy import bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session, load_only
 
+from ranksearch.contracts.ranks import RankVector
 from service.scheduling.backend import Backend
 from service.scheduling.choosing import IN_LINE, ripe
 from service.scheduling.sensitivity import judged_space
@@ -30,6 +32,8 @@ from service.storage.clock import database_now
 from service.storage.tables import JobRow, StudyRow
 
 __all__ = ["Draft", "draft", "enter", "space_of_study"]
+
+_RANKS = TypeAdapter(RankVector)
 
 
 @dataclass(frozen=True)
@@ -132,10 +136,7 @@ def _planned(space: SearchSpace, choice: Choice) -> dict[str, Any]:
     return {
         "origin": choice.origin,
         "positions": choice.positions.tolist(),
-        "ranks": {
-            name: chosen.model_dump(mode="json", by_alias=True, exclude_none=True)
-            for name, chosen in space.ranks(choice.positions).items()
-        },
+        "ranks": _RANKS.dump_python(space.ranks(choice.positions), mode="json", by_alias=True, exclude_none=True),
         "planned_macs": cost.macs,
         "planned_params": cost.params,
     }

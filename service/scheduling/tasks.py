@@ -35,6 +35,7 @@ from service.scheduling.metric_choice import measure_of
 from service.scheduling.planning import space_of_study
 from service.scheduling.requested_kinds import LATENCY, REQUESTED
 from service.scheduling.sensitivity import CALIBRATION_IMAGES, choices_of
+from service.scheduling.verdicts import request_of
 from service.storage.tables import DatasetRow, FineTuneRow, JobRow, ModelRow, StudyRow
 
 __all__ = ["described"]
@@ -64,7 +65,7 @@ def described(session: Session, backend: Backend, study: StudyRow | None, job: J
 def _task(session: Session, backend: Backend, study: StudyRow | None, job: JobRow) -> Task:
     if study is None:
         return _inspection(session, backend, job)
-    request = StudyRequest.model_validate(study.request)
+    request = request_of(study)
     return _TASKS.get(job.kind, _trial)(session, backend, study, request, job)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from weakref import WeakKeyDictionary
 
 from ranksearch.contracts.goals import Metric, Objective
 from ranksearch.contracts.studies import TrialResult
@@ -16,8 +17,9 @@ from ranksearch.contracts.study_requests import StudyRequest
 from service.search.optuna_records import Direction
 from service.storage.tables import JobRow, StudyRow
 
-__all__ = ["Bound", "Goal", "direction_of", "goal_of", "guide_of_pruned", "result_of"]
+__all__ = ["Bound", "Goal", "direction_of", "goal_of", "guide_of_pruned", "request_of", "result_of"]
 
+_REQUESTS: WeakKeyDictionary[StudyRow, StudyRequest] = WeakKeyDictionary()
 _EXACT = 1e-9
 """What rounding may add: 0.9 − 0.89 is a little more than 0.01."""
 _OF_THE_DENSE: Mapping[Metric, float] = {"kl": 0.0, "features": 0.0, "outputs": 0.0}
@@ -164,9 +166,17 @@ def direction_of(metric: str) -> Direction:
     return "maximize" if metric == "accuracy" else "minimize"
 
 
+def request_of(study: StudyRow) -> StudyRequest:
+    """What was asked for, which never changes: it is read once for each row that a session holds."""
+    request = _REQUESTS.get(study)
+    if request is None:
+        request = _REQUESTS[study] = StudyRequest.model_validate(study.request)
+    return request
+
+
 def goal_of(study: StudyRow) -> Goal:
     """What a study is after."""
-    request = StudyRequest.model_validate(study.request)
+    request = request_of(study)
     dense = None if study.dense_result is None else float(study.dense_result["value"])
     metric: Metric = study.metric  # type: ignore[assignment]  # stored as one of them
     return Goal(request, metric, study.limits.get("latency_ms"), dense)

@@ -23,7 +23,6 @@ from ranksearch.contracts.resources import (
     WorkerState,
 )
 from ranksearch.contracts.studies import CostShare, Progress, Study, Trial, TrialResult
-from ranksearch.contracts.study_requests import StudyRequest
 from service.access.principal import Principal
 from service.access.visibility import belonging, visible
 from service.scheduling.artifact_kinds import FINETUNE
@@ -32,6 +31,7 @@ from service.scheduling.blob_views import blob_view
 from service.scheduling.finetune_views import tuning_summary
 from service.scheduling.requested_kinds import REQUESTED
 from service.scheduling.trial_states import TRIAL_STATES
+from service.scheduling.verdicts import request_of
 from service.storage.clock import moment
 from service.storage.tables import DatasetRow, JobRow, ModelRow, StudyRow, WorkerRow
 
@@ -146,7 +146,7 @@ def study_view(session: Session, row: StudyRow, waiting_for: str | None = None, 
         reason=row.pause_reason if row.state == "paused" else row.reason,
         error=_problem(row.problem),
         waiting_for=waiting_for,
-        request=StudyRequest.model_validate(row.request),
+        request=request_of(row),
         metric=row.metric,
         limits=row.limits,
         dense=Cost.model_validate(row.dense),

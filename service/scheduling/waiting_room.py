@@ -21,6 +21,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Literal
 
 from sqlalchemy import exists, select
@@ -56,11 +57,14 @@ class Place:
         self.request = request
         self.ear = ear
         self.ticket = ticket
-        # Of what a worker says, all but its name, its patience, and what it would rather have.
-        self.kind = request.model_dump_json(exclude={"worker", "name", "wait_seconds", "holds"})
         self.call: Call | None = None
         self.generation = 0
         self._room = room
+
+    @cached_property
+    def kind(self) -> str:
+        """Of what the worker says, all but its name, its patience, and what it would rather have."""
+        return self.request.model_dump_json(exclude={"worker", "name", "wait_seconds", "holds"})
 
     async def rest(self, deadline: float, wanted: Callable[[], Awaitable[bool]]) -> Call | None:
         """Wait to be called, after a look in vain.

@@ -32,7 +32,7 @@ def project(chains: Chains, sample: NDArray[np.float64], limits: Mapping[str, fl
     """
 
     def shifted(by: float) -> Levels:
-        return np.floor(np.clip(sample + by, 0, chains.top) + 0.5).astype(np.int64)
+        return np.floor((sample + by).clip(0, chains.top) + 0.5).astype(np.int64)
 
     reach = float(np.max(np.abs(sample))) + float(chains.top.max()) + 1
     low, high = -reach, reach

@@ -10,9 +10,8 @@ is ``READ COMMITTED``: what a write depends on is locked (``with_for_update``), 
 waited for as long as SQLite waits for its own.
 
 Isolation: ``reading()`` sees one snapshot, from its first query on: SQLite's own way with WAL, ``REPEATABLE READ READ
-ONLY`` on PostgreSQL. It never waits for a writer and never makes one wait. ``looking()`` gives that up where it costs:
-on PostgreSQL each of its queries sees what was committed before it, and the two round trips that begin and end a
-transaction are spared.
+ONLY`` on PostgreSQL. It never waits for a writer and never makes one wait. ``looking()`` gives that up for less work:
+there is no transaction to begin and to end, and each of its queries sees what was committed before it.
 
 Processes: an SQLite file belongs to one service, beside which another may still be going; a PostgreSQL database may be
 shared by several. What only one of them may do at a time is done under :meth:`Database.alone`.
@@ -44,6 +43,7 @@ log = logging.getLogger(__name__)
 
 BUSY_SECONDS = 30.0
 _WRITES = "ranksearch_writes"
+_LOOKS = "ranksearch_looks"
 _RESTS_SINCE = "ranksearch_rests_since"
 _REST_SECONDS = 1.0
 """A connection that was unused for longer is asked whether it lives before it is used."""
@@ -143,8 +143,11 @@ def _prepare_sqlite(engine: Engine, *, always_immediate: bool) -> None:
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
-        immediate = always_immediate or connection.get_execution_options().get(_WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        options = connection.get_execution_options()
+        if always_immediate or options.get(_WRITES):
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        elif not options.get(_LOOKS):
+            connection.exec_driver_sql("BEGIN")
 
 
 class _WritingSession(Session):
@@ -172,9 +175,8 @@ class Database:
         prepare_engine(self.engine)
         snapshot = {} if sqlite else {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
         self.reading_engine = self.engine.execution_options(**snapshot)
-        self.looking_engine = (
-            self.reading_engine if sqlite else self.engine.execution_options(isolation_level="AUTOCOMMIT")
-        )
+        alone = {_LOOKS: True} if sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self.looking_engine = self.engine.execution_options(**alone)
         self.writing_engine = self.engine.execution_options(**{_WRITES: True})
         self._write_lock = threading.RLock() if sqlite else None
         self.is_shared = not sqlite
