@@ -15,8 +15,9 @@ def read(service, study, histories):
     rows = []
     with service.backend.reading() as session:
         goal = goal_of(session.get_one(StudyRow, study))
-        execute = session.execute
-        session.execute = lambda *asked: rows.extend(found := execute(*asked).all()) or found
+        connection = session.connection()
+        execute = connection.execute
+        connection.execute = lambda *asked: rows.extend(found := execute(*asked).all()) or found
         past = histories.past(session, study, goal)
     return {trial.number: trial.value for trial in past}, len(rows)
 
