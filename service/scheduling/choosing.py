@@ -20,8 +20,8 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
-    CompoundSelect,
     Double,
+    Executable,
     Select,
     String,
     and_,
@@ -112,7 +112,8 @@ def choose(
         if None in urgent:
             inspection = _inspection(session, account.user, at)
             return Proposal(account, study=None, job=inspection, contested=contested)
-        best = _best(session, account.user, worker, load, at, urgent)
+        line = _line(session, account.user, None if only_trials else at)
+        best = _best(session, line, worker, load, at, urgent)
         if best is not None:
             study, passed_over = best
             return Proposal(account, study, contested=contested, passed_over=passed_over)
@@ -131,9 +132,14 @@ def _inspection(session: Session, user: str, at: float) -> str | None:
 
 
 def _best(
-    session: Session, user: str, worker: ClaimRequest, load: Load, at: float, urgent: Mapping[str | None, int]
+    session: Session,
+    line: Sequence[Candidate],
+    worker: ClaimRequest,
+    load: Load,
+    at: float,
+    urgent: Mapping[str | None, int],
 ) -> tuple[str, str | None] | None:
-    """The study of a user's to serve, and the one that it was preferred to because the worker holds its model.
+    """The study of a user's line to serve, and the one that it was preferred to because the worker holds its model.
 
     Most studies are never looked at: of equal priority, those with something more urgent than new trials come first,
     and these are few; else the first in line with a trial to give out does.
@@ -141,7 +147,7 @@ def _best(
     abilities = Abilities(worker.device, worker.memory_bytes, worker.labels)
     able = [
         candidate
-        for candidate in _line(session, user, at)
+        for candidate in line
         if (candidate.max_parallel is None or load.of_study(candidate.study) < candidate.max_parallel)
         and fits(candidate.requirements, abilities)
     ]
@@ -165,9 +171,16 @@ def _best(
     return None
 
 
-def _line(session: Session, user: str, at: float) -> list[Candidate]:
-    """The user's studies that search, or of whose trials something was asked for, by priority and age."""
-    rows = session.connection().execute(_LINE, {"user": user, "at": at})
+def _line(session: Session, user: str, at: float | None) -> list[Candidate]:
+    """The user's studies that search, or of whose trials something was asked for, by priority and age.
+
+    Args:
+        session: to read with.
+        user: whose.
+        at: the moment; None where nothing that was asked for waits, which goes before new trials.
+    """
+    asked = (_SEARCHING, {"user": user}) if at is None else (_LINE, {"user": user, "at": at})
+    rows = session.connection().execute(*asked)
     line = {row[0]: Candidate(*row) for row in rows}  # of one that searches, something may be asked for, too
     return sorted(line.values(), key=lambda one: (-one.priority, one.created_at, one.study))
 
@@ -188,7 +201,8 @@ def _first_with_a_trial(session: Session, line: Sequence[Candidate], at: float) 
     return None
 
 
-def _made_line() -> CompoundSelect[str, int, float, str, int, int | None, dict[str, Any] | None]:
+def _made_lines() -> tuple[Executable, Executable]:
+    """The studies that search; and with those of whose trials something was asked for."""
     columns = (
         StudyRow.id,
         StudyRow.priority,
@@ -202,7 +216,7 @@ def _made_line() -> CompoundSelect[str, int, float, str, int, int | None, dict[s
     searching = mine.where(one_of(StudyRow.state, ("queued", "running")))
     made = (*ripe(_AT), JobRow.priority == PRIORITY[LATENCY], one_of(JobRow.kind, REQUESTED))
     requested = mine.join(JobRow, JobRow.study_id == StudyRow.id).where(*made)
-    return union_all(searching, requested)
+    return searching, union_all(searching, requested)
 
 
 def _made_urgent() -> Select[str | None, int]:
@@ -217,7 +231,7 @@ def _made_urgent() -> Select[str | None, int]:
 
 # Asked at every claim: to put such a query together takes as long as to answer it.
 _AT, _USER = bindparam("at", type_=Double), bindparam("user", type_=String)
-_LINE, _URGENT = _made_line(), _made_urgent()
+(_SEARCHING, _LINE), _URGENT = _made_lines(), _made_urgent()
 _WITH_A_TRIAL = select(StudyRow.id).where(
     StudyRow.id.in_(bindparam("studies", expanding=True)),
     exists().where(JobRow.study_id == StudyRow.id, *ripe(_AT)).correlate(StudyRow),
