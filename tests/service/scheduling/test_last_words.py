@@ -14,9 +14,9 @@ from service.scheduling.claims import claim
 from service.scheduling.outcomes import complete
 from service.storage.tables import EventRow, StudyRow, UserRow
 
-MOST = {True: 15, False: 21}
+MOST = {True: 15, False: 20}
 """Of statements for a trial: five to propose it and choose its ranks, four to lease it, six to take its result. On a
-database of one's own there are two that begin transactions, and last words are four more."""
+database of one's own there are two that begin transactions, and last words are three more."""
 REQUEST = ClaimRequest(worker="w", name="w", device="cpu", version="0")
 
 
