@@ -15,6 +15,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from service.scheduling.backend import Backend, now
+from service.storage.races import again_when_raced
 from service.storage.tables import HeartbeatRow, JobRow
 
 __all__ = ["forgive_outage", "note_presence"]
@@ -30,6 +31,7 @@ def note_presence(backend: Backend) -> None:
         _note(session, now(session))
 
 
+@again_when_raced
 def forgive_outage(backend: Backend) -> int:
     """At the start: give leases that could not be renewed one more period. Returns how many there were."""
     settings = backend.settings
