@@ -27,6 +27,7 @@ from service.settings import Settings
 from service.storage.engine import Database
 from service.storage.fitness import unfit
 from service.storage.migrations import newest_revision, schema_revision, schema_state
+from service.supervision import tell_supervisor
 
 __all__ = ["DataDirInUse", "Server", "announce", "check_database", "keep_token", "lock_data_dir", "log_as_set", "serve"]
 
@@ -105,6 +106,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """See uvicorn."""
+        tell_supervisor("STOPPING=1")
         self._backend.bell.close()
         await super().shutdown(sockets)
 
@@ -175,6 +177,7 @@ def serve(settings: Settings) -> None:
             backend.public_url = backend.public_url or url
             announce(settings.data_dir, url)
             log.info("listening", extra={"url": url, "data_dir": str(settings.data_dir)})
+            tell_supervisor("READY=1")
 
         config = uvicorn.Config(
             create_app(settings),
