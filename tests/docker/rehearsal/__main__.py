@@ -10,7 +10,6 @@ import json
 import re
 import shutil
 import subprocess
-from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -18,13 +17,12 @@ from torch import nn
 
 import ranksearch
 from tests.docker.dockerfile import ROOT
+from tests.docker.rehearsal.boots import ENGINE, NOTHING, SYSTEMD
 from tests.docker.rehearsal.guide import GUIDE, NAME, Guide
 from tests.docker.rehearsal.images import stand_in
 from tests.docker.rehearsal.machine import Machine, base_system
 from tests.docker.rehearsal.network import Network
 
-ENGINE = ("docker.io", "docker-cli", "docker-compose", "docker-buildx", "iptables", "openssl", "git", "sudo")
-PLAIN = ("ca-certificates", "curl", "iproute2", "mount", "procps", "python3", "python3-venv")
 MISSING = [name for name in ("mmdebstrap", "ip", "iptables", "nsenter", "unshare") if shutil.which(name) is None]
 
 
@@ -33,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.docker.rehearsal", description=__doc__)
     parser.add_argument("--place", type=Path, default=ROOT / "build" / "rehearsal", help="for systems and images")
     parser.add_argument("--keep-images", action="store_true", help="build on what an earlier rehearsal has built")
+    parser.add_argument("--parts", nargs="+", default=["containers", "units"], choices=["containers", "units"])
     chosen = parser.parse_args()
     if MISSING:
         raise SystemExit(f"not installed: {', '.join(MISSING)}; apt-get install mmdebstrap iproute2 iptables")
@@ -41,16 +40,24 @@ def main() -> None:
     if not chosen.keep_images:
         for images in place.glob("images-*"):
             shutil.rmtree(images)
-    server = base_system("trixie", (*ENGINE, *PLAIN), place / "server.tar")
-    plain = base_system("trixie", PLAIN, place / "trixie.tar")
+    with Network() as network:
+        if "containers" in chosen.parts:
+            in_containers(network, place)
+        if "units" in chosen.parts:
+            as_units(network, place)
+    print("-- all of it went as docker/README.md says", flush=True)
+
+
+def in_containers(network: Network, place: Path) -> None:
+    """Two machines with engines, and a laptop."""
+    server = base_system("trixie", ENGINE.packages, place / "server.tar")
+    plain = base_system("trixie", NOTHING.packages, place / "trixie.tar")
     python = base_system("bookworm", ("ca-certificates", "python3-pip", "python3-venv"), place / "bookworm.tar")
-    with ExitStack() as stack:
-        network = stack.enter_context(Network())
-        a, b = (
-            stack.enter_context(Machine(network, name, number, server, place / name, place / f"images-{name}"))
-            for name, number in (("machine-a", 2), ("machine-b", 3))
-        )
-        laptop = stack.enter_context(Machine(network, "laptop", 4, plain, place / "laptop", None))
+    with (
+        Machine(network, "machine-a", 2, server, place, ENGINE) as a,
+        Machine(network, "machine-b", 3, server, place, ENGINE) as b,
+        Machine(network, "laptop", 4, plain, place, NOTHING) as laptop,
+    ):
         for machine in (a, b):
             machine.run("docker ps --all --quiet | xargs --no-run-if-empty docker rm --force > /dev/null", quiet=True)
             machine.run("docker volume prune --all --force > /dev/null", quiet=True)
@@ -64,7 +71,34 @@ def main() -> None:
             a.run("docker ps --all; cd ~/repository/docker; docker compose logs --tail 40")
             b.run("docker ps --all; docker logs --tail 40 ranksearch-worker || true")
             raise
-    print("-- all of it went as docker/README.md says", flush=True)
+
+
+def as_units(network: Network, place: Path) -> None:
+    """One machine with systemd: the service and a worker."""
+    system = base_system("bookworm", SYSTEMD.packages, place / "systemd.tar")
+    service, worker, _ = Guide(GUIDE, host="").blocks("Without containers")
+    with Machine(network, "machine-s", 5, system, place, SYSTEMD) as machine:
+        bring_repository(machine)
+        machine.run(service)
+        machine.run("export PATH=/opt/ranksearch/bin:$PATH RANKSEARCH_URL=http://127.0.0.1:8000")
+        machine.run("export RANKSEARCH_TOKEN=$(cat /var/lib/ranksearch/token)", quiet=True)
+        machine.run("ranksearch tokens create workers --scopes work --days 0 > worker_token")
+        machine.run(worker.replace(f"https://{NAME}", "http://127.0.0.1:8000"))
+        said = machine.run("sleep 10; journalctl --no-pager --unit ranksearch-worker")
+        assert confined_wholly(said), said
+        pack(machine)
+        assert "completed" in machine.run(
+            "ranksearch submit model.safetensors images.safetensors --n-trials 10 --watch"
+        )
+        machine.run("ranksearch pull latest -o small.safetensors")
+        machine.run("systemctl stop ranksearch-worker ranksearch-service")
+        assert machine.run("systemctl --failed --quiet --no-legend") == ""
+
+
+def confined_wholly(log: str) -> bool:
+    """Whether a worker's log says that all measures of the sandbox are in force."""
+    measures = re.search(r"sandbox: (\d+) of (\d+) measures in force", log)
+    return measures is not None and measures[1] == measures[2]
 
 
 def bring_repository(machine: Machine) -> None:
@@ -98,9 +132,7 @@ def follow(a: Machine, b: Machine, laptop: Machine) -> None:
     b.run("sudo install -D -m 0444 root.crt /etc/ranksearch/root.crt")
     b.run(worker.replace("docker logs", "sleep 10; docker logs"))
     log = b.run("docker logs ranksearch-worker 2>&1", quiet=True)
-    measures = re.search(r"sandbox: (\d+) of (\d+) measures in force", log)
-    assert measures is not None
-    assert measures[1] == measures[2], log
+    assert confined_wholly(log), log
     assert f"serves https://{NAME}" in log
     assert "no answer" not in log
 
@@ -117,13 +149,13 @@ def follow(a: Machine, b: Machine, laptop: Machine) -> None:
     a.run(f"{backup}\ntest -s ranksearch.dump")
 
 
-def pack(laptop: Machine) -> None:
+def pack(machine: Machine) -> None:
     """A network and images to submit, as made where torch is."""
     torch.manual_seed(0)
     layers = [nn.Conv2d(3, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU()]
     network = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 10)).eval()
     images = torch.randint(0, 256, (600, 16, 16, 3), dtype=torch.uint8)
-    folder = laptop.root / "root/repository"
+    folder = machine.root / "root/repository"
     ranksearch.pack(network, (torch.zeros(2, 3, 16, 16),), folder / "model.safetensors")
     ranksearch.pack_data(
         images, torch.arange(600) % 10, folder / "images.safetensors", mean=(0.5,) * 3, std=(0.25,) * 3

@@ -25,6 +25,7 @@ BLOCKS = {
     "Machine B: a worker with a GPU": 1,
     "The laptop: submit": 1,
     "Back-ups": 1,
+    "Without containers": 3,
 }
 """The sections that are followed, and how many blocks of commands each has."""
 

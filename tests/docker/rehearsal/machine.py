@@ -14,28 +14,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.docker.rehearsal.boots import ENGINE, Boot, group_of
 from tests.docker.rehearsal.network import Network, run_here
 
 __all__ = ["PIP_SETTINGS", "TRUSTED", "Machine", "base_system"]
 
 TRUSTED = Path("/usr/local/share/ca-certificates")
 PIP_SETTINGS = Path("/etc/pip.conf")
-_START = """
-set -eu
-hostname {name}
-mount --make-rprivate /
-mount --bind {root} {root}
-mount -t proc proc {root}/proc
-mount --rbind /sys {root}/sys
-mount --rbind /dev {root}/dev
-mount -t tmpfs -o mode=0755 tmpfs {root}/run
-mount -t tmpfs -o mode=1777 tmpfs {root}/tmp
-cd {root}
-mkdir -p old
-pivot_root . old
-umount --lazy /old
-exec {program}
-"""
 _SESSION = """
 set -euo pipefail
 export HOME=/root
@@ -70,13 +55,13 @@ class Machine:
         name: its host name.
         number: the last part of its address.
         system: its files, as a tar file.
-        root: a directory for them, which is made anew.
-        images: where its engine keeps images; None: it has no engine.
+        place: a directory in which they, and an engine's images, have directories of the machine's name.
+        boot: what it runs.
     """
 
-    def __init__(self, network: Network, name: str, number: int, system: Path, root: Path, images: Path | None) -> None:
-        self.name, self.root, self.images = name, root, images
-        self._network, self._number, self._system = network, number, system
+    def __init__(self, network: Network, name: str, number: int, system: Path, place: Path, boot: Boot) -> None:
+        self.name, self.root, self._images = name, place / name, place / f"images-{name}"
+        self._network, self._number, self._system, self._boot = network, number, system, boot
         self._process: subprocess.Popen[bytes] | None = None
         self.address = ""
 
@@ -91,34 +76,25 @@ class Machine:
             run_here("chroot", str(self.root), "update-ca-certificates", check=False)
         if PIP_SETTINGS.exists():
             shutil.copy(PIP_SETTINGS, self.root / "etc/pip.conf")
-        program = "sleep infinity"
-        if self.images is not None:
-            self.images.mkdir(parents=True, exist_ok=True)
-            kept = self.root / "var/lib/docker"
-            kept.mkdir(parents=True, exist_ok=True)
-            program = "dockerd --log-level=warn > /var/log/dockerd.log 2>&1"
         self.address = self._network.plug(self.name, self._number)
-        start = _START.format(name=self.name, root=self.root, program=program)
-        if self.images is not None:
-            start = start.replace("cd ", f"mount --bind {self.images} {self.root}/var/lib/docker\ncd ", 1)
-        confined = ["unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "sh", "-c", start]
-        self._process = subprocess.Popen(["nsenter", f"--net=/run/netns/{self.name}", *confined])
-        self._wait_until_up()
+        start = self._boot.script(self.name, str(self.root), self._bound())
+        self._process = subprocess.Popen(["nsenter", f"--net=/run/netns/{self.name}", "sh", "-c", start])
+        try:
+            self._wait_until_up()
+        except BaseException:
+            self._end()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        assert self._process is not None
-        if self.images is not None:
-            self.run("docker ps --quiet | xargs --no-run-if-empty docker kill > /dev/null", quiet=True)
-            os.kill(self._first_process(), signal.SIGTERM)
-            with contextlib.suppress(subprocess.TimeoutExpired):
+        if self._boot is ENGINE and self._process is not None:
+            with contextlib.suppress(RuntimeError, subprocess.TimeoutExpired):
+                self.run("docker ps --quiet | xargs --no-run-if-empty docker kill > /dev/null", quiet=True)
+                os.kill(self._first_process(), signal.SIGTERM)
                 self._process.wait(30)
-        self._process.kill()  # and with it the first process of its own, and with that all others
-        self._process.wait(30)
-        self._network.unplug(self.name)
-        shutil.rmtree(self.root, ignore_errors=True)
+        self._end()
 
     def run(self, script: str, *, quiet: bool = False) -> str:
         """Run lines of shell as one would who sits there; what they say, which is shown unless ``quiet``.
@@ -129,7 +105,16 @@ class Machine:
         if not quiet:
             for line in script.strip().splitlines():
                 print(f"{self.name}$ {line}", flush=True)
-        into = ["nsenter", f"--target={self._first_process()}", "--net", "--mount", "--pid", "--uts", "--ipc"]
+        into = [
+            "nsenter",
+            f"--target={self._first_process()}",
+            "--net",
+            "--mount",
+            "--pid",
+            "--uts",
+            "--ipc",
+            "--cgroup",
+        ]
         path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
         command = [*into, "env", "--ignore-environment", path, "bash", "-c", _SESSION.format(script=script)]
         done = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
@@ -155,17 +140,34 @@ class Machine:
         """A file from here."""
         return (self.root / path.lstrip("/")).read_bytes()
 
+    def _end(self) -> None:
+        assert self._process is not None
+        self._process.kill()  # and with it the first process of its own, and with that all others
+        self._process.wait(30)
+        self._network.unplug(self.name)
+        for group in Path("/sys/fs/cgroup").glob(f"*/{group_of(self.name)}"):
+            run_here("find", str(group), "-depth", "-type", "d", "-delete", check=False)
+        shutil.rmtree(self.root, ignore_errors=True)
+
+    def _bound(self) -> str:
+        """Images stay from one rehearsal to the next, where they are wanted."""
+        if self._boot is not ENGINE:
+            return ""
+        kept = self.root / "var/lib/docker"
+        for folder in (self._images, kept):
+            folder.mkdir(parents=True, exist_ok=True)
+        return f"mount --bind {self._images} {kept}"
+
     def _first_process(self) -> int:
         assert self._process is not None
         told = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         return int(told[0])
 
     def _wait_until_up(self) -> None:
-        asks = "true" if self.images is None else "docker info > /dev/null"
         deadline = time.monotonic() + 60
         while True:
             try:
-                self.run(asks, quiet=True)
+                self.run(self._boot.is_up, quiet=True)
             except (RuntimeError, IndexError):
                 if time.monotonic() > deadline:
                     raise
