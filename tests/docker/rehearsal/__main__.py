@@ -6,6 +6,7 @@ Needs package indexes, 25 GB of disk and a quarter of an hour; a GPU is not aske
 from __future__ import annotations
 
 import argparse
+import fcntl
 import json
 import re
 import shutil
@@ -37,6 +38,8 @@ def main() -> None:
         raise SystemExit(f"not installed: {', '.join(MISSING)}; apt-get install mmdebstrap iproute2 iptables")
     place: Path = chosen.place.resolve()
     place.mkdir(parents=True, exist_ok=True)
+    lock = (place / "lock").open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # ends with this process; two would take each other's machines
     if not chosen.keep_images:
         for images in place.glob("images-*"):
             shutil.rmtree(images)

@@ -31,9 +31,9 @@ ln -s pts/ptmx {root}/dev/ptmx
 """
 # In each hierarchy: what systemd finds in one that it is given whole, it arranges as if there was nobody else.
 _JOIN = """
-for hierarchy in /sys/fs/cgroup/*/; do
-  mkdir -p $hierarchy{group}
-  echo $$ 2> /dev/null > $hierarchy{group}/cgroup.procs || true
+for hierarchy in /sys/fs/cgroup/*; do
+  mkdir -p $hierarchy/{group}
+  echo $$ 2> /dev/null > $hierarchy/{group}/cgroup.procs || true
 done
 """
 

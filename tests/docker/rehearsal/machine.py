@@ -169,7 +169,7 @@ class Machine:
             try:
                 self.run(self._boot.is_up, quiet=True)
             except (RuntimeError, IndexError):
-                if time.monotonic() > deadline:
+                if time.monotonic() > deadline or self._process is None or self._process.poll() is not None:
                     raise
                 time.sleep(0.5)
             else:

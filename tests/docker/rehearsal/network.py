@@ -61,6 +61,7 @@ class Network:
         inside, outside = f"--net=/run/netns/{name}", f"rehearsal{number}"
         address = f"{_PREFIX}.{number}"
         self.unplug(name)
+        run_here("ip", "link", "delete", outside, check=False)
         run_here("ip", "netns", "add", name)
         run_here("ip", "link", "add", outside, "type", "veth", "peer", "name", "eth0", "netns", name)
         run_here("ip", "link", "set", outside, "master", _BRIDGE, "up")
