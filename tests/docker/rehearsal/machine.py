@@ -70,6 +70,7 @@ class Machine:
         self.root.mkdir(parents=True)
         run_here("tar", "--extract", "--file", str(self._system), "--directory", str(self.root))
         shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
+        (self.root / "etc/hostname").write_text(f"{self.name}\n")
         (self.root / "etc/hosts").write_text(f"127.0.0.1 localhost {self.name}\n")
         if TRUSTED.is_dir():  # of a proxy between this machine and the indexes
             shutil.copytree(TRUSTED, self.root / TRUSTED.relative_to("/"), dirs_exist_ok=True)
@@ -145,8 +146,13 @@ class Machine:
         self._process.kill()  # and with it the first process of its own, and with that all others
         self._process.wait(30)
         self._network.unplug(self.name)
-        for group in Path("/sys/fs/cgroup").glob(f"*/{group_of(self.name)}"):
-            run_here("find", str(group), "-depth", "-type", "d", "-delete", check=False)
+        deadline = time.monotonic() + 10  # the last of its processes may be about to go
+        while groups := list(Path("/sys/fs/cgroup").glob(f"*/{group_of(self.name)}")):
+            for group in groups:
+                run_here("find", str(group), "-depth", "-type", "d", "-delete", check=False)
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.1)
         shutil.rmtree(self.root, ignore_errors=True)
 
     def _bound(self) -> str:
