@@ -147,9 +147,21 @@ def follow(a: Machine, b: Machine, laptop: Machine) -> None:
     assert "completed" in said
     assert len(laptop.read("root/repository/small.safetensors")) > 0
 
+    browse(laptop, annas)
     whatever_is_taken_away(a, b, laptop)
     backup = guide.blocks("Back-ups")[0].splitlines()[0]
     a.run(f"{backup}\ntest -s ranksearch.dump")
+
+
+def browse(laptop: Machine, token: str) -> None:
+    """What a browser would: behind the proxy the session's cookie is for HTTPS alone, and opens the dashboard."""
+    given = json.dumps({"token": token})
+    laptop.run(f"curl --silent --fail --dump-header head --json '{given}' $RANKSEARCH_URL/v1/session", quiet=True)
+    (cookie,) = re.findall(r"(?im)^set-cookie: (.*)$", laptop.run("cat head", quiet=True))
+    assert {"httponly", "secure", "samesite=lax"} <= {part.strip().lower() for part in cookie.split(";")}, cookie
+    pair = cookie.partition(";")[0]
+    page = laptop.run(f"curl --silent --fail --location --cookie '{pair}' $RANKSEARCH_URL/", quiet=True)
+    assert re.search(r"sty_\w{16}", page), page
 
 
 def pack(machine: Machine) -> None:
