@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -11,6 +12,8 @@ __all__ = ["Network", "run_here"]
 _BRIDGE = "rehearsal0"
 _PREFIX = "198.51.100"
 """TEST-NET-2 of RFC 5737: addresses that nobody has."""
+_FORWARDS = Path("/proc/sys/net/ipv4/ip_forward")
+"""Whether this machine passes on what is not for itself."""
 _WAYS = (
     ("-t", "nat", "{}", "POSTROUTING", "-s", f"{_PREFIX}.0/24", "!", "-o", _BRIDGE, "-j", "MASQUERADE"),
     # The way out may carry smaller packets than the bridge, and nobody says so in time.
@@ -43,7 +46,8 @@ class Network:
 
     def __enter__(self) -> Self:
         self._away()  # what a killed rehearsal left
-        run_here("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self._forwarded = _FORWARDS.read_text()
+        _FORWARDS.write_text("1")
         run_here("ip", "link", "add", _BRIDGE, "type", "bridge")
         run_here("ip", "address", "add", f"{_PREFIX}.1/24", "dev", _BRIDGE)
         run_here("ip", "link", "set", _BRIDGE, "up")
@@ -55,6 +59,7 @@ class Network:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._away()
+        _FORWARDS.write_text(self._forwarded)
 
     def plug(self, name: str, number: int) -> str:
         """Make the network namespace ``name`` with one address on the bridge; the address."""
