@@ -25,7 +25,7 @@ from service.connections import bounded_heads
 from service.scheduling.backend import Backend
 from service.settings import Settings
 from service.storage.engine import Database
-from service.storage.fitness import unfit
+from service.storage.fitness import check_fitness
 from service.storage.migrations import newest_revision, schema_revision, schema_state
 from service.supervision import tell_supervisor
 
@@ -135,8 +135,8 @@ def check_database(settings: Settings) -> None:
     """
     database = Database(settings.url)
     try:
-        fault = unfit(database)
-        revision = None if fault else schema_revision(database)
+        check_fitness(database)
+        revision = schema_revision(database)
     except SQLAlchemyError as problem:
         raise UnavailableError(
             "storage_unavailable",
@@ -146,8 +146,6 @@ def check_database(settings: Settings) -> None:
         ) from None
     finally:
         database.close()
-    if fault is not None:
-        raise UnavailableError("service_not_ready", fault.what, got=fault.got, expected=fault.expected, mend=fault.mend)
     if schema_state(revision) == "unknown":
         raise UnavailableError(
             "service_not_ready",

@@ -15,10 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from ranksearch.contracts.checkups import Check, Checkup, fail, ok, warn
+from ranksearch.contracts.errors import UnavailableError
 from service.scheduling.backend import now
 from service.settings import Settings
 from service.storage.engine import Database
-from service.storage.fitness import unfit
+from service.storage.fitness import check_fitness
 from service.storage.migrations import newest_revision, schema_revision, schema_state
 from service.storage.tables import JobRow
 from service.upkeep.blob_checks import blob_checks
@@ -56,14 +57,14 @@ def _checks(settings: Settings, *, deep: bool) -> Iterator[Check]:
 def _database_checks(database: Database, settings: Settings, *, deep: bool) -> Iterator[Check]:
     began = time.monotonic()
     try:
-        fault = unfit(database)
-        revision = None if fault else schema_revision(database)
+        check_fitness(database)
+        revision = schema_revision(database)
     except SQLAlchemyError as problem:
         detail = " ".join(str(getattr(problem, "orig", problem)).split())[:200]
         yield fail("database", f"it does not answer: {detail}", "check that it runs, its address and its password")
         return
-    if fault is not None:
-        yield fail("database", f"{fault.what}: {fault.got}, expected {fault.expected}", fault.mend)
+    except UnavailableError as fault:
+        yield fail("database", f"{fault.detail}: {fault.got}, expected {fault.expected}", str(fault.mend))
         return
     yield ok("database", f"{database.engine.dialect.name} answers within {1000 * (time.monotonic() - began):.0f} ms")
     schema = _schema(revision)

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 
 import pytest
 
+from ranksearch.contracts.errors import UnavailableError
 from service.__main__ import main
 from service.storage import fitness
 from service.storage.engine import Database
-from service.storage.fitness import unfit
+from service.storage.fitness import check_fitness
 from tests.postgres import PostgresServer
 
 
@@ -26,27 +27,28 @@ def of_encoding(postgres: PostgresServer, encoding: str) -> Iterator[str]:
 
 
 def test_what_the_tests_run_on_will_do(database):
-    assert unfit(database) is None
+    check_fitness(database)
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
 def test_a_database_that_cannot_hold_any_text_is_refused(postgres, encoding):
     with of_encoding(postgres, encoding) as url:
         database = Database(url)
-        fault = unfit(database)
+        with pytest.raises(UnavailableError) as caught:
+            check_fitness(database)
         database.close()
-    assert fault is not None
+    fault = caught.value
     assert (fault.got, fault.expected) == (f"the encoding {encoding}", "UTF8")
-    assert "--encoding=UTF8" in fault.mend
+    assert "--encoding=UTF8" in str(fault.mend)
 
 
 @pytest.mark.parametrize("dialect", ["postgresql"])
 def test_a_server_of_an_older_release_is_refused(database, monkeypatch):
     monkeypatch.setattr(fitness, "_OLDEST", 99)
-    fault = unfit(database)
-    assert fault is not None
-    assert fault.expected == "PostgreSQL 99 or newer"
-    assert fault.got.startswith("PostgreSQL ")
+    with pytest.raises(UnavailableError) as caught:
+        check_fitness(database)
+    assert caught.value.expected == "PostgreSQL 99 or newer"
+    assert str(caught.value.got).startswith("PostgreSQL ")
 
 
 def test_the_service_and_its_doctor_say_so_and_what_to_do(postgres, tmp_path, capfd):
