@@ -89,7 +89,7 @@ def _ranksearch(
 app.command("up")(deployment.up)
 app.command("demo")(deployment.demo)
 app.command("worker", **deployment.WORKER_SETTINGS)(deployment.worker)
-app.command("submit")(submit.submit)
+app.command("submit", no_args_is_help=True)(submit.submit)  # its many options say more than what lacks
 app.command("status")(studies.status)
 app.command("watch")(watch.watch)
 app.command("best")(studies.best)

@@ -106,6 +106,8 @@ def submit(
 ) -> None:
     """Upload what is not there yet and search for the best ranks.
 
+    For example: ranksearch submit model.safetensors images.safetensors --macs 40% --watch
+
     Within a budget (--macs, --params, --latency-ms): the best network.
 
     With --max-drop: the smallest network that loses no more than that.

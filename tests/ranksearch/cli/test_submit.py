@@ -243,3 +243,10 @@ def test_watch_tells_line_by_line_where_there_is_no_terminal(ranksearch, service
     service.answers[STUDY] = [wire.study(), wire.study("completed", 10)]
     lines = ranksearch("submit", wire.MODEL, wire.DATASET, "--watch").stdout.splitlines()
     assert lines[:2] == ["0/10 trials, running", "10/10 trials, completed"]
+
+
+def test_without_anything_it_says_what_it_takes_and_gives_an_example(ranksearch, service):
+    done = ranksearch("submit")
+    assert done.exit_code == 2
+    assert "ranksearch submit model.safetensors images.safetensors" in " ".join((done.stdout + done.stderr).split())
+    assert service.requests == []
