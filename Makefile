@@ -2,7 +2,7 @@
 # make test   everything the tests need, and the tests, on up to four cores; TESTS=… runs some of them
 # make check  lint, types, arrows
 # make soak   minutes of killing workers, services and the database
-# make rehearsal   docker/README.md word for word on machines made for it; as root, a quarter of an hour
+# make rehearsal   docker/README.md word for word on machines made for it; as root, eleven minutes
 PYTHON ?= python3
 BIN := .venv/bin
 

@@ -25,8 +25,8 @@ from service.connections import bounded_heads
 from service.scheduling.backend import Backend
 from service.settings import Settings
 from service.storage.engine import Database
-from service.storage.fitness import check_fitness
 from service.storage.migrations import newest_revision, schema_revision, schema_state
+from service.storage.server_check import check_server
 from service.supervision import tell_supervisor
 
 __all__ = ["DataDirInUse", "Server", "announce", "check_database", "keep_token", "lock_data_dir", "log_as_set", "serve"]
@@ -135,7 +135,7 @@ def check_database(settings: Settings) -> None:
     """
     database = Database(settings.url)
     try:
-        check_fitness(database)
+        check_server(database)
         revision = schema_revision(database)
     except SQLAlchemyError as problem:
         raise UnavailableError(

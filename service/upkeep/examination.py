@@ -19,8 +19,8 @@ from ranksearch.contracts.errors import UnavailableError
 from service.scheduling.backend import now
 from service.settings import Settings
 from service.storage.engine import Database
-from service.storage.fitness import check_fitness
 from service.storage.migrations import newest_revision, schema_revision, schema_state
+from service.storage.server_check import check_server
 from service.storage.tables import JobRow
 from service.upkeep.blob_checks import blob_checks
 from service.upkeep.trial_counts import trials_agree
@@ -57,7 +57,7 @@ def _checks(settings: Settings, *, deep: bool) -> Iterator[Check]:
 def _database_checks(database: Database, settings: Settings, *, deep: bool) -> Iterator[Check]:
     began = time.monotonic()
     try:
-        check_fitness(database)
+        check_server(database)
         revision = schema_revision(database)
     except SQLAlchemyError as problem:
         detail = " ".join(str(getattr(problem, "orig", problem)).split())[:200]

@@ -1,4 +1,4 @@
-"""The rehearsal itself takes an administrator and a quarter of an hour: here, that the guide has what it runs."""
+"""The rehearsal itself takes an administrator and ten minutes: here, that the guide has what it runs."""
 
 from __future__ import annotations
 

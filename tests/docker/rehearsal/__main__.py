@@ -1,6 +1,6 @@
 """``python -m tests.docker.rehearsal``: as root, on a Debian with mmdebstrap, iproute2 and iptables.
 
-Needs package indexes, 25 GB of disk and a quarter of an hour; a GPU is not asked for.
+Needs package indexes, 20 GB of disk and, on two cores, eleven minutes; a GPU is not asked for.
 """
 
 from __future__ import annotations

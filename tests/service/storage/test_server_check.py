@@ -9,9 +9,9 @@ import pytest
 
 from ranksearch.contracts.errors import UnavailableError
 from service.__main__ import main
-from service.storage import fitness
+from service.storage import server_check
 from service.storage.engine import Database
-from service.storage.fitness import check_fitness
+from service.storage.server_check import check_server
 from tests.postgres import PostgresServer
 
 
@@ -27,7 +27,7 @@ def of_encoding(postgres: PostgresServer, encoding: str) -> Iterator[str]:
 
 
 def test_what_the_tests_run_on_will_do(database):
-    check_fitness(database)
+    check_server(database)
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
@@ -35,7 +35,7 @@ def test_a_database_that_cannot_hold_any_text_is_refused(postgres, encoding):
     with of_encoding(postgres, encoding) as url:
         database = Database(url)
         with pytest.raises(UnavailableError) as caught:
-            check_fitness(database)
+            check_server(database)
         database.close()
     fault = caught.value
     assert (fault.got, fault.expected) == (f"the encoding {encoding}", "UTF8")
@@ -44,9 +44,9 @@ def test_a_database_that_cannot_hold_any_text_is_refused(postgres, encoding):
 
 @pytest.mark.parametrize("dialect", ["postgresql"])
 def test_a_server_of_an_older_release_is_refused(database, monkeypatch):
-    monkeypatch.setattr(fitness, "_OLDEST", 99)
+    monkeypatch.setattr(server_check, "_OLDEST", 99)
     with pytest.raises(UnavailableError) as caught:
-        check_fitness(database)
+        check_server(database)
     assert caught.value.expected == "PostgreSQL 99 or newer"
     assert str(caught.value.got).startswith("PostgreSQL ")
 

@@ -7,7 +7,7 @@ from sqlalchemy import text
 from ranksearch.contracts.errors import UnavailableError
 from service.storage.engine import Database
 
-__all__ = ["check_fitness"]
+__all__ = ["check_server"]
 
 _OLDEST = 15
 """The oldest release that the tests run on."""
@@ -15,7 +15,7 @@ _ENCODING = "UTF8"
 """Names are any text: in LATIN1 some could not be kept, and SQL_ASCII keeps bytes of no known meaning."""
 
 
-def check_fitness(database: Database) -> None:
+def check_server(database: Database) -> None:
     """Ask the database's server what it is. SQLite, which is part of this program, will do.
 
     Raises:
